@@ -1,0 +1,194 @@
+//! Clients: one file a transport.
+//!
+//! Place on the data path: socket → **client** → ledger and recorder. In: bytes. Out: cursors and
+//! envelopes, handed to a [`Sink`] with the time at which they were read. Not measured here: nothing
+//! is; the sink does that.
+//!
+//! Two families. *Lean* clients are protocols without I/O of their own (a [`Protocol`] turns bytes
+//! into envelopes with the framings that the servers use), all driven by the one loop in [`lean`],
+//! so that one client costs what its transport costs and no more. *Library* clients ([`library`])
+//! are what an application would use; each family checks the other.
+
+use std::net::SocketAddr;
+
+use clap::ValueEnum;
+use pushbench_servers::framing;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod http;
+pub mod lean;
+pub mod library;
+pub mod long_poll;
+pub mod short_poll;
+pub mod socket;
+pub mod sse;
+pub mod tcp;
+pub mod websocket;
+
+/// Who wrote the client.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ValueEnum,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Ours, on the socket itself: what load is made with.
+    #[default]
+    Lean,
+    /// reqwest for SSE and polling, tokio-tungstenite for WebSocket: what an application would
+    /// use. `tcp` has no library and is lean in both.
+    Library,
+}
+
+impl Family {
+    /// The id, as it is spelled everywhere.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Lean => "lean",
+            Self::Library => "library",
+        }
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+/// Whom a client talks to, and about what.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// Where the server listens.
+    pub server: SocketAddr,
+    /// The same as text, for the `Host` header.
+    pub host: &'a str,
+    /// Name of the channel is this …
+    pub prefix: &'a str,
+    /// … and this number.
+    pub channel: u32,
+}
+
+impl Target<'_> {
+    /// Name of the channel to subscribe to.
+    pub fn channel_name(&self) -> String {
+        format!("{}{}", self.prefix, self.channel)
+    }
+}
+
+/// Where a client hands what it receives.
+pub trait Sink {
+    /// The server answered a subscribe: delivery starts behind `cursor`.
+    fn subscribed(&mut self, cursor: u64);
+    /// One message arrived, complete.
+    ///
+    /// # Errors
+    /// [`ClientError::Envelope`] where it is not what a message must be.
+    fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError>;
+    /// The server says that messages `from..=to` are lost to this client.
+    fn lagged(&mut self, from: u64, to: u64);
+    /// A request was sent.
+    fn request(&mut self);
+    /// A request was answered without a message.
+    fn empty_response(&mut self);
+    /// The highest sequence received, or the start cursor: where to resume.
+    fn cursor(&self) -> u64;
+}
+
+/// What a lean client does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Send what was written, if anything, and go on reading.
+    Read,
+    /// Wait for the next poll, then call [`Protocol::poll`].
+    Pause,
+    /// The server ended the session in order.
+    Closed,
+}
+
+/// One transport as its client sees it, without I/O. Kept small: there is one for each of
+/// thousands of clients.
+pub trait Protocol: Default {
+    /// Whether a connection that ends between two answers is simply opened again.
+    const RECONNECTS: bool = false;
+
+    /// Writes what opens a session, resuming behind `since`.
+    fn open(
+        &mut self,
+        target: Target<'_>,
+        since: Option<u64>,
+        sink: &mut impl Sink,
+        out: &mut Vec<u8>,
+    );
+
+    /// Takes what arrived, hands messages to `sink`, and writes what is to be sent to `out`.
+    /// `bytes` is scratch space afterwards.
+    ///
+    /// # Errors
+    /// [`ClientError`]: the session is over.
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        target: Target<'_>,
+        sink: &mut impl Sink,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, ClientError>;
+
+    /// Writes the next request of a polling client.
+    fn poll(&mut self, _target: Target<'_>, _sink: &mut impl Sink, _out: &mut Vec<u8>) {}
+
+    /// Whether the connection may end here without loss: no answer is half read.
+    fn is_between_answers(&self) -> bool {
+        false
+    }
+}
+
+/// Why a client's session ended out of order. Says what was expected and what was found.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No connection.
+    #[error("cannot connect to {0}: {1}")]
+    Connect(SocketAddr, std::io::Error),
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// The server closed the connection.
+    #[error("the server closed the connection {0}")]
+    Eof(&'static str),
+    /// The server refused.
+    #[error("expected status {expected}, got {got}")]
+    Status {
+        /// Of a subscribe that succeeds.
+        expected: u16,
+        /// What came.
+        got: u16,
+    },
+    /// The server said something else than the transport prescribes.
+    #[error("{0}")]
+    Protocol(String),
+    /// The server said why it ended the session.
+    #[error("the server ended the session: {0}")]
+    Ended(String),
+    /// What arrived is no message.
+    #[error("not an envelope: {0}")]
+    Envelope(#[from] pushbench_servers::envelope::DecodeError),
+}
+
+macro_rules! protocol_errors {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for ClientError {
+            fn from(error: $error) -> Self {
+                Self::Protocol(error.to_string())
+            }
+        }
+    )*};
+}
+
+protocol_errors!(
+    framing::tcp::DecodeError,
+    framing::sse::DecodeError,
+    framing::websocket::HandshakeError,
+    framing::http1::HeadError,
+    framing::http1::BodyError,
+    framing::websocket::ProtocolError,
+);

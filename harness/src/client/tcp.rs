@@ -1,0 +1,51 @@
+//! Raw TCP: envelopes one a line.
+//!
+//! Place on the data path: socket → **client** → sink. Not measured here: anything.
+
+use pushbench_servers::framing::tcp::{self, Decoder, Line};
+
+use super::{ClientError, Next, Protocol, Sink, Target};
+
+/// The client of the `tcp` transport.
+#[derive(Debug, Default)]
+pub struct Tcp {
+    decoder: Decoder,
+}
+
+impl Protocol for Tcp {
+    fn open(
+        &mut self,
+        target: Target<'_>,
+        since: Option<u64>,
+        sink: &mut impl Sink,
+        out: &mut Vec<u8>,
+    ) {
+        sink.request();
+        tcp::encode_subscribe(&target.channel_name(), since, out);
+    }
+
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        _target: Target<'_>,
+        sink: &mut impl Sink,
+        _out: &mut Vec<u8>,
+    ) -> Result<Next, ClientError> {
+        let mut result = Ok(Next::Read);
+        self.decoder.feed(bytes, |line| match line {
+            Line::Envelope(envelope) => {
+                if let Err(error) = sink.envelope(envelope) {
+                    result = Err(error);
+                }
+            }
+            Line::KeepAlive => {}
+            Line::Subscribed(cursor) => sink.subscribed(cursor),
+            Line::Lagged { from, to } => {
+                sink.lagged(from, to);
+                result = Ok(Next::Closed);
+            }
+            Line::Error(text) => result = Err(ClientError::Ended(text.to_owned())),
+        })?;
+        result
+    }
+}

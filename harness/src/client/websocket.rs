@@ -1,0 +1,103 @@
+//! WebSocket (RFC 6455): one text message an envelope.
+//!
+//! Place on the data path: socket → **client** → sink. Not measured here: anything.
+
+use pushbench_servers::envelope;
+use pushbench_servers::framing::parse_range;
+use pushbench_servers::framing::websocket::{self, CLOSE_LAGGED, Decoder, Event, Opcode, Role};
+
+use super::http::HeadReader;
+use super::{ClientError, Next, Protocol, Sink, Target};
+
+/// The client of the `websocket` transport.
+#[derive(Debug, Default)]
+pub struct WebSocket {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Handshake(HeadReader),
+    Open(Decoder),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Handshake(HeadReader::default())
+    }
+}
+
+/// The key of the handshake. It proves that the server read it, and is no secret (RFC 6455,
+/// section 1.3); one key for all clients spares each of them 16 random bytes.
+const KEY: &str = "cHVzaGJlbmNoIGNsaWVudA==";
+
+/// The mask of the few frames that a client sends. A mask keeps intermediaries from being fed
+/// chosen bytes (RFC 6455, section 10.3); between our own client and server any will do.
+const MASK: [u8; 4] = [0x70, 0x75, 0x73, 0x68];
+
+impl Protocol for WebSocket {
+    fn open(
+        &mut self,
+        target: Target<'_>,
+        since: Option<u64>,
+        sink: &mut impl Sink,
+        out: &mut Vec<u8>,
+    ) {
+        sink.request();
+        websocket::encode_request(target.host, &target.channel_name(), since, KEY, out);
+    }
+
+    fn receive(
+        &mut self,
+        mut bytes: &mut [u8],
+        _target: Target<'_>,
+        sink: &mut impl Sink,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, ClientError> {
+        if let State::Handshake(reader) = &mut self.state {
+            let Some((head, length)) = reader.feed(bytes)? else {
+                return Ok(Next::Read);
+            };
+            websocket::check_upgrade(&head, KEY)?;
+            let Some(cursor) = head.push_cursor else {
+                return Err(ClientError::Protocol(
+                    "the answer has no 'Push-Cursor' header".into(),
+                ));
+            };
+            sink.subscribed(cursor);
+            bytes = &mut bytes[length..];
+            self.state = State::Open(Decoder::new(Role::Client, envelope::MAX_BYTES));
+        }
+        let State::Open(decoder) = &mut self.state else {
+            return Ok(Next::Read);
+        };
+        let mut result = Ok(Next::Read);
+        decoder.feed(bytes, |event| match event {
+            Event::Text(text) => {
+                if let Err(error) = sink.envelope(text) {
+                    result = Err(error);
+                }
+            }
+            Event::Ping(data) => {
+                websocket::encode_frame(Opcode::Pong, data, Some(MASK), out);
+            }
+            Event::Pong(_) => {}
+            Event::Binary(_) => {
+                result = Err(ClientError::Protocol(
+                    "expected text messages, got a binary".into(),
+                ));
+            }
+            Event::Close { code, reason } => {
+                // Echoed (RFC 6455, section 5.5.1); the server then ends the connection.
+                websocket::encode_close(code.unwrap_or(1000), "", Some(MASK), out);
+                if code == Some(CLOSE_LAGGED) {
+                    if let Some((from, to)) = parse_range(reason.as_bytes()) {
+                        sink.lagged(from, to);
+                    }
+                }
+                result = Ok(Next::Closed);
+            }
+        })?;
+        result
+    }
+}

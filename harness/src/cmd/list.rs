@@ -1,0 +1,56 @@
+//! `pushbench list`: what there is to run.
+
+use super::{Failure, Outcome, print, usage};
+use crate::registry::ROWS;
+use crate::results;
+use crate::scenario::{EMBEDDED, Scenario};
+
+/// Arguments of `list`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Print the whole text of one scenario, as a start for one's own
+    #[arg(long, value_name = "NAME", conflicts_with = "schema")]
+    show: Option<String>,
+    /// Print the JSON schema of a record
+    #[arg(long)]
+    schema: bool,
+}
+
+/// Prints it.
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let text = if arguments.schema {
+        results::schema_text()
+    } else if let Some(name) = &arguments.show {
+        let scenario = Scenario::load(name).map_err(usage)?;
+        let found = EMBEDDED.iter().find(|(known, _)| *known == scenario.name);
+        match found {
+            Some((_, text)) => (*text).to_owned(),
+            None => std::fs::read_to_string(name).map_err(usage)?,
+        }
+    } else {
+        overview()?
+    };
+    print(&text)?;
+    Ok(Outcome::Good)
+}
+
+fn overview() -> Result<String, Failure> {
+    let mut text = String::from("Scenarios (pushbench run NAME; 'list --show NAME' prints one):\n");
+    for (name, _) in EMBEDDED {
+        let scenario = Scenario::load(name).map_err(usage)?;
+        text += &format!("  {name:14} {}\n", scenario.summary);
+    }
+    text += "\nTransports:\n";
+    for row in ROWS {
+        text += &format!("  {:14} {}\n", row.transport.id(), row.summary);
+        text += &format!(
+            "  {:14} {}; upstream: {}\n",
+            "", row.subscribe, row.upstream
+        );
+        text += &format!("  {:14} {}\n", "", row.specification);
+    }
+    text += "\nProfiles:\n";
+    text += "  stock          library defaults for buffers, socket options and flushing\n";
+    text += "  tuned          all of these equalised over the transports\n";
+    Ok(text)
+}

@@ -1,0 +1,246 @@
+//! `pushbench serve`: the servers by themselves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use pushbench_servers::control;
+use pushbench_servers::envelope::{HEAD_BYTES, MAX_BYTES};
+use pushbench_servers::listen::{Config, Server, StartError};
+use pushbench_servers::payload::PayloadKind;
+use pushbench_servers::publisher::{Plan, Publisher};
+use pushbench_servers::ring::RingLimits;
+use pushbench_servers::schedule::Schedule;
+use pushbench_servers::sys;
+use pushbench_servers::transport::{Profile, Transport};
+
+use super::{Failure, Outcome, end_of_input, failed, interrupt, print, runtime, usage};
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// What to serve; all transports by default. HTTP transports share one port
+    #[arg(long = "transport", value_name = "ID", value_delimiter = ',')]
+    transports: Vec<Transport>,
+    /// How it is set up: stock or tuned
+    #[arg(long, default_value = "tuned")]
+    profile: Profile,
+    /// Where to listen; port 0 for any
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where raw TCP listens beside HTTP transports [default: the same address, any port]
+    #[arg(long, value_name = "ADDRESS")]
+    tcp_listen: Option<SocketAddr>,
+    /// A channel, or 'prefix*count' for many; may be repeated
+    #[arg(long = "channel", value_name = "NAME", default_value = "news")]
+    channels: Vec<String>,
+    /// Messages a second over all channels; 0 publishes nothing by itself
+    #[arg(long, value_name = "PER_S", default_value_t = 1.0)]
+    rate: f64,
+    /// Bytes of a whole envelope, 51 to 1048576
+    #[arg(long, default_value_t = 128)]
+    payload_bytes: usize,
+    /// What payloads look like: json, text or random
+    #[arg(long, value_name = "KIND", default_value = "json", value_parser = payload_kind)]
+    payload: PayloadKind,
+    /// Threads
+    #[arg(long, default_value_t = 1)]
+    shards: usize,
+    /// Where the control interface listens: loopback only
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    control: SocketAddr,
+    /// Silence before a keep-alive on a stream, in s
+    #[arg(long, value_name = "S", default_value_t = 15.0)]
+    keep_alive_s: f64,
+    /// Longest wait of a long-poll, in s
+    #[arg(long, value_name = "S", default_value_t = 30.0)]
+    poll_timeout_s: f64,
+    /// Longest wait for the head of a request, in s
+    #[arg(long, value_name = "S", default_value_t = 75.0)]
+    head_timeout_s: f64,
+    /// Messages that a channel keeps
+    #[arg(long, default_value_t = RingLimits::default().messages)]
+    ring_messages: usize,
+    /// Bytes that a channel keeps
+    #[arg(long, default_value_t = RingLimits::default().bytes)]
+    ring_bytes: usize,
+    /// Cores to run on, such as '0,2'
+    #[arg(long, value_delimiter = ',', value_parser = super::cpu)]
+    cpus: Vec<usize>,
+    /// Congestion control of every connection
+    #[arg(long)]
+    congestion: Option<String>,
+    /// Give each shard a descriptor table of its own
+    #[arg(long)]
+    own_tables: bool,
+    /// Declare no channel: a harness does
+    #[arg(long, hide = true, conflicts_with = "channels")]
+    no_channels: bool,
+    /// End when standard input does
+    #[arg(long)]
+    end_with_input: bool,
+}
+
+fn payload_kind(text: &str) -> Result<PayloadKind, String> {
+    match text {
+        "json" => Ok(PayloadKind::Json),
+        "text" => Ok(PayloadKind::Text),
+        "random" => Ok(PayloadKind::Random),
+        _ => Err(format!(
+            "'{text}' is no kind of payload; expected one of json, text, random"
+        )),
+    }
+}
+
+fn seconds(option: &str, value: f64) -> Result<Duration, Failure> {
+    if value > 0.0 && value <= 86_400.0 {
+        Ok(Duration::from_secs_f64(value))
+    } else {
+        let problem = format!("'{option}' is {value}, expected seconds above 0 and up to 86400");
+        Err(usage(anyhow!(problem)))
+    }
+}
+
+impl Arguments {
+    fn config(&self) -> Result<Config, Failure> {
+        let transports = if self.transports.is_empty() {
+            Transport::ALL.to_vec()
+        } else {
+            self.transports.clone()
+        };
+        if self.shards == 0 || self.shards > crate::layout::MAX_SHARDS {
+            let most = crate::layout::MAX_SHARDS;
+            return Err(usage(anyhow!(
+                "'--shards' is {}, expected 1 to {most}",
+                self.shards
+            )));
+        }
+        if self.ring_messages == 0 || self.ring_bytes == 0 {
+            return Err(usage(anyhow!(
+                "'--ring-messages' and '--ring-bytes' must be at least 1"
+            )));
+        }
+        control::check_address(self.control).map_err(|e| usage(anyhow!(e)))?;
+        Ok(Config {
+            transports,
+            profile: self.profile,
+            tcp_listen: self
+                .tcp_listen
+                .unwrap_or_else(|| SocketAddr::new(self.listen.ip(), 0)),
+            shards: self.shards,
+            cpus: self.cpus.clone(),
+            own_tables: self.own_tables,
+            ring: RingLimits {
+                messages: self.ring_messages,
+                bytes: self.ring_bytes,
+            },
+            keep_alive: seconds("--keep-alive-s", self.keep_alive_s)?,
+            poll_timeout: seconds("--poll-timeout-s", self.poll_timeout_s)?,
+            head_timeout: seconds("--head-timeout-s", self.head_timeout_s)?,
+            congestion: self.congestion.clone(),
+            ..Config::new(self.listen)
+        })
+    }
+
+    /// What the server publishes by itself: an endless schedule, or nothing.
+    fn plan(&self, channels: u32) -> Result<Option<Plan>, Failure> {
+        if self.no_channels || self.rate == 0.0 {
+            return Ok(None);
+        }
+        if !(HEAD_BYTES..=MAX_BYTES).contains(&self.payload_bytes) {
+            return Err(usage(anyhow!(
+                "'--payload-bytes' is {}, but an envelope has {HEAD_BYTES} (16 each for sequence, \
+                 intended and actual time, 3 separators) to {MAX_BYTES}",
+                self.payload_bytes
+            )));
+        }
+        if !(self.rate > 0.0 && self.rate <= 1e7) {
+            let problem = "expected 0 (nothing is published) to 10000000 messages a second";
+            return Err(usage(anyhow!("'--rate' is {}, {problem}", self.rate)));
+        }
+        let start_ns = sys::monotonic_ns();
+        let schedule = Schedule {
+            start_ns,
+            end_ns: u64::MAX,
+            rate_per_s: self.rate,
+            burst: 1,
+            channels,
+        };
+        Ok(Some(Plan {
+            schedule,
+            payload: self.payload,
+            payload_bytes: self.payload_bytes,
+            seed: 0,
+            measure_from_ns: start_ns,
+            measure_until_ns: start_ns,
+        }))
+    }
+}
+
+/// Serves until a signal, or the end of input where asked for.
+pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
+    let config = arguments.config()?;
+    sys::raise_descriptor_limit();
+    if !config.cpus.is_empty() {
+        // Everything of this process, the publisher's thread too.
+        sys::pin_to(&config.cpus).map_err(|e| usage(anyhow!("'--cpus': {e}")))?;
+    }
+    let server = Server::start(&config).map_err(|error| match error {
+        StartError::Listen { .. } => usage(error),
+        other => failed(other),
+    })?;
+    if !arguments.no_channels {
+        server.hub.declare(&arguments.channels).map_err(usage)?;
+    }
+    let plan = arguments.plan(server.hub.channel_count())?;
+    let server = Arc::new(server);
+    let runtime = runtime()?;
+    runtime.block_on(serve(&arguments, &config, &server, plan))?;
+    drop(runtime);
+    // The control interface has gone with the runtime, so this is the last handle.
+    if let Some(mut server) = Arc::into_inner(server) {
+        server.stop();
+    }
+    Ok(Outcome::Good)
+}
+
+async fn serve(
+    arguments: &Arguments,
+    config: &Config,
+    server: &Arc<Server>,
+    plan: Option<Plan>,
+) -> Result<(), Failure> {
+    let address = arguments.control;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|e| {
+        usage(anyhow!(
+            "cannot listen on {address} for control: {e}; use '--control 127.0.0.1:0'"
+        ))
+    })?;
+    let control_address = listener.local_addr().map_err(failed)?;
+    let control = control::router(server.clone(), &config.transports, config.profile);
+    tokio::spawn(async move { axum::serve(listener, control).await });
+    let ids: Vec<&str> = config.transports.iter().map(|t| t.id()).collect();
+    let mut line = serde_json::json!({
+        "pid": std::process::id(),
+        "transports": ids,
+        "profile": config.profile.id(),
+        "channels": server.hub.declared(),
+        "control": control_address,
+    });
+    if let Some(http) = server.addresses.http {
+        line["http"] = serde_json::json!(http);
+    }
+    if let Some(tcp) = server.addresses.tcp {
+        line["tcp"] = serde_json::json!(tcp);
+    }
+    let publisher = plan.map(|plan| Publisher::start(server.hub.clone(), plan));
+    let publisher = publisher.transpose().map_err(failed)?;
+    print(&format!("{line}\n"))?;
+    tokio::select! {
+        () = interrupt() => {}
+        () = end_of_input(), if arguments.end_with_input => {}
+    }
+    drop(publisher);
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! What a run asks its fleet, over the same kind of interface as the servers': HTTP/1.1 with JSON
+//! on a loopback address of its own, so that fleets can run on other machines later.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `POST /v1/fleet` | [`Setup`] | 200; 409 when it is set up already |
+//! | `POST /v1/fleet/connect` | `{"up_to": 1000}` | 202: clients are opened at the pace of the setup |
+//! | `GET /v1/fleet` | | 200 [`Status`] |
+//! | `POST /v1/fleet/begin` | [`Timing`] | 202 |
+//! | `POST /v1/fleet/finish` | | 200 [`FleetReport`] |
+//! | `DELETE /v1/fleet` | | 200 when every client is closed |
+//!
+//! Errors are 4xx and 5xx with `{"error": "…"}`.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use pushbench_servers::transport::Transport;
+use serde::{Deserialize, Serialize};
+
+use super::merge::merge;
+use super::shard::{Command, Handle, ShardReport};
+use super::{FleetReport, Setup, Status, Timing};
+use crate::client::Family;
+
+/// How long shards may take to settle their accounts. A million ledgers take well under a second.
+const FINISH_WAIT: Duration = Duration::from_secs(60);
+
+/// How many clients to have open.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// In all, over all shards.
+    pub up_to: u32,
+}
+
+/// The control interface of a fleet. Serve it on a loopback address only.
+pub fn router() -> Router {
+    Router::new()
+        .route("/v1/fleet", get(status).post(set_up).delete(close))
+        .route("/v1/fleet/connect", post(connect))
+        .route("/v1/fleet/begin", post(begin))
+        .route("/v1/fleet/finish", post(finish))
+        .with_state(Fleet::default())
+}
+
+#[derive(Clone, Default)]
+struct Fleet(Arc<Mutex<Option<Shards>>>);
+
+struct Shards {
+    setup: Arc<Setup>,
+    handles: Vec<Handle>,
+    reports: Arc<Mutex<mpsc::Receiver<Box<ShardReport>>>>,
+    timing: Option<Timing>,
+}
+
+type Answer = Result<Response, Response>;
+
+fn error(status: StatusCode, text: impl ToString) -> Response {
+    (
+        status,
+        Json(serde_json::json!({ "error": text.to_string() })),
+    )
+        .into_response()
+}
+
+impl Fleet {
+    fn with<T>(&self, f: impl FnOnce(&mut Shards) -> T) -> Result<T, Response> {
+        let mut shards = self.0.lock().expect("no panic while held");
+        let shards = shards.as_mut();
+        shards.map(f).ok_or_else(|| {
+            error(
+                StatusCode::CONFLICT,
+                "the fleet is not set up; 'POST /v1/fleet' first",
+            )
+        })
+    }
+}
+
+async fn set_up(State(fleet): State<Fleet>, body: Result<Json<Setup>, JsonRejection>) -> Answer {
+    let Json(setup) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    if setup.shards == 0 || setup.channels == 0 {
+        return Err(error(
+            StatusCode::BAD_REQUEST,
+            "'shards' and 'channels' must be at least 1",
+        ));
+    }
+    let mut shards = fleet.0.lock().expect("no panic while held");
+    if shards.is_some() {
+        return Err(error(StatusCode::CONFLICT, "the fleet is set up already"));
+    }
+    let setup = Arc::new(setup);
+    let (sender, reports) = mpsc::channel();
+    let handles = Handle::start_all(&setup, &sender).map_err(|e| {
+        error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("cannot start: {e}"),
+        )
+    })?;
+    let reports = Arc::new(Mutex::new(reports));
+    *shards = Some(Shards {
+        setup,
+        handles,
+        reports,
+        timing: None,
+    });
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn connect(State(fleet): State<Fleet>, body: Result<Json<Connect>, JsonRejection>) -> Answer {
+    let Json(Connect { up_to }) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    fleet.with(|shards| {
+        let (up_to, count) = (
+            up_to.min(shards.setup.clients) as usize,
+            shards.handles.len(),
+        );
+        for (number, handle) in shards.handles.iter().enumerate() {
+            // Client j belongs to shard j % count.
+            let share = up_to / count + usize::from(number < up_to % count);
+            handle.tell(Command::Connect(share));
+        }
+    })?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn status(State(fleet): State<Fleet>) -> Answer {
+    fleet.with(|shards| {
+        if let Some(dead) = shards.handles.iter().position(|h| !h.is_alive()) {
+            let text = format!("shard {dead} of the fleet has ended before its time");
+            return Err(error(StatusCode::INTERNAL_SERVER_ERROR, text));
+        }
+        Ok(Json(shards.status()).into_response())
+    })?
+}
+
+async fn begin(State(fleet): State<Fleet>, body: Result<Json<Timing>, JsonRejection>) -> Answer {
+    let Json(timing) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    fleet.with(|shards| {
+        shards.timing = Some(timing);
+        for handle in &shards.handles {
+            handle.tell(Command::Begin(timing));
+        }
+    })?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn finish(State(fleet): State<Fleet>) -> Answer {
+    let (count, reports) = fleet.with(|shards| {
+        for handle in &shards.handles {
+            handle.tell(Command::Finish);
+        }
+        (shards.handles.len(), shards.reports.clone())
+    })?;
+    let mut received = Vec::new();
+    let deadline = Instant::now() + FINISH_WAIT;
+    while received.len() < count {
+        let next = reports.lock().expect("no panic while held").try_recv();
+        match next {
+            Ok(report) => received.push(*report),
+            Err(_) if Instant::now() > deadline => {
+                let text = format!("{} of {count} shards reported", received.len());
+                return Err(error(StatusCode::INTERNAL_SERVER_ERROR, text));
+            }
+            // Shards may have descriptor tables of their own, and so cannot wake this thread's
+            // runtime: it looks again.
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    }
+    let report = fleet.with(|shards| {
+        let status = shards.status();
+        let setup = &shards.setup;
+        // reqwest keeps its sockets to itself.
+        let hidden = setup.family == Family::Library
+            && !matches!(setup.transport, Transport::Tcp | Transport::WebSocket);
+        FleetReport {
+            refused: status.refused,
+            disconnected: status.disconnected,
+            errors: status.errors,
+            ..merge(received, shards.timing, !hidden)
+        }
+    })?;
+    Ok(Json(report).into_response())
+}
+
+async fn close(State(fleet): State<Fleet>) -> Answer {
+    let shards = fleet.0.lock().expect("no panic while held").take();
+    if let Some(mut shards) = shards {
+        for handle in &shards.handles {
+            handle.tell(Command::Exit);
+        }
+        for handle in &mut shards.handles {
+            handle.join();
+        }
+    }
+    Ok(StatusCode::OK.into_response())
+}
+
+impl Shards {
+    fn status(&self) -> Status {
+        let mut status = Status::default();
+        for handle in &self.handles {
+            let gauges = &handle.gauges;
+            status.connected += gauges.connected.load(Relaxed);
+            status.refused += gauges.refused.load(Relaxed);
+            status.disconnected += gauges.disconnected.load(Relaxed);
+            status.received += gauges.received.load(Relaxed);
+            status.outstanding += gauges.outstanding.load(Relaxed);
+            let errors = gauges.errors.lock().expect("no panic while held");
+            status.errors.extend(errors.iter().cloned());
+        }
+        status
+    }
+}

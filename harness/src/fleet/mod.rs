@@ -1,0 +1,213 @@
+//! The fleet: opens, holds and closes thousands of clients, in a process of its own.
+//!
+//! Place on the data path: around the clients. In: a [`Setup`], then when the schedule is known a
+//! [`Timing`]. Out: a [`FleetReport`]. Clients are spread over shards, one thread each, with
+//! nothing shared on the receive path; what they counted is merged at the end.
+//!
+//! Not measured here: the server; the run reads its counters from outside.
+
+use std::net::SocketAddr;
+
+use pushbench_servers::payload::PayloadKind;
+use pushbench_servers::schedule::Schedule;
+use pushbench_servers::sys::TcpCounters;
+use pushbench_servers::transport::Transport;
+use serde::{Deserialize, Serialize};
+
+use crate::client::Family;
+use crate::ledger::Counts;
+
+pub mod control;
+mod merge;
+pub(crate) mod session;
+mod shard;
+
+/// What a fleet is told before it connects.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// How to talk to the server.
+    pub transport: Transport,
+    /// With which client.
+    pub family: Family,
+    /// Where the server listens.
+    pub server: SocketAddr,
+    /// How many clients there will be in all.
+    pub clients: u32,
+    /// Client `j` subscribes to channel `j % channels`.
+    pub channels: u32,
+    /// Name of channel `c` is this and `c`.
+    pub channel_prefix: String,
+    /// Connects started a second, over all shards.
+    pub connect_per_s: f64,
+    /// Time between the requests of a `short_poll` client, in ms.
+    pub poll_interval_ms: f64,
+    /// Clients come and go, where given.
+    pub sessions: Option<SessionPlan>,
+    /// Seed of phases.
+    pub seed: u64,
+    /// Threads.
+    pub shards: usize,
+    /// CPUs to run on; all where empty.
+    pub cpus: Vec<usize>,
+    /// Whether each shard has a descriptor table of its own.
+    pub own_tables: bool,
+    /// First source address, counted from 127.0.0.1.
+    pub first_source: u32,
+    /// Congestion control; the system's where `None`.
+    pub congestion: Option<String>,
+    /// Payloads to compare with, byte for byte, where given.
+    pub check_payload: Option<PayloadCheck>,
+}
+
+/// Clients that come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionPlan {
+    /// How long a client stays, in ms.
+    pub length_ms: f64,
+    /// How long it is away, in ms.
+    pub gap_ms: f64,
+}
+
+/// What payloads must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PayloadCheck {
+    /// Their kind.
+    pub kind: PayloadKind,
+    /// Their seed.
+    pub seed: u64,
+    /// Bytes of the whole envelope.
+    pub payload_bytes: usize,
+}
+
+/// When things happen, known once the clients are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timing {
+    /// What the publisher will do.
+    pub schedule: Schedule,
+    /// Messages intended from here on belong to the measure phase, in ns of `CLOCK_MONOTONIC`.
+    pub measure_from_ns: u64,
+    /// Messages intended from here on do not.
+    pub measure_until_ns: u64,
+    /// How long a departing client waits for what it still must receive, in ms.
+    pub linger_ms: f64,
+}
+
+impl Timing {
+    /// Index in the schedule of the first message of the measure phase.
+    pub fn first_message(&self) -> u64 {
+        self.schedule.messages_before(self.measure_from_ns)
+    }
+
+    /// Number of messages of the measure phase.
+    pub fn messages(&self) -> u64 {
+        self.schedule.messages_before(self.measure_until_ns) - self.first_message()
+    }
+
+    /// Sequences of `channel` that belong to the measure phase and are due before `before_ns`.
+    pub fn expected(&self, channel: u32, before_ns: u64) -> std::ops::RangeInclusive<u64> {
+        let until = before_ns.min(self.measure_until_ns);
+        let first = self
+            .schedule
+            .last_sequence_before(channel, self.measure_from_ns)
+            + 1;
+        first..=self.schedule.last_sequence_before(channel, until)
+    }
+}
+
+/// How a fleet is doing, for progress and for the end of a phase.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Clients that hold a cursor.
+    pub connected: u64,
+    /// Clients that could not connect, or were refused.
+    pub refused: u64,
+    /// Clients whose session ended out of order.
+    pub disconnected: u64,
+    /// Deliveries of the measure phase received so far, each counted once.
+    pub received: u64,
+    /// Deliveries of the measure phase still expected, as far as is known. With sessions: clients
+    /// that have not departed.
+    pub outstanding: u64,
+    /// The first few errors, in words.
+    pub errors: Vec<String>,
+}
+
+/// What a fleet counted, over all shards.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FleetReport {
+    /// The account of all clients.
+    pub counts: Counts,
+    /// Whether a client had more gaps than its ledger holds: the counts are worth nothing then.
+    pub ledger_overflowed: bool,
+    /// Envelopes that were not what was published (`verify` only).
+    pub corrupt: u64,
+    /// The first of them, in words.
+    pub first_corrupt: Option<String>,
+    /// The first missing message, in words.
+    pub first_missing: Option<String>,
+    /// Messages that the server said were lost.
+    pub lagged_messages: u64,
+    /// Clients that could not connect.
+    pub refused: u64,
+    /// Clients whose session ended out of order.
+    pub disconnected: u64,
+    /// The first few errors, in words.
+    pub errors: Vec<String>,
+    /// Bytes of the envelopes received in the measure phase.
+    pub received_bytes: u64,
+    /// Receive time of the last delivery of the measure phase; 0 without one.
+    pub last_received_ns: u64,
+    /// Deliveries that came before they were published.
+    pub negative_latencies: u64,
+    /// Histograms in HdrHistogram's V2 form, base64: receive − intended.
+    pub delivery: String,
+    /// Receive − actual.
+    pub service: String,
+    /// Intended time to the last subscriber, one a message; empty where there were too many.
+    pub fanout: String,
+    /// From the start of a connect to the cursor.
+    pub connect: String,
+    /// How late the shards' own timers were.
+    pub scheduler_lag: String,
+    /// Delivery latency by second: number and histogram.
+    pub intervals: Vec<(u64, String)>,
+    /// What the kernel counted from the start of the measure phase; `None` where a client's
+    /// library hides its socket.
+    pub wire: Option<Wire>,
+    /// Requests sent in that time: subscribes and polls.
+    pub requests: u64,
+    /// Polls answered without a message in that time.
+    pub empty_responses: u64,
+}
+
+/// The kernel's counters over all connections.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wire {
+    /// Bytes from the server.
+    pub received_bytes: u64,
+    /// Bytes to the server.
+    pub sent_bytes: u64,
+    /// Segments with payload from the server.
+    pub received_segments: u64,
+    /// Segments with payload to the server.
+    pub sent_segments: u64,
+    /// Bytes that clients sent again.
+    pub retransmitted_bytes: u64,
+}
+
+impl Wire {
+    fn between(before: TcpCounters, after: TcpCounters) -> Self {
+        let since = |f: fn(&TcpCounters) -> u64| f(&after).saturating_sub(f(&before));
+        Self {
+            received_bytes: since(|c| c.bytes_received),
+            sent_bytes: since(|c| c.bytes_sent),
+            received_segments: since(|c| c.data_segments_in),
+            sent_segments: since(|c| c.data_segments_out),
+            retransmitted_bytes: since(|c| c.bytes_retransmitted),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The closing table: what was delivered and how late, then what it cost, then every doubt.
+//!
+//! Two tables, one under the other, because one would be wider than a terminal. Each column has
+//! one unit, which stands in its heading, so that rows can be compared by eye.
+
+use super::figure::{NONE, count, in_unit, ms, three};
+use crate::results::{Record, Status, SummaryRow, Verdict};
+use crate::scenario::{ChannelCount, Scenario};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use std::fmt::Write;
+
+/// Prose in lines shorter than this is harder to read than what the terminal makes of long ones.
+const MIN_WIDTH: u16 = 60;
+
+/// The report of `record` for a terminal of `width` columns. Prose is broken to that width; tables
+/// need about 115 and are never broken, since a number over two lines reads as two numbers.
+pub fn render(record: &Record, width: u16) -> String {
+    let width = width.max(MIN_WIDTH);
+    let mut out = String::new();
+    paragraph(&mut out, width, "", &headline(record));
+    if record.summary.is_empty() {
+        out.push_str("\nno trial was run\n");
+        return out;
+    }
+    let rows = &record.summary;
+    section(&mut out, "deliveries and latency", table(DELIVERY, rows));
+    section(&mut out, "cost", table(COST, rows));
+    out.push('\n');
+    paragraph(
+        &mut out,
+        width,
+        "",
+        "m/d/o: missing/duplicate/out of order. last: from the intended publish time to the last \
+         subscriber. neither: CPU of the machine that neither server nor harness was charged with. \
+         KB: 1,000 bytes; kernel memory counts both ends of a connection. –: too few samples, or \
+         not to be measured here.",
+    );
+    doubts(&mut out, record, width);
+    out
+}
+
+/// Heading and content of a column.
+type Column = (&'static str, fn(&SummaryRow) -> String);
+
+const DELIVERY: &[Column] = &[
+    ("transport", name),
+    ("clients", |row| {
+        if row.target == 0 {
+            NONE.to_owned()
+        } else if row.connected == row.target {
+            count(row.connected)
+        } else {
+            format!("{}/{}", count(row.connected), count(row.target))
+        }
+    }),
+    ("achieved\npubl./s", |row| in_unit(row.achieved_per_s, 1.0)),
+    ("received\n/s", |row| in_unit(row.received_per_s, 1.0)),
+    ("m/d/o", |row| {
+        let counts = [row.missing, row.duplicate, row.out_of_order];
+        if row.failed == row.trials {
+            NONE.to_owned()
+        } else {
+            counts.map(count).join("/")
+        }
+    }),
+    ("p50\nms", |row| ms(row.latency_ns.p50)),
+    ("p90\nms", |row| ms(row.latency_ns.p90)),
+    ("p99\nms", |row| ms(row.latency_ns.p99)),
+    ("p99.9\nms", |row| ms(row.latency_ns.p999)),
+    ("max\nms", |row| ms(row.latency_ns.max)),
+    // No maximum of these: it is that of the deliveries.
+    ("last\np50 ms", |row| ms(row.fanout_ns.p50)),
+    ("last\np99 ms", |row| ms(row.fanout_ns.p99)),
+    ("verdict", |row| row.verdict.to_string()),
+];
+
+const COST: &[Column] = &[
+    ("transport", name),
+    ("server CPU\nµs/delivery", |row| {
+        in_unit(row.server_cpu_ns_per_delivery, 1e3)
+    }),
+    ("× tcp", |row| in_unit(row.cpu_multiple_of_tcp, 1.0)),
+    ("harness\nµs/del.", |row| {
+        in_unit(row.harness_cpu_ns_per_delivery, 1e3)
+    }),
+    ("neither\nµs/del.", |row| {
+        in_unit(row.unattributed_cpu_ns_per_delivery, 1e3)
+    }),
+    ("server user\nKB/client", |row| {
+        in_unit(row.user_bytes_per_client, 1e3)
+    }),
+    ("kernel\nKB/client", |row| {
+        in_unit(row.kernel_bytes_per_client, 1e3)
+    }),
+    ("down\nB/del.", |row| {
+        in_unit(row.server_to_client_bytes_per_delivery, 1.0)
+    }),
+    ("up\nB/del.", |row| {
+        in_unit(row.client_to_server_bytes_per_delivery, 1.0)
+    }),
+    ("segments\n/delivery", |row| {
+        in_unit(row.segments_per_delivery, 1.0)
+    }),
+];
+
+fn name(row: &SummaryRow) -> String {
+    format!("{} {}", row.transport, row.profile)
+}
+
+fn table(columns: &[Column], rows: &[SummaryRow]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_preset(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(columns.iter().map(|(heading, _)| heading));
+    for row in rows {
+        table.add_row(columns.iter().map(|(_, content)| Cell::new(content(row))));
+    }
+    for (i, column) in table.column_iter_mut().enumerate() {
+        // Two columns of space between numbers; the first one stands at the margin.
+        column.set_padding((if i == 0 { 0 } else { 2 }, 0));
+        if i > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn section(out: &mut String, title: &str, table: Table) {
+    let _ = writeln!(out, "\n{title}\n");
+    for line in table.lines() {
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+/// What was run, so that a pasted table says it by itself.
+fn headline(record: &Record) -> String {
+    let Scenario {
+        name,
+        clients,
+        publish,
+        phases,
+        ..
+    } = &record.scenario;
+    let channels = match record.scenario.channels.count {
+        ChannelCount::PerClient => "a channel each".to_owned(),
+        ChannelCount::Fixed(1) => "1 channel".to_owned(),
+        ChannelCount::Fixed(channels) => format!("{} channels", count(channels.into())),
+    };
+    let publish = match publish {
+        Some(publish) => {
+            format!(
+                "{} publishes/s of {} bytes",
+                three(publish.rate_per_s),
+                publish.payload_bytes
+            )
+        }
+        None => "nothing published".to_owned(),
+    };
+    let trials = match record.summary.iter().map(|row| row.trials).max() {
+        Some(trials @ 2..) => format!(", {trials} trials each"),
+        _ => String::new(),
+    };
+    let status = match record.status {
+        Status::Complete => "",
+        Status::Running => "; not finished",
+        Status::Interrupted => "; interrupted",
+        Status::Failed => "; failed",
+    };
+    format!(
+        "{name}: {} clients, {channels}, {publish}, {} s measured{trials}, seed {}{status}",
+        count(clients.count.into()),
+        phases.measure_s,
+        record.seed
+    )
+}
+
+/// A paragraph for each check that did not pass, worst verdict first.
+fn doubts(out: &mut String, record: &Record, width: u16) {
+    for verdict in [Verdict::Void, Verdict::Suspect] {
+        for trial in record
+            .trials
+            .iter()
+            .filter(|trial| trial.validity.verdict == verdict)
+        {
+            let _ = writeln!(out, "\n{verdict}: {}", trial.label());
+            for reason in &trial.validity.reasons {
+                let remedy = match reason.remedy.as_str() {
+                    "" => String::new(),
+                    remedy => format!("; {remedy}"),
+                };
+                paragraph(out, width, "  ", &format!("{}{remedy}", reason.message));
+            }
+        }
+    }
+}
+
+/// `text` with lines broken at spaces, each after `indent`.
+fn paragraph(out: &mut String, width: u16, indent: &str, text: &str) {
+    let mut line = indent.to_owned();
+    for word in text.split_whitespace() {
+        let begun = line.len() > indent.len();
+        let length = line.chars().count() + usize::from(begun) + word.chars().count();
+        if begun && length > usize::from(width) {
+            let _ = writeln!(out, "{line}");
+            indent.clone_into(&mut line);
+        } else if begun {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Reason, sample, summarise};
+
+    #[test]
+    fn the_closing_table_of_a_run_reads_like_this() {
+        // In a file of its own, as rustfmt would not leave lines of this length alone.
+        assert_eq!(render(&sample::record(), 110), include_str!("sample.txt"));
+    }
+
+    #[test]
+    fn the_headline_says_what_was_run() {
+        let mut record = sample::record();
+        record.status = Status::Interrupted;
+        record.summary[0].trials = 3;
+        assert_eq!(
+            headline(&record),
+            "quick: 1,000 clients, 100 channels, 300 publishes/s of 128 bytes, 3 s measured, 3 \
+             trials each, seed 7; interrupted"
+        );
+        record.status = Status::Complete;
+        record.scenario = Scenario::load("idle").expect("built in");
+        record.summary[0].trials = 1;
+        assert_eq!(
+            headline(&record),
+            "idle: 10,000 clients, a channel each, nothing published, 16 s measured, seed 7"
+        );
+    }
+
+    #[test]
+    fn a_run_without_trials_says_so() {
+        let mut record = sample::record();
+        record.trials.clear();
+        record.summary.clear();
+        record.status = Status::Failed;
+        assert_eq!(
+            render(&record, 200),
+            "quick: 1,000 clients, 100 channels, 300 publishes/s of 128 bytes, 3 s measured, seed \
+             7; failed\n\nno trial was run\n"
+        );
+    }
+
+    #[test]
+    fn void_comes_before_suspect_and_prose_keeps_to_the_width() {
+        let mut record = sample::record();
+        record.trials.truncate(2);
+        record.trials[0].validity.raise(
+            Verdict::Suspect,
+            Reason {
+                check: "steal".to_owned(),
+                measured: Some(0.04),
+                limit: Some(0.01),
+                remedy: String::new(),
+                message: "the hypervisor took 4% of the machine, expected at most 1%".to_owned(),
+            },
+        );
+        record.summary = summarise(&record.trials, &Default::default());
+        let text = render(&record, 40);
+        let doubts = text
+            .split_once("not to be measured here.\n")
+            .expect("the legend")
+            .1;
+        assert_eq!(
+            doubts,
+            "\nvoid: sse tuned, trial 1\n  expected 9000 deliveries, got 8998; look for 'lagged' in\n  \
+             the server's log\n\nsuspect: tcp tuned, trial 1\n  the hypervisor took 4% of the \
+             machine, expected at most 1%\n"
+        );
+    }
+}

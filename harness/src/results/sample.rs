@@ -1,0 +1,170 @@
+//! A record in which everything has a value, for the tests of record and reports.
+
+use super::*;
+use crate::probe::environment::Pinning;
+use pushbench_servers::transport::{Profile, Transport};
+use std::collections::BTreeMap;
+
+/// Two good trials and a failed one, `quick` on a made-up machine.
+pub(crate) fn record() -> Record {
+    let scenario = Scenario::load("quick").expect("built in");
+    let mut record = Record::new(scenario, 7, environment());
+    record.tool.version = "0.1.0".to_owned();
+    record.tool.revision = Some("0123abc".to_owned());
+    record.status = Status::Complete;
+    let mut tcp = trial(Transport::Tcp, 84_000);
+    tcp.server.cpu_ns_per_delivery = Some(7_210.0);
+    let mut sse = trial(Transport::Sse, 91_300);
+    sse.server.cpu_ns_per_delivery = Some(8_940.0);
+    sse.deliveries.missing = 2;
+    sse.deliveries.received -= 2;
+    sse.clients.connected = 998;
+    sse.validity.raise(
+        Verdict::Void,
+        Reason {
+            check: "ledger".to_owned(),
+            measured: Some(2.0),
+            limit: Some(0.0),
+            remedy: "look for 'lagged' in the server's log".to_owned(),
+            message: "expected 9000 deliveries, got 8998".to_owned(),
+        },
+    );
+    let poll = Trial::new(Transport::ShortPoll, Profile::Tuned, 1).failed(
+        "the server ended with status 101 in phase measure".to_owned(),
+        "run 'pushbench serve --transport short_poll' by itself to see why".to_owned(),
+    );
+    record.trials = vec![tcp, sse, poll];
+    record.summary = summarise(&record.trials, &BTreeMap::new());
+    record
+}
+
+fn trial(transport: Transport, median_ns: u64) -> Trial {
+    let mut trial = Trial::new(transport, Profile::Tuned, 1);
+    let span = |start: u64, end: u64| {
+        Some(Span {
+            start: start * 1_000_000,
+            end: end * 1_000_000,
+        })
+    };
+    trial.phase_ns = Phases {
+        connect: span(50, 250),
+        settle: span(250, 550),
+        warm_up: span(550, 1_550),
+        measure: span(1_550, 4_550),
+        drain: span(4_550, 4_560),
+        disconnect: span(4_560, 4_700),
+    };
+    let quantiles = |unit: u64, count| Quantiles {
+        count,
+        min: Some(unit / 2),
+        p50: Some(unit),
+        p90: Some(unit * 2),
+        p99: Some(unit * 5),
+        max: Some(unit * 14),
+    };
+    let latency = Latency {
+        count: 9_000,
+        min: Some(median_ns / 2),
+        mean: Some(median_ns + 5_000),
+        p50: Some(median_ns),
+        p90: Some(median_ns * 2),
+        p99: Some(median_ns * 5),
+        p999: Some(median_ns * 12),
+        max: Some(median_ns * 14),
+    };
+    trial.clients = Clients {
+        target: 1_000,
+        connected: 1_000,
+        refused: 0,
+        disconnected: 0,
+        connect_ns: quantiles(310_000, 1_000),
+    };
+    trial.publish = Publish {
+        offered_per_s: 300.0,
+        achieved_per_s: Some(299.97),
+        lag_ns: quantiles(12_000, 900),
+    };
+    trial.deliveries = Deliveries {
+        expected: 9_000,
+        received: 9_000,
+        missing: 0,
+        duplicate: 0,
+        out_of_order: 0,
+    };
+    trial.throughput = Throughput {
+        received_per_s: Some(2_999.7),
+        received_bytes_per_s: Some(383_961.6),
+    };
+    trial.latency_ns = latency;
+    trial.service_ns = latency;
+    trial.fanout_ns = quantiles(median_ns * 2, 900);
+    trial.server = ServerCost {
+        cpu_ns: Some(64_890_000),
+        cpu_ns_per_delivery: None,
+        threads: Some(2),
+        memory: Memory {
+            base_bytes: Some(4_000_000),
+            settled_bytes: Some(5_100_000),
+            peak_bytes: Some(6_200_000),
+            after_disconnect_bytes: Some(4_300_000),
+            user_bytes_per_client: None,
+            kernel_bytes_per_client: None,
+            method: "PSS of smaps_rollup".to_owned(),
+            points: [250, 500, 750, 1_000]
+                .map(|clients| MemoryPoint {
+                    clients,
+                    user_bytes: Some(4_000_000 + 1_100 * clients),
+                    kernel_bytes: Some(90_000_000 + 7_750 * clients),
+                })
+                .to_vec(),
+        },
+    };
+    trial.server.memory.fit();
+    trial.harness = HarnessCost {
+        client: crate::client::Family::Lean,
+        cpu_ns: Some(31_000_000),
+        cpu_ns_per_delivery: Some(3_444.4),
+        memory_bytes_per_client: Some(1_480.0),
+        scheduler_lag_ns: quantiles(60_000, 3_000),
+    };
+    trial.machine = Machine {
+        unattributed_cpu_ns: Some(9_000_000),
+        steal_ns: Some(0),
+    };
+    trial.wire = Wire {
+        server_to_client_bytes_per_delivery: Some(129.0),
+        client_to_server_bytes_per_delivery: Some(0.0),
+        segments_per_delivery: Some(1.0),
+        requests: Some(0),
+        empty_responses: Some(0),
+    };
+    trial
+}
+
+fn environment() -> Environment {
+    Environment {
+        started_utc: "2026-11-22T10:30:00Z".to_owned(),
+        platform: "linux x86_64".to_owned(),
+        kernel_release: Some("6.18.0".to_owned()),
+        cpu_model: Some("Example CPU @ 2.20GHz".to_owned()),
+        cores: Some(2),
+        usable_cores: Some(2),
+        pinning: Some(Pinning {
+            server_cores: vec![0],
+            client_cores: vec![1],
+        }),
+        frequency_governor: Some("performance".to_owned()),
+        hypervisor: Some("Example".to_owned()),
+        memory_bytes: Some(24 << 30),
+        congestion_control: Some("cubic".to_owned()),
+        congestion_control_used: Some("cubic".to_owned()),
+        congestion_controls_available: Some(vec!["reno".to_owned(), "cubic".to_owned()]),
+        nofile_soft: Some(1_024),
+        nofile_hard: Some(20_000),
+        port_first: Some(32_768),
+        port_last: Some(60_999),
+        somaxconn: Some(4_096),
+        tcp_mem_pages: Some([190_000, 253_000, 380_000]),
+        allocator: "system".to_owned(),
+    }
+}

@@ -1,0 +1,249 @@
+//! The record as it is written, read and described.
+
+use super::*;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+fn validator() -> jsonschema::Validator {
+    jsonschema::validator_for(&schema()).expect("a valid schema")
+}
+
+fn errors(json: &serde_json::Value) -> Vec<String> {
+    validator()
+        .iter_errors(json)
+        .map(|e| format!("{}: {e}", e.instance_path))
+        .collect()
+}
+
+#[test]
+fn the_committed_schema_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../results/run.schema.json");
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    // By value: the order of keys is no part of it.
+    assert!(
+        serde_json::from_str(&committed).ok() == Some(schema()),
+        "results/run.schema.json is not what the types say; regenerate it with 'cargo run -- list \
+         --schema > results/run.schema.json'"
+    );
+}
+
+#[test]
+fn a_full_record_keeps_to_the_schema() {
+    let json = serde_json::to_value(sample::record()).expect("serialisable");
+    assert_eq!(errors(&json), Vec::<String>::new());
+}
+
+#[test]
+fn a_record_of_nulls_keeps_to_the_schema() {
+    let mut record = sample::record();
+    record.trials.truncate(1);
+    record.trials[0] = Trial::new(record.trials[0].transport, record.trials[0].profile, 1);
+    record.environment = Default::default();
+    record.scenario.publish = None;
+    record.summary = summarise(&record.trials, &Default::default());
+    let json = serde_json::to_value(record).expect("serialisable");
+    assert_eq!(errors(&json), Vec::<String>::new());
+}
+
+#[test]
+fn the_schema_refuses_what_is_no_record() {
+    let good = serde_json::to_value(sample::record()).expect("serialisable");
+    for (pointer, value) in [
+        ("/trials/0/transport", serde_json::json!("carrier_pigeon")),
+        ("/trials/0/latency_ns/p50", serde_json::json!("84 µs")),
+        ("/trials/0/validity/verdict", serde_json::json!("fine")),
+        ("/scenario/channels/count", serde_json::json!("many")),
+        ("/seed", serde_json::json!(-1)),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).expect(pointer) = value;
+        assert_eq!(errors(&bad).len(), 1, "{pointer}");
+    }
+    let mut bad = good;
+    bad["trials"][0]["deliveries"]
+        .as_object_mut()
+        .expect("an object")
+        .remove("missing");
+    assert_eq!(errors(&bad).len(), 1, "every key is required");
+}
+
+#[test]
+fn the_record_has_the_documented_keys() {
+    let json = serde_json::to_value(sample::record()).expect("serialisable");
+    let keys = |pointer: &str| -> Vec<String> {
+        let object = json
+            .pointer(pointer)
+            .and_then(|v| v.as_object())
+            .expect(pointer);
+        object.keys().cloned().collect()
+    };
+    let sorted = |words: &str| {
+        let mut words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        words.sort_unstable();
+        words
+    };
+    for (pointer, expected) in [
+        (
+            "",
+            "schema_version tool environment scenario seed status trials summary",
+        ),
+        (
+            "/trials/0",
+            "transport profile index error phase_ns clients publish deliveries throughput \
+             latency_ns fanout_ns service_ns server harness machine wire validity",
+        ),
+        (
+            "/trials/0/clients",
+            "target connected refused disconnected connect_ns",
+        ),
+        ("/trials/0/publish", "offered_per_s achieved_per_s lag_ns"),
+        (
+            "/trials/0/deliveries",
+            "expected received missing duplicate out_of_order",
+        ),
+        (
+            "/trials/0/throughput",
+            "received_per_s received_bytes_per_s",
+        ),
+        (
+            "/trials/0/latency_ns",
+            "count min mean p50 p90 p99 p999 max",
+        ),
+        ("/trials/0/fanout_ns", "count min p50 p90 p99 max"),
+        (
+            "/trials/0/server",
+            "cpu_ns cpu_ns_per_delivery threads memory",
+        ),
+        (
+            "/trials/0/server/memory",
+            "base_bytes settled_bytes peak_bytes after_disconnect_bytes user_bytes_per_client \
+             kernel_bytes_per_client method points",
+        ),
+        (
+            "/trials/0/harness",
+            "client cpu_ns cpu_ns_per_delivery memory_bytes_per_client scheduler_lag_ns",
+        ),
+        ("/trials/0/machine", "unattributed_cpu_ns steal_ns"),
+        (
+            "/trials/0/wire",
+            "server_to_client_bytes_per_delivery client_to_server_bytes_per_delivery \
+             segments_per_delivery requests empty_responses",
+        ),
+        ("/trials/0/validity", "verdict reasons"),
+        (
+            "/trials/1/validity/reasons/0",
+            "check measured limit remedy message",
+        ),
+    ] {
+        let mut found = keys(pointer);
+        found.sort_unstable();
+        assert_eq!(found, sorted(expected), "{pointer}");
+    }
+}
+
+#[test]
+fn the_verdict_of_a_run_is_its_worst() {
+    let mut record = sample::record();
+    assert_eq!(record.verdict(), Verdict::Void);
+    record.trials.truncate(1);
+    assert_eq!(record.verdict(), Verdict::Valid);
+    record.trials.clear();
+    assert_eq!(record.verdict(), Verdict::Void, "nothing was shown");
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let out = tempfile::tempdir().expect("a folder for the test");
+    let time = UNIX_EPOCH + Duration::from_secs(1_795_343_400);
+    let nested = out.path().join("a/b");
+    let folder = create_folder(&nested, time, "quick").expect("writable");
+    assert_eq!(folder, nested.join("20261122T103000Z-quick"));
+    let second = create_folder(&nested, time, "quick").expect("writable");
+    assert_eq!(second, nested.join("20261122T103000Z-quick-2"));
+
+    let mut record = sample::record();
+    record.write(&folder).expect("writable");
+    record.status = Status::Interrupted;
+    record.write(&folder).expect("written over");
+    assert_eq!(Record::read(&folder).expect("by folder"), record);
+    assert_eq!(
+        Record::read(&folder.join(RECORD_FILE)).expect("by file"),
+        record
+    );
+    let files: Vec<_> = std::fs::read_dir(&folder).expect("a folder").collect();
+    assert_eq!(files.len(), 1, "no temporary file is left");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named_with_the_option() {
+    let out = tempfile::tempdir().expect("a folder for the test");
+    let file = out.path().join("file");
+    std::fs::write(&file, "").expect("writable");
+    let error = create_folder(&file.join("x"), UNIX_EPOCH, "quick").expect_err("below a file");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot write the record to '{}': not a directory; choose another folder with '--out'",
+            file.join("x").display()
+        )
+    );
+    let error = sample::record()
+        .write(&out.path().join("gone"))
+        .expect_err("not there");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot write the record to '{}': no such file or directory; choose another folder \
+             with '--out'",
+            out.path().join("gone").display()
+        )
+    );
+    let denied = RecordError::Write {
+        path: "x".into(),
+        source: std::io::Error::from_raw_os_error(libc::EACCES),
+    };
+    assert_eq!(
+        denied.to_string(),
+        "cannot write the record to 'x': permission denied; choose another folder with '--out'"
+    );
+}
+
+#[test]
+fn what_is_no_record_is_refused_with_its_place() {
+    assert_eq!(
+        Record::read(Path::new("no/such/record"))
+            .expect_err("not there")
+            .to_string(),
+        "cannot read the record 'no/such/record': no such file or directory; expected the folder \
+         of a run, or the 'run.json' in it"
+    );
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let path = folder.path().join("run.json");
+    let shown = path.display();
+    for (json, expected) in [
+        (
+            "{\"schema_version\": 2}",
+            format!(
+                "'{shown}' has schema version 2, but this pushbench reads version 1; read it with \
+                 the pushbench that wrote it"
+            ),
+        ),
+        (
+            "{\"schema_version\": 1}",
+            format!(
+                "'{shown}' holds no record of pushbench: missing field `tool` at line 1 column 21; \
+                 'results/run.schema.json' says what one holds"
+            ),
+        ),
+        (
+            "{",
+            format!(
+                "'{shown}' holds no record of pushbench: EOF while parsing an object at line 1 \
+                 column 1; 'results/run.schema.json' says what one holds"
+            ),
+        ),
+    ] {
+        std::fs::write(&path, json).expect("writable");
+        assert_eq!(Record::read(&path).expect_err(json).to_string(), expected);
+    }
+}

@@ -1,0 +1,289 @@
+//! One trial: one transport in one profile, on a fresh server process.
+
+use super::memory::Memory;
+use super::quantiles::{Latency, Quantiles};
+use crate::client::Family;
+use crate::scenario::{profile_schema, transport_schema};
+use pushbench_servers::transport::{Profile, Transport};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a trial found. What it did not come to measure is zero or `null`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// The transport.
+    #[schemars(schema_with = "transport_schema")]
+    pub transport: Transport,
+    /// The profile of the server.
+    #[schemars(schema_with = "profile_schema")]
+    pub profile: Profile,
+    /// Which trial of this transport and profile, from 1.
+    pub index: u32,
+    /// Why the trial did not come to its end; `null` when it did.
+    pub error: Option<String>,
+    /// When each phase began and ended.
+    pub phase_ns: Phases,
+    /// How connecting went.
+    pub clients: Clients,
+    /// How publishing went.
+    pub publish: Publish,
+    /// What the ledgers say.
+    pub deliveries: Deliveries,
+    /// What arrived per second of the measure phase.
+    pub throughput: Throughput,
+    /// Delivery latency: from the intended publish time to the receive time.
+    pub latency_ns: Latency,
+    /// Per message of more than one subscriber: from its intended time to its last subscriber.
+    pub fanout_ns: Quantiles,
+    /// Service latency: from the actual publish time to the receive time.
+    pub service_ns: Latency,
+    /// What it cost the server.
+    pub server: ServerCost,
+    /// What it cost the clients.
+    pub harness: HarnessCost,
+    /// What the machine did beside both.
+    pub machine: Machine,
+    /// What went over the wire.
+    pub wire: Wire,
+    /// Whether the numbers may be believed.
+    pub validity: Validity,
+}
+
+/// Begin and end of each phase, in ns since the trial began; `null` for one that was not reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)] // each is the phase of its name
+pub struct Phases {
+    pub connect: Option<Span>,
+    pub settle: Option<Span>,
+    pub warm_up: Option<Span>,
+    pub measure: Option<Span>,
+    pub drain: Option<Span>,
+    pub disconnect: Option<Span>,
+}
+
+/// A stretch of time, in ns since the trial began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Span {
+    /// Its first moment.
+    pub start: u64,
+    /// The first moment after it.
+    pub end: u64,
+}
+
+/// Clients of a trial.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Clients {
+    /// Clients that were to connect.
+    pub target: u64,
+    /// Clients that held a cursor at the end of the connect phase.
+    pub connected: u64,
+    /// Attempts that were refused or timed out.
+    pub refused: u64,
+    /// Connections that ended before they were to.
+    pub disconnected: u64,
+    /// From the start of a connection to its cursor.
+    pub connect_ns: Quantiles,
+}
+
+/// The publisher's side of the measure phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Publish {
+    /// Offered rate, in messages a second over all channels; 0 where nothing is published.
+    pub offered_per_s: f64,
+    /// Achieved rate; `null` where nothing is published.
+    pub achieved_per_s: Option<f64>,
+    /// Publish lag: from the intended to the actual time.
+    pub lag_ns: Quantiles,
+}
+
+/// Messages of the measure phase, summed over the ledgers of all clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Deliveries {
+    /// Deliveries that were owed.
+    pub expected: u64,
+    /// Deliveries that were owed and arrived, each counted once.
+    pub received: u64,
+    /// Deliveries that were owed and had not arrived at the end of the drain.
+    pub missing: u64,
+    /// Messages that came again, or from before the subscription.
+    pub duplicate: u64,
+    /// Messages that came after a later one.
+    pub out_of_order: u64,
+}
+
+/// Deliveries over time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Throughput {
+    /// Deliveries received a second.
+    pub received_per_s: Option<f64>,
+    /// Envelopes received, in bytes a second.
+    pub received_bytes_per_s: Option<f64>,
+}
+
+/// Cost at the server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerCost {
+    /// CPU time from the start of the measure phase to the last expected delivery.
+    pub cpu_ns: Option<u64>,
+    /// The same over deliveries received.
+    pub cpu_ns_per_delivery: Option<f64>,
+    /// Threads of the process.
+    pub threads: Option<u32>,
+    /// Its memory.
+    pub memory: Memory,
+}
+
+/// Cost at the clients.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HarnessCost {
+    /// Which clients made the load.
+    pub client: Family,
+    /// CPU time of the fleet, over the same stretch as the server's.
+    pub cpu_ns: Option<u64>,
+    /// The same over deliveries received.
+    pub cpu_ns_per_delivery: Option<f64>,
+    /// User memory of the fleet per client; `null` below 1,000 clients.
+    pub memory_bytes_per_client: Option<f64>,
+    /// How late the fleet's threads wake up: what it adds to each latency by itself.
+    pub scheduler_lag_ns: Quantiles,
+}
+
+/// The machine as a whole, over the same stretch as the server's CPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// CPU time that neither server nor fleet was charged with. May lie below 0 by the 10-ms tick
+    /// in which the machine counts.
+    pub unattributed_cpu_ns: Option<i64>,
+    /// CPU time that a hypervisor gave to others.
+    pub steal_ns: Option<u64>,
+}
+
+/// Bytes and segments of TCP, by the kernel's counters, over the same stretch as the CPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Wire {
+    /// Payload bytes of TCP from server to clients.
+    pub server_to_client_bytes_per_delivery: Option<f64>,
+    /// Payload bytes of TCP from clients to server.
+    pub client_to_server_bytes_per_delivery: Option<f64>,
+    /// Segments with payload from server to clients.
+    pub segments_per_delivery: Option<f64>,
+    /// Requests that clients made.
+    pub requests: Option<u64>,
+    /// Requests that were answered without a message.
+    pub empty_responses: Option<u64>,
+}
+
+/// Whether a trial's numbers may be believed, best first, so that the worst is the greatest.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every check passed.
+    #[default]
+    Valid,
+    /// Something may have bent the numbers.
+    Suspect,
+    /// The numbers say nothing about the server.
+    Void,
+}
+
+impl Verdict {
+    /// The word, as it is spelled everywhere.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Suspect => "suspect",
+            Self::Void => "void",
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+/// The verdict of a trial with everything that led to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Validity {
+    /// The worst that any check gave.
+    pub verdict: Verdict,
+    /// One for each check that did not pass.
+    pub reasons: Vec<Reason>,
+}
+
+impl Validity {
+    /// Enters a check that did not pass: the verdict becomes `verdict` unless it was worse.
+    pub fn raise(&mut self, verdict: Verdict, reason: Reason) {
+        self.verdict = self.verdict.max(verdict);
+        self.reasons.push(reason);
+    }
+}
+
+/// A check that did not pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reason {
+    /// Name of the check, in snake case.
+    pub check: String,
+    /// What was found, in the unit of the message; `null` where it is no number.
+    pub measured: Option<f64>,
+    /// Where the check passes.
+    pub limit: Option<f64>,
+    /// The command or setting that helps.
+    pub remedy: String,
+    /// What was expected and what was found, in a line without the remedy.
+    pub message: String,
+}
+
+impl Trial {
+    /// A trial about which nothing is known yet.
+    pub fn new(transport: Transport, profile: Profile, index: u32) -> Self {
+        Self {
+            transport,
+            profile,
+            index,
+            error: None,
+            phase_ns: Phases::default(),
+            clients: Clients::default(),
+            publish: Publish::default(),
+            deliveries: Deliveries::default(),
+            throughput: Throughput::default(),
+            latency_ns: Latency::default(),
+            fanout_ns: Quantiles::default(),
+            service_ns: Latency::default(),
+            server: ServerCost::default(),
+            harness: HarnessCost::default(),
+            machine: Machine::default(),
+            wire: Wire::default(),
+            validity: Validity::default(),
+        }
+    }
+
+    /// Marks the trial as one that did not come to its end: void, with the error as its reason.
+    /// What has been measured so far stays.
+    #[must_use]
+    pub fn failed(mut self, error: String, remedy: String) -> Self {
+        let reason = Reason {
+            check: "completed".to_owned(),
+            measured: None,
+            limit: None,
+            remedy,
+            message: error.clone(),
+        };
+        self.validity.raise(Verdict::Void, reason);
+        self.error = Some(error);
+        self
+    }
+
+    /// `sse-tuned-2`: how its files are called.
+    pub fn label_for_file(&self) -> String {
+        format!("{}-{}-{}", self.transport, self.profile, self.index)
+    }
+
+    /// `sse tuned, trial 2`: how messages call it.
+    pub fn label(&self) -> String {
+        format!("{} {}, trial {}", self.transport, self.profile, self.index)
+    }
+}

@@ -1,0 +1,252 @@
+//! A run: all trials of one scenario, interleaved, and the record that grows with each.
+//!
+//! Around the trials. In: a checked scenario and options. Out: a [`Record`], written after every
+//! trial so that an interrupted run keeps what it had.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use hdrhistogram::Histogram;
+use pushbench_servers::payload::SplitMix64;
+use pushbench_servers::transport::{Profile, Transport};
+
+use crate::client::Family;
+use crate::client::socket::CLIENTS_PER_SOURCE;
+use crate::layout::{Layout, LayoutError};
+use crate::probe::environment::{Environment, Pinning};
+use crate::recorder::histogram;
+use crate::results::{
+    Latency, Merged, Quantiles, Record, RecordError, Status, create_folder, summarise, write_log,
+};
+use crate::scenario::Scenario;
+use crate::trial::{self, Histograms, Progress};
+
+/// Congestion control of every socket of a run where the machine has it. A machine's default may
+/// be one that paces (BBR), and whether it helps or harms is no matter of transport; `cubic` is
+/// Linux's own default.
+const CONGESTION: &str = "cubic";
+
+/// How to run a scenario.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// Which clients make the load.
+    pub family: Family,
+    /// Threads on either side, where asked for.
+    pub shards: Option<usize>,
+    /// Where the record's folder is made; nothing is written where `None`.
+    pub out: Option<&'a Path>,
+    /// This program, to be started as server and fleet.
+    pub program: &'a Path,
+    /// Compare every payload, byte for byte.
+    pub check_payloads: bool,
+}
+
+/// What a run says while it runs.
+pub trait Watch {
+    /// Trial `number` of `of` begins.
+    fn trial(&self, number: usize, of: usize, transport: Transport, profile: Profile);
+    /// The trial under way has come so far.
+    fn progress(&self, progress: Progress);
+    /// A trial has ended: its row is the record's last.
+    fn ended(&self, record: &Record);
+}
+
+/// Why there is no run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The machine does not allow it.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The record cannot be kept.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A histogram log cannot be kept.
+    #[error("cannot write '{}': {source}; choose another folder with '--out'", .path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Done {
+    /// What it found.
+    pub record: Record,
+    /// Where it is kept.
+    pub folder: Option<PathBuf>,
+}
+
+/// Runs every trial of `scenario`. Ends early, with the record so far, when `interrupted` does.
+///
+/// # Errors
+/// [`RunError`]; a trial that fails is no error but a row.
+pub async fn run(
+    scenario: &Scenario,
+    options: &Options<'_>,
+    watch: &dyn Watch,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Done, RunError> {
+    let started = SystemTime::now();
+    let layout = Layout::plan(scenario.clients.count, options.shards)?;
+    let seed = scenario.run.seed.unwrap_or_else(fresh_seed);
+    let environment = environment(&layout);
+    let congestion = congestion(&environment);
+    let folder = match options.out {
+        Some(out) => Some(create_folder(out, started, &scenario.name)?),
+        None => None,
+    };
+    let mut record = Record::new(scenario.clone(), seed, environment);
+    let mut merged = MergedHistograms::default();
+    let order = order(scenario, seed);
+    let sources = scenario.clients.count.div_ceil(CLIENTS_PER_SOURCE);
+    let mut interrupted = std::pin::pin!(interrupted);
+    for (number, &(transport, profile, index)) in order.iter().enumerate() {
+        watch.trial(number + 1, order.len(), transport, profile);
+        let plan = trial::Plan {
+            scenario,
+            transport,
+            profile,
+            index,
+            family: options.family,
+            seed,
+            layout: &layout,
+            congestion: congestion.as_deref(),
+            check_payloads: options.check_payloads,
+            first_source: number as u32 * sources,
+            program: options.program,
+        };
+        let progress = |progress| watch.progress(progress);
+        let (trial, histograms) = tokio::select! {
+            ended = trial::run(&plan, &progress) => ended,
+            // Dropping the trial kills its children.
+            () = &mut interrupted => {
+                record.status = Status::Interrupted;
+                break;
+            }
+        };
+        if let Some(histograms) = histograms {
+            if let Some(folder) = &folder {
+                write_histograms(folder, &trial.label_for_file(), &histograms)?;
+            }
+            merged.add((transport, profile), &histograms);
+        }
+        record.trials.push(trial);
+        record.summary = summarise(&record.trials, &merged.told());
+        if let Some(folder) = &folder {
+            record.write(folder)?;
+        }
+        watch.ended(&record);
+    }
+    if record.status == Status::Running {
+        record.status = Status::Complete;
+    }
+    if let Some(folder) = &folder {
+        record.write(folder)?;
+    }
+    Ok(Done { record, folder })
+}
+
+/// Every trial of the run: round after round, each in an order of its own, so that no transport
+/// always runs first or while the machine is at its warmest.
+fn order(scenario: &Scenario, seed: u64) -> Vec<(Transport, Profile, u32)> {
+    let mut random = SplitMix64::new(seed);
+    let mut order = Vec::new();
+    for index in 1..=scenario.run.trials {
+        let mut round = scenario.pairs();
+        // Fisher and Yates, from the end.
+        for last in (1..round.len()).rev() {
+            round.swap(last, random.below(last as u64 + 1) as usize);
+        }
+        order.extend(
+            round
+                .into_iter()
+                .map(|(transport, profile)| (transport, profile, index)),
+        );
+    }
+    order
+}
+
+fn fresh_seed() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    // 53 bits: a JSON reader that holds numbers as doubles reads it exactly.
+    SplitMix64::new(now.as_nanos() as u64 ^ u64::from(std::process::id())).next() >> 11
+}
+
+fn environment(layout: &Layout) -> Environment {
+    let mut environment = Environment::read();
+    let cores = |cpus: &[usize]| cpus.iter().map(|&cpu| cpu as u32).collect();
+    environment.pinning = (!layout.server.cpus.is_empty()).then(|| Pinning {
+        server_cores: cores(&layout.server.cpus),
+        client_cores: cores(&layout.fleet.cpus),
+    });
+    environment.congestion_control_used =
+        congestion(&environment).or_else(|| environment.congestion_control.clone());
+    environment
+}
+
+fn congestion(environment: &Environment) -> Option<String> {
+    let available = environment.congestion_controls_available.as_ref()?;
+    available.iter().find(|name| *name == CONGESTION).cloned()
+}
+
+fn write_histograms(folder: &Path, label: &str, histograms: &Histograms) -> Result<(), RunError> {
+    let path = folder.join("latency").join(format!("{label}.hlog"));
+    write_log(&path, histograms.measure_started, &histograms.intervals)
+        .map_err(|source| RunError::Log { path, source })
+}
+
+/// The histograms of all trials so far, added up by transport and profile.
+#[derive(Default)]
+struct MergedHistograms(BTreeMap<(Transport, Profile), (Histogram<u64>, Histogram<u64>)>);
+
+impl MergedHistograms {
+    fn add(&mut self, pair: (Transport, Profile), histograms: &Histograms) {
+        let (delivery, fanout) = self
+            .0
+            .entry(pair)
+            .or_insert_with(|| (histogram(), histogram()));
+        delivery
+            .add(&histograms.delivery)
+            .expect("all histograms have the same bounds");
+        fanout
+            .add(&histograms.fanout)
+            .expect("all histograms have the same bounds");
+    }
+
+    fn told(&self) -> BTreeMap<(Transport, Profile), Merged> {
+        let told = |(pair, (delivery, fanout)): (&_, &(Histogram<u64>, Histogram<u64>))| {
+            let merged = Merged {
+                latency_ns: Latency::from_histogram(delivery),
+                fanout_ns: Quantiles::from_histogram(fanout),
+            };
+            (*pair, merged)
+        };
+        self.0.iter().map(told).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_are_interleaved_in_an_order_that_follows_from_the_seed() {
+        let mut scenario = Scenario::load("quick").expect("built in");
+        scenario.run.trials = 4;
+        let first = order(&scenario, 1);
+        assert_eq!(first, order(&scenario, 1));
+        assert_ne!(first, order(&scenario, 2));
+        for (round, trials) in first.chunks(5).enumerate() {
+            let mut seen: Vec<Transport> = trials.iter().map(|t| t.0).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, Transport::ALL);
+            assert!(trials.iter().all(|t| t.2 == round as u32 + 1));
+        }
+    }
+}

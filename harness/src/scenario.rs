@@ -1,0 +1,360 @@
+//! The scenario file: what a run does, as data.
+//!
+//! Place on the data path: before it. In: a name of the built-in scenarios or the path of a TOML
+//! file, and the options of the command line that override it. Out: a [`Scenario`] in which every
+//! value has been checked, so that nothing after it need doubt one; it goes into the record as it
+//! ran.
+//!
+//! Not measured or decided here: whether this machine can do it (descriptors, ports, cores), which
+//! is asked when the run begins.
+//!
+//! ```toml
+//! summary = "one line"
+//! purpose = "what it is for"
+//! cannot_show = "what it cannot show"
+//! [clients]
+//! count = 1000
+//! [publish]
+//! rate_per_s = 300
+//! payload_bytes = 128
+//! ```
+
+mod channels;
+mod check;
+mod embedded;
+mod error;
+mod overrides;
+mod parse;
+
+pub use channels::ChannelCount;
+pub use embedded::EMBEDDED;
+pub use error::ScenarioError;
+pub use overrides::Overrides;
+
+use pushbench_servers::payload::PayloadKind;
+use pushbench_servers::transport::{Profile, Transport};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A scenario: a workload, the phases of a trial, and what is to be compared.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// What the file is called, without folder and extension. Not a key of the file.
+    #[serde(default)]
+    pub name: String,
+    /// One line for lists.
+    pub summary: String,
+    /// What the scenario is for: a paragraph.
+    pub purpose: String,
+    /// What it cannot show, whatever the numbers look like: a paragraph.
+    pub cannot_show: String,
+    /// Who subscribes.
+    pub clients: Clients,
+    /// What they subscribe to. Default: one channel for all.
+    #[serde(default)]
+    pub channels: Channels,
+    /// What is published. Without it nothing is, and only connections are measured.
+    #[serde(default)]
+    pub publish: Option<Publish>,
+    /// How long each phase of a trial lasts.
+    #[serde(default)]
+    pub phases: Phases,
+    /// Settings of the server that both profiles share.
+    #[serde(default)]
+    pub server: Server,
+    /// Makes clients come and go. Without it they stay connected for the whole trial.
+    #[serde(default)]
+    pub sessions: Option<Sessions>,
+    /// What is run, and how often.
+    #[serde(default)]
+    pub run: Run,
+}
+
+/// The subscribers of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ScenarioClients")]
+pub struct Clients {
+    /// How many, at least 1. Client *j* subscribes to channel *j mod* `channels.count`.
+    pub count: u32,
+    /// Connections begun per second in the connect phase, above 0. Default 5000: a server that
+    /// does not accept for 0.8 s still finds room in the queue of a stock Linux (4096).
+    #[serde(default = "connect_per_s")]
+    pub connect_per_s: f64,
+    /// How often a `short_poll` client asks, in ms; each has a random phase. Default 1000.
+    #[serde(default = "poll_interval_ms")]
+    pub poll_interval_ms: u64,
+}
+
+/// The channels of a trial, declared before clients connect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ScenarioChannels")]
+pub struct Channels {
+    /// How many, at least 1, or `"per_client"` for a private one each. Default 1. A channel above
+    /// the number of clients is published to, but has no subscriber.
+    pub count: ChannelCount,
+    /// Channel *k*, from 0, is called `<prefix><k>`. Up to 32 letters, digits, `-` and `_`.
+    /// Default `c`.
+    pub prefix: String,
+}
+
+/// The open-loop workload: message *i* is due at `start + i / rate`, come what may.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ScenarioPublish")]
+pub struct Publish {
+    /// Messages a second over all channels together, above 0.
+    pub rate_per_s: f64,
+    /// The whole envelope in bytes, 51 to 1,048,576. The head alone takes 51.
+    pub payload_bytes: usize,
+    /// What a payload looks like: `json` (default), `text` with multi-byte UTF-8, or `random`.
+    #[serde(default)]
+    #[schemars(schema_with = "payload_schema")]
+    pub payload: PayloadKind,
+    /// Messages that are due at the same moment on one channel, at least 1 (the default). The rate
+    /// stays the same: bursts are the rarer, the larger they are.
+    #[serde(default = "one")]
+    pub burst: u32,
+}
+
+/// The phases of a trial that are waited for; connect and disconnect take what they take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ScenarioPhases")]
+pub struct Phases {
+    /// After the last connect, before the first publish, in s. Default 1.
+    pub settle_s: f64,
+    /// Published to, but not counted, in s. Default 1.
+    pub warm_up_s: f64,
+    /// What the numbers are about, in s. Default 10.
+    pub measure_s: f64,
+    /// At most this long for what is still on its way, in s; ends early when nothing is. Default 3.
+    pub drain_s: f64,
+}
+
+/// Settings of the server that are no matter of profile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ScenarioServer")]
+pub struct Server {
+    /// Silence after which a stream gets a keep-alive, in s. Default 15 (WHATWG HTML, server-sent
+    /// events, authoring notes: "every 15 seconds or so").
+    pub keep_alive_s: f64,
+    /// Silence after which a long poll is answered with 204, in s. Default 30 (RFC 6202,
+    /// section 5.5).
+    pub poll_timeout_s: f64,
+    /// Messages that a channel remembers. Default 1024.
+    pub ring_messages: usize,
+    /// Bytes that a channel remembers, whichever bound is reached first. Default 1 MiB.
+    pub ring_bytes: usize,
+}
+
+/// Clients that come and go: each stays, leaves, is away, and subscribes anew from the tail.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "ScenarioSessions")]
+pub struct Sessions {
+    /// How long a client stays connected, in ms, at least 1. Phases are random.
+    pub length_ms: u64,
+    /// How long it is away before it connects again, in ms, at least 1.
+    pub gap_ms: u64,
+}
+
+/// What is compared, and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "ScenarioRun")]
+pub struct Run {
+    /// Transports, each once. Default: all.
+    #[schemars(schema_with = "transports_schema")]
+    pub transports: Vec<Transport>,
+    /// Profiles, each once. Default: `tuned`. `tcp` always runs as `tuned`.
+    #[schemars(schema_with = "profiles_schema")]
+    pub profiles: Vec<Profile>,
+    /// Trials of each transport and profile, 1 to 1000. Default 1.
+    pub trials: u32,
+    /// Seed of payloads, phases and the order of trials. Without it the run picks one; either way
+    /// it is recorded.
+    pub seed: Option<u64>,
+}
+
+impl Default for Channels {
+    fn default() -> Self {
+        Self {
+            count: ChannelCount::Fixed(1),
+            prefix: "c".to_owned(),
+        }
+    }
+}
+
+impl Default for Phases {
+    fn default() -> Self {
+        Self {
+            settle_s: 1.0,
+            warm_up_s: 1.0,
+            measure_s: 10.0,
+            drain_s: 3.0,
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            keep_alive_s: 15.0,
+            poll_timeout_s: 30.0,
+            ring_messages: 1024,
+            ring_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self {
+            transports: Transport::ALL.to_vec(),
+            profiles: vec![Profile::Tuned],
+            trials: 1,
+            seed: None,
+        }
+    }
+}
+
+fn connect_per_s() -> f64 {
+    5_000.0
+}
+
+fn poll_interval_ms() -> u64 {
+    1_000
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Scenario {
+    /// Reads a scenario from `source`; `path_label` is what errors call the file, and its stem is
+    /// the name.
+    ///
+    /// # Errors
+    /// [`ScenarioError::File`] with the line of the key, where the text is no TOML, a key is
+    /// unknown or missing, or a value has the wrong type or is out of range.
+    pub fn parse(path_label: &str, source: &str) -> Result<Self, ScenarioError> {
+        parse::parse(path_label, source)
+    }
+
+    /// Loads a built-in scenario by name, or a file where the argument holds a `/` or ends in
+    /// `.toml`.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Unknown`] for a name that is not built in, [`ScenarioError::Read`] for a
+    /// file that cannot be read, and those of [`parse`](Self::parse).
+    pub fn load(name_or_path: &str) -> Result<Self, ScenarioError> {
+        embedded::load(name_or_path)
+    }
+
+    /// Puts the options of the command line into effect and checks everything again. On an error
+    /// the scenario is as it was.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Option`], which names the option.
+    pub fn apply(&mut self, overrides: &Overrides) -> Result<(), ScenarioError> {
+        overrides::apply(self, overrides)
+    }
+
+    /// Number of channels.
+    pub fn channel_count(&self) -> u32 {
+        match self.channels.count {
+            ChannelCount::Fixed(count) => count,
+            ChannelCount::PerClient => self.clients.count,
+        }
+    }
+
+    /// The channel, from 0, of client `client`, from 0.
+    pub fn channel_of(&self, client: u32) -> u32 {
+        client % self.channel_count()
+    }
+
+    /// The name of channel `channel`, from 0.
+    pub fn channel_name(&self, channel: u32) -> String {
+        format!("{}{channel}", self.channels.prefix)
+    }
+
+    /// What is compared: every transport in every profile, and `tcp` once, as `tuned`.
+    pub fn pairs(&self) -> Vec<(Transport, Profile)> {
+        self.run
+            .transports
+            .iter()
+            .flat_map(|&transport| {
+                let profiles = match transport {
+                    // The baseline has no library whose defaults could differ.
+                    Transport::Tcp => &[Profile::Tuned][..],
+                    _ => &self.run.profiles[..],
+                };
+                profiles.iter().map(move |&profile| (transport, profile))
+            })
+            .collect()
+    }
+}
+
+impl Phases {
+    /// [`settle_s`](Self::settle_s) as a duration.
+    pub fn settle(&self) -> Duration {
+        Duration::from_secs_f64(self.settle_s)
+    }
+
+    /// [`warm_up_s`](Self::warm_up_s) as a duration.
+    pub fn warm_up(&self) -> Duration {
+        Duration::from_secs_f64(self.warm_up_s)
+    }
+
+    /// [`measure_s`](Self::measure_s) as a duration.
+    pub fn measure(&self) -> Duration {
+        Duration::from_secs_f64(self.measure_s)
+    }
+
+    /// [`drain_s`](Self::drain_s) as a duration.
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs_f64(self.drain_s)
+    }
+}
+
+impl Server {
+    /// [`keep_alive_s`](Self::keep_alive_s) as a duration.
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_secs_f64(self.keep_alive_s)
+    }
+
+    /// [`poll_timeout_s`](Self::poll_timeout_s) as a duration.
+    pub fn poll_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.poll_timeout_s)
+    }
+}
+
+/// The schema of a transport id: the servers crate, whose type it is, knows nothing of schemas.
+pub(crate) fn transport_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Transport::ALL.map(Transport::id) })
+}
+
+/// The schema of a profile id.
+pub(crate) fn profile_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Profile::ALL.map(Profile::id) })
+}
+
+fn transports_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": transport_schema(generator) })
+}
+
+fn profiles_schema(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": profile_schema(generator) })
+}
+
+fn payload_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["json", "text", "random"] })
+}
+
+#[cfg(test)]
+mod tests;

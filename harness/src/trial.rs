@@ -1,0 +1,614 @@
+//! One trial: one transport in one profile, on a fresh server and a fresh fleet.
+//!
+//! Around the data path: starts both processes, takes them through the phases, reads the probes at
+//! the right moments and puts together what each side counted. In: a [`Plan`]. Out: a row of the
+//! record, also where the trial failed half-way, and the histograms behind it.
+//!
+//! Not measured here: nothing of the delivery path runs in this process.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use hdrhistogram::Histogram;
+use pushbench_servers::control::{Declare, Stats};
+use pushbench_servers::envelope;
+use pushbench_servers::listen::Addresses;
+use pushbench_servers::publisher::{self, decode_histogram};
+use pushbench_servers::schedule::Schedule;
+use pushbench_servers::sys::monotonic_ns;
+use pushbench_servers::transport::{Profile, Transport};
+use serde_json::Value;
+
+use crate::audit::audit;
+use crate::child::{ChildError, Helper};
+use crate::client::Family;
+use crate::fleet::control::Connect;
+use crate::fleet::{self, FleetReport, PayloadCheck, SessionPlan, Status, Timing};
+use crate::layout::Layout;
+use crate::probe::kernel::{self, KernelMemory};
+use crate::probe::machine::MachineCpu;
+use crate::probe::process;
+use crate::results::{Latency, MemoryPoint, Quantiles, Span, Trial, fit_slope};
+use crate::scenario::Scenario;
+
+/// Between the moment at which both sides are told the schedule and its start.
+const LEAD: Duration = Duration::from_millis(150);
+
+/// How long memory is left to come to rest before it is read.
+const MEMORY_REST: Duration = Duration::from_millis(100);
+
+/// Pauses of the connect phase at which memory is read.
+const MEMORY_PAUSES: u32 = 4;
+
+/// Beyond the time that connecting takes at the pace asked for.
+const CONNECT_GRACE: Duration = Duration::from_secs(20);
+
+/// How often the phases look whether the children live.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How often the drain looks whether everything has arrived.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
+/// What a trial is to do.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The workload.
+    pub scenario: &'a Scenario,
+    /// Over this transport …
+    pub transport: Transport,
+    /// … in this profile.
+    pub profile: Profile,
+    /// Which trial of the two, from 1.
+    pub index: u32,
+    /// With these clients.
+    pub family: Family,
+    /// Of payloads and phases.
+    pub seed: u64,
+    /// Where everything runs.
+    pub layout: &'a Layout,
+    /// Congestion control of every socket.
+    pub congestion: Option<&'a str>,
+    /// Compare every payload, byte for byte. Costs the fleet CPU: not for timing.
+    pub check_payloads: bool,
+    /// Source addresses of trials must not meet while connections are being forgotten.
+    pub first_source: u32,
+    /// This program.
+    pub program: &'a Path,
+}
+
+/// Where a trial is, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Name of the phase.
+    pub phase: &'static str,
+    /// How far it has come …
+    pub done: u64,
+    /// … of so much.
+    pub of: u64,
+}
+
+/// What lies behind the row of a trial that came to its end.
+#[derive(Debug)]
+pub struct Histograms {
+    /// Delivery latency in ns.
+    pub delivery: Histogram<u64>,
+    /// Time to the last subscriber in ns.
+    pub fanout: Histogram<u64>,
+    /// Delivery latency by second of the measure phase.
+    pub intervals: Vec<(u64, Histogram<u64>)>,
+    /// When the measure phase began.
+    pub measure_started: SystemTime,
+}
+
+/// Why a trial did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum TrialError {
+    #[error(transparent)]
+    Child(#[from] ChildError),
+    #[error("the server did not say where it listens for {0}")]
+    NoAddress(Transport),
+    #[error("{0}")]
+    Histogram(String),
+}
+
+impl TrialError {
+    fn remedy(&self) -> String {
+        match self {
+            Self::Child(ChildError::Died { .. }) => {
+                "run it again; if it dies again, report what it printed".to_owned()
+            }
+            _ => "report this as a bug".to_owned(),
+        }
+    }
+}
+
+/// Runs one trial. A failure is a row too: void, with the reason, and what was measured before it.
+pub async fn run(plan: &Plan<'_>, watch: &dyn Fn(Progress)) -> (Trial, Option<Histograms>) {
+    let mut trial = Trial::new(plan.transport, plan.profile, plan.index);
+    trial.harness.client = if plan.transport == Transport::Tcp {
+        Family::Lean
+    } else {
+        plan.family
+    };
+    trial.clients.target = u64::from(plan.scenario.clients.count);
+    match Running::through(plan, &mut trial, watch).await {
+        Ok(histograms) => (trial, Some(histograms)),
+        Err(error) => {
+            let remedy = error.remedy();
+            (trial.failed(error.to_string(), remedy), None)
+        }
+    }
+}
+
+/// A trial under way.
+struct Running<'a> {
+    plan: &'a Plan<'a>,
+    server: Helper,
+    fleet: Helper,
+    started: Instant,
+    watch: &'a dyn Fn(Progress),
+    fleet_points: Vec<MemoryPoint>,
+}
+
+/// Clocks that run on, read together.
+#[derive(Debug, Clone, Copy)]
+struct Clocks {
+    server_ns: Option<u64>,
+    fleet_ns: Option<u64>,
+    machine: Option<MachineCpu>,
+}
+
+impl<'a> Running<'a> {
+    async fn through(
+        plan: &'a Plan<'a>,
+        trial: &mut Trial,
+        watch: &'a dyn Fn(Progress),
+    ) -> Result<Histograms, TrialError> {
+        watch(Progress {
+            phase: "start",
+            done: 0,
+            of: 1,
+        });
+        let server = Helper::start("server", plan.program, &server_arguments(plan)).await?;
+        let fleet = Helper::start("fleet", plan.program, &fleet_arguments(plan)).await?;
+        let mut running = Self {
+            plan,
+            server,
+            fleet,
+            started: Instant::now(),
+            watch,
+            fleet_points: Vec::new(),
+        };
+        running.set_up().await?;
+        running.connect(trial).await?;
+        running.settle(trial).await?;
+        let (histograms, report) = running.measure(trial).await?;
+        running.disconnect(trial).await?;
+        running.server.end().await;
+        running.fleet.end().await;
+        audit(trial, &report);
+        Ok(histograms)
+    }
+
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    fn show(&self, phase: &'static str, done: u64, of: u64) {
+        (self.watch)(Progress { phase, done, of });
+    }
+
+    async fn set_up(&mut self) -> Result<(), TrialError> {
+        let plan = self.plan;
+        let scenario = plan.scenario;
+        let prefix = &scenario.channels.prefix;
+        let declare = Declare {
+            declare: vec![format!("{prefix}*{}", scenario.channel_count())],
+        };
+        let _: Value = self.server.post("/v1/channels", &declare).await?;
+        let addresses: Addresses =
+            serde_json::from_value(self.server.greeting.clone()).unwrap_or_default();
+        let address = match plan.transport {
+            Transport::Tcp => addresses.tcp,
+            _ => addresses.http,
+        };
+        let setup = fleet::Setup {
+            transport: plan.transport,
+            family: plan.family,
+            server: address.ok_or(TrialError::NoAddress(plan.transport))?,
+            clients: scenario.clients.count,
+            channels: scenario.channel_count(),
+            channel_prefix: prefix.clone(),
+            connect_per_s: scenario.clients.connect_per_s,
+            poll_interval_ms: scenario.clients.poll_interval_ms as f64,
+            sessions: scenario.sessions.as_ref().map(|s| SessionPlan {
+                length_ms: s.length_ms as f64,
+                gap_ms: s.gap_ms as f64,
+            }),
+            seed: plan.seed,
+            shards: plan.layout.fleet.shards,
+            cpus: plan.layout.fleet.cpus.clone(),
+            own_tables: plan.layout.fleet.own_tables,
+            first_source: plan.first_source,
+            congestion: plan.congestion.map(str::to_owned),
+            check_payload: scenario
+                .publish
+                .as_ref()
+                .filter(|_| plan.check_payloads)
+                .map(|p| PayloadCheck {
+                    kind: p.payload,
+                    seed: plan.seed,
+                    payload_bytes: p.payload_bytes,
+                }),
+        };
+        let _: Value = self.fleet.post("/v1/fleet", &setup).await?;
+        Ok(())
+    }
+
+    /// Opens the clients, with pauses on the way at which memory is read.
+    async fn connect(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
+        let start = self.now();
+        let clients = self.plan.scenario.clients.count;
+        tokio::time::sleep(MEMORY_REST).await;
+        let memory = &mut trial.server.memory;
+        memory.method = format!(
+            "user: PSS of the server, /proc/PID/smaps_rollup; {}",
+            kernel::METHOD
+        );
+        memory.base_bytes = process::pss_bytes(self.server.pid);
+        for pause in 1..=MEMORY_PAUSES {
+            let up_to = (u64::from(clients) * u64::from(pause) / u64::from(MEMORY_PAUSES)) as u32;
+            let _: Value = self
+                .fleet
+                .post("/v1/fleet/connect", &Connect { up_to })
+                .await?;
+            let status = self.await_connected(up_to).await?;
+            trial.clients.connected = status.connected;
+            trial.clients.refused = status.refused;
+            tokio::time::sleep(MEMORY_REST).await;
+            let kernel_bytes = KernelMemory::read().map(|k| k.bytes());
+            let point = |pid| MemoryPoint {
+                clients: status.connected,
+                user_bytes: process::pss_bytes(pid),
+                kernel_bytes,
+            };
+            trial.server.memory.points.push(point(self.server.pid));
+            self.fleet_points.push(point(self.fleet.pid));
+        }
+        trial.server.memory.fit();
+        trial.harness.memory_bytes_per_client = fit_slope(&self.fleet_points, |p| p.user_bytes);
+        trial.server.threads = process::threads(self.server.pid);
+        trial.phase_ns.connect = Some(Span {
+            start,
+            end: self.now(),
+        });
+        Ok(())
+    }
+
+    async fn await_connected(&mut self, up_to: u32) -> Result<Status, TrialError> {
+        let pace = f64::from(up_to) / self.plan.scenario.clients.connect_per_s;
+        let deadline = Instant::now() + Duration::from_secs_f64(pace) + CONNECT_GRACE;
+        loop {
+            self.server.check()?;
+            let status: Status = self.fleet.get("/v1/fleet").await?;
+            self.show(
+                "connect",
+                status.connected,
+                u64::from(self.plan.scenario.clients.count),
+            );
+            if status.connected + status.refused + status.disconnected >= u64::from(up_to)
+                || Instant::now() > deadline
+            {
+                return Ok(status);
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn settle(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
+        let start = self.now();
+        self.wait(
+            "settle",
+            Instant::now() + self.plan.scenario.phases.settle(),
+        )
+        .await?;
+        trial.server.memory.settled_bytes = process::pss_bytes(self.server.pid);
+        trial.phase_ns.settle = Some(Span {
+            start,
+            end: self.now(),
+        });
+        Ok(())
+    }
+
+    /// Waits for the end of a phase, and looks whether the children live.
+    async fn wait(&mut self, phase: &'static str, until: Instant) -> Result<(), TrialError> {
+        let start = Instant::now();
+        let of = until.saturating_duration_since(start).as_millis() as u64;
+        loop {
+            let now = Instant::now();
+            self.show(
+                phase,
+                (now.saturating_duration_since(start).as_millis() as u64).min(of),
+                of,
+            );
+            let left = until.saturating_duration_since(now);
+            if left.is_zero() {
+                return Ok(());
+            }
+            tokio::time::sleep(left.min(LOOK)).await;
+            self.server.check()?;
+            self.fleet.check()?;
+        }
+    }
+
+    fn clocks(&self) -> Clocks {
+        Clocks {
+            server_ns: process::cpu_ns(self.server.pid),
+            fleet_ns: process::cpu_ns(self.fleet.pid),
+            machine: MachineCpu::read(),
+        }
+    }
+
+    /// Warm-up, measure and drain.
+    async fn measure(
+        &mut self,
+        trial: &mut Trial,
+    ) -> Result<(Histograms, FleetReport), TrialError> {
+        let scenario = self.plan.scenario;
+        let timing = self.begin().await?;
+        let lead = Instant::now() + LEAD;
+        let start = self.now();
+        let measure_from = lead + scenario.phases.warm_up();
+        self.wait("warm-up", measure_from).await?;
+        trial.phase_ns.warm_up = Some(Span {
+            start,
+            end: self.now(),
+        });
+        let before = self.clocks();
+        let measure_started = SystemTime::now();
+        let start = self.now();
+        self.wait("measure", measure_from + scenario.phases.measure())
+            .await?;
+        trial.phase_ns.measure = Some(Span {
+            start,
+            end: self.now(),
+        });
+        let start = self.now();
+        self.drain().await?;
+        let after = self.clocks();
+        trial.phase_ns.drain = Some(Span {
+            start,
+            end: self.now(),
+        });
+        self.publishing(trial, timing).await?;
+        let report: FleetReport = self.fleet.post("/v1/fleet/finish", &Value::Null).await?;
+        trial.server.memory.peak_bytes = process::peak_bytes(self.server.pid);
+        cost(trial, before, after, report.counts.received);
+        let histograms = account(trial, &report, timing, measure_started)?;
+        Ok((histograms, report))
+    }
+
+    /// Tells both sides the schedule.
+    async fn begin(&mut self) -> Result<Timing, TrialError> {
+        let plan = self.plan;
+        let (scenario, phases) = (plan.scenario, &plan.scenario.phases);
+        let start_ns = monotonic_ns() + LEAD.as_nanos() as u64;
+        let measure_from_ns = start_ns + phases.warm_up().as_nanos() as u64;
+        let measure_until_ns = measure_from_ns + phases.measure().as_nanos() as u64;
+        let publish = scenario.publish.as_ref();
+        let timing = Timing {
+            schedule: Schedule {
+                start_ns,
+                // Nothing is due where nothing is published.
+                end_ns: if publish.is_some() {
+                    measure_until_ns
+                } else {
+                    start_ns
+                },
+                rate_per_s: publish.map_or(1.0, |p| p.rate_per_s),
+                burst: publish.map_or(1, |p| p.burst),
+                channels: scenario.channel_count(),
+            },
+            measure_from_ns,
+            measure_until_ns,
+            linger_ms: phases.drain().as_secs_f64() * 1e3,
+        };
+        let _: Value = self.fleet.post("/v1/fleet/begin", &timing).await?;
+        if let Some(publish) = publish {
+            let plan = publisher::Plan {
+                schedule: timing.schedule,
+                payload: publish.payload,
+                payload_bytes: publish.payload_bytes.max(envelope::HEAD_BYTES),
+                seed: plan.seed,
+                measure_from_ns,
+                measure_until_ns,
+            };
+            let _: Value = self.server.post("/v1/publish", &plan).await?;
+        }
+        Ok(timing)
+    }
+
+    /// Waits until everything expected has arrived, or the drain is over.
+    async fn drain(&mut self) -> Result<(), TrialError> {
+        let start = Instant::now();
+        let most = self.plan.scenario.phases.drain();
+        loop {
+            self.server.check()?;
+            let status: Status = self.fleet.get("/v1/fleet").await?;
+            self.show(
+                "drain",
+                status.received,
+                status.received + status.outstanding,
+            );
+            if status.outstanding == 0 || start.elapsed() >= most {
+                return Ok(());
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+    }
+
+    async fn publishing(&mut self, trial: &mut Trial, timing: Timing) -> Result<(), TrialError> {
+        if timing.schedule.is_empty() {
+            return Ok(());
+        }
+        // A publisher that is still behind is stopped: what it did not do is missing.
+        let report: publisher::Report = self.server.delete("/v1/publish").await?;
+        let offered = timing.messages();
+        let phase_ns = timing.measure_until_ns - timing.measure_from_ns;
+        trial.publish.offered_per_s = offered as f64 * 1e9 / phase_ns as f64;
+        // The last message's lateness stretches the time in which they all were published.
+        let last = timing.first_message() + report.measured.max(1) - 1;
+        let late_ns = report
+            .last_actual_ns
+            .saturating_sub(timing.schedule.message(last).intended_ns);
+        trial.publish.achieved_per_s =
+            Some(report.measured as f64 * 1e9 / (phase_ns + late_ns) as f64);
+        let lag = decode_histogram(&report.lag_histogram).map_err(TrialError::Histogram)?;
+        trial.publish.lag_ns = Quantiles::from_histogram(&lag);
+        Ok(())
+    }
+
+    /// Closes the clients and reads what the server keeps.
+    async fn disconnect(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
+        let start = self.now();
+        self.show("disconnect", 0, 1);
+        let _: Value = self.fleet.delete("/v1/fleet").await?;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let stats: Stats = self.server.get("/v1/stats").await?;
+            if stats.subscribers == 0 || Instant::now() > deadline {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(MEMORY_REST).await;
+        trial.server.memory.after_disconnect_bytes = process::pss_bytes(self.server.pid);
+        trial.phase_ns.disconnect = Some(Span {
+            start,
+            end: self.now(),
+        });
+        self.show("disconnect", 1, 1);
+        Ok(())
+    }
+}
+
+/// CPU time between two readings, over the deliveries received.
+fn cost(trial: &mut Trial, before: Clocks, after: Clocks, received: u64) {
+    let since = |f: fn(&Clocks) -> Option<u64>| Some(f(&after)?.saturating_sub(f(&before)?));
+    let per_delivery = |ns: Option<u64>| {
+        ns.filter(|_| received > 0)
+            .map(|ns| ns as f64 / received as f64)
+    };
+    let (server_ns, fleet_ns) = (since(|c| c.server_ns), since(|c| c.fleet_ns));
+    trial.server.cpu_ns = server_ns;
+    trial.server.cpu_ns_per_delivery = per_delivery(server_ns);
+    trial.harness.cpu_ns = fleet_ns;
+    trial.harness.cpu_ns_per_delivery = per_delivery(fleet_ns);
+    if let (Some(before), Some(after)) = (before.machine, after.machine) {
+        let used = after.since(&before);
+        let charged = server_ns.unwrap_or(0) + fleet_ns.unwrap_or(0);
+        trial.machine.unattributed_cpu_ns = Some(used.busy_ns as i64 - charged as i64);
+        trial.machine.steal_ns = Some(used.steal_ns);
+    }
+}
+
+/// Enters what the fleet counted.
+fn account(
+    trial: &mut Trial,
+    report: &FleetReport,
+    timing: Timing,
+    measure_started: SystemTime,
+) -> Result<Histograms, TrialError> {
+    let histogram = |text: &str| decode_histogram(text).map_err(TrialError::Histogram);
+    let counts = report.counts;
+    trial.clients.disconnected = report.disconnected;
+    trial.clients.connect_ns = Quantiles::from_histogram(&histogram(&report.connect)?);
+    let deliveries = &mut trial.deliveries;
+    deliveries.expected = counts.expected;
+    deliveries.received = counts.received;
+    deliveries.missing = counts.missing;
+    deliveries.duplicate = counts.duplicate;
+    deliveries.out_of_order = counts.out_of_order;
+    let end_ns = report.last_received_ns.max(timing.measure_until_ns);
+    let seconds = (end_ns - timing.measure_from_ns) as f64 / 1e9;
+    if !timing.schedule.is_empty() {
+        trial.throughput.received_per_s = Some(counts.received as f64 / seconds);
+        trial.throughput.received_bytes_per_s = Some(report.received_bytes as f64 / seconds);
+    }
+    let delivery = histogram(&report.delivery)?;
+    let fanout = histogram(&report.fanout)?;
+    trial.latency_ns = Latency::from_histogram(&delivery);
+    trial.service_ns = Latency::from_histogram(&histogram(&report.service)?);
+    trial.fanout_ns = Quantiles::from_histogram(&fanout);
+    trial.harness.scheduler_lag_ns = Quantiles::from_histogram(&histogram(&report.scheduler_lag)?);
+    if let Some(wire) = report.wire
+        && counts.received > 0
+    {
+        let per_delivery = |count: u64| Some(count as f64 / counts.received as f64);
+        trial.wire.server_to_client_bytes_per_delivery = per_delivery(wire.received_bytes);
+        trial.wire.client_to_server_bytes_per_delivery = per_delivery(wire.sent_bytes);
+        trial.wire.segments_per_delivery = per_delivery(wire.received_segments);
+    }
+    trial.wire.requests = Some(report.requests);
+    trial.wire.empty_responses = Some(report.empty_responses);
+    let intervals = report.intervals.iter();
+    let intervals = intervals.map(|(number, text)| Ok((*number, histogram(text)?)));
+    Ok(Histograms {
+        delivery,
+        fanout,
+        intervals: intervals.collect::<Result<_, TrialError>>()?,
+        measure_started,
+    })
+}
+
+fn cpu_list(cpus: &[usize]) -> Option<String> {
+    let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
+    (!list.is_empty()).then(|| list.join(","))
+}
+
+fn server_arguments(plan: &Plan<'_>) -> Vec<String> {
+    let side = &plan.layout.server;
+    let server = &plan.scenario.server;
+    // A kept-alive connection must outlive the silence between two polls.
+    let head_timeout_s = (plan.scenario.clients.poll_interval_ms as f64 / 500.0).max(75.0);
+    let mut arguments: Vec<String> = [
+        "serve",
+        "--transport",
+        plan.transport.id(),
+        "--profile",
+        plan.profile.id(),
+        "--listen",
+        "127.0.0.1:0",
+        "--control",
+        "127.0.0.1:0",
+        "--no-channels",
+        "--end-with-input",
+    ]
+    .map(str::to_owned)
+    .into();
+    let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+    option("--shards", side.shards.to_string());
+    option("--keep-alive-s", server.keep_alive_s.to_string());
+    option("--poll-timeout-s", server.poll_timeout_s.to_string());
+    option("--head-timeout-s", head_timeout_s.to_string());
+    option("--ring-messages", server.ring_messages.to_string());
+    option("--ring-bytes", server.ring_bytes.to_string());
+    if let Some(cpus) = cpu_list(&side.cpus) {
+        option("--cpus", cpus);
+    }
+    if let Some(congestion) = plan.congestion {
+        option("--congestion", congestion.to_owned());
+    }
+    if side.own_tables {
+        arguments.push("--own-tables".to_owned());
+    }
+    arguments
+}
+
+fn fleet_arguments(plan: &Plan<'_>) -> Vec<String> {
+    let mut arguments = vec!["fleet".to_owned()];
+    if let Some(cpus) = cpu_list(&plan.layout.fleet.cpus) {
+        arguments.extend(["--cpus".to_owned(), cpus]);
+    }
+    arguments
+}

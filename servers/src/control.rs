@@ -1,0 +1,203 @@
+//! What the harness asks a server: who it is, its channels, its counters, a schedule to publish.
+//!
+//! Beside the data path. HTTP/1.1 with JSON bodies on a loopback address of its own, never on the
+//! one that clients reach, so that a server in any language can speak it:
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `GET /v1/server` | | 200 [`ServerInfo`] |
+//! | `POST /v1/channels` | `{"declare": ["news", "c*100"]}` | 200 `{"channels": 101}`; numbers are given in this order, from 0 |
+//! | `GET /v1/stats` | | 200 [`Stats`] |
+//! | `POST /v1/publish` | [`Plan`] | 202; 409 while another schedule runs |
+//! | `GET /v1/publish` | | 200 [`Report`]; 404 before the first schedule |
+//! | `DELETE /v1/publish` | | 200 [`Report`]: the schedule is stopped first |
+//!
+//! Errors are 4xx with `{"error": "…"}`. A server publishes message *i* of the plan's schedule at
+//! its intended time ([`crate::schedule`]), in the envelope of [`crate::envelope`], with the
+//! payload of [`crate::payload`]; it ends when its standard input does.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::listen::{Addresses, Server};
+use crate::publisher::{Plan, Publisher, Report};
+use crate::transport::{Profile, Transport};
+
+/// Version of this protocol.
+pub const PROTOCOL: u32 = 1;
+
+/// Who a server is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServerInfo {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// Name of the software.
+    pub server: String,
+    /// Its version.
+    pub version: String,
+    /// Its process, for memory and CPU time read from outside.
+    pub pid: u32,
+    /// What it serves.
+    pub transports: Vec<Transport>,
+    /// How it is set up.
+    pub profile: Profile,
+    /// Threads that deliver.
+    pub threads: usize,
+    /// Where clients connect.
+    pub addresses: Addresses,
+    /// Declared channels, as they were declared.
+    pub channels: Vec<String>,
+}
+
+/// Channels to declare.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declare {
+    /// Names, or `prefix*count`.
+    pub declare: Vec<String>,
+}
+
+/// Counters since the start, over all shards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Subscribers now. A long-poll counts while it is held.
+    pub subscribers: u64,
+    /// Messages handed to a transport, once for each subscriber.
+    pub deliveries: u64,
+    /// Keep-alives and poll time-outs that came due.
+    pub keep_alives: u64,
+    /// Subscribers that fell off a ring.
+    pub lagged: u64,
+    /// Messages that those did not get.
+    pub lost_messages: u64,
+}
+
+#[derive(Clone)]
+struct Control {
+    server: Arc<Server>,
+    transports: Arc<[Transport]>,
+    profile: Profile,
+    publisher: Arc<Mutex<Option<Publisher>>>,
+}
+
+/// The control interface of a server. Serve it on a loopback address only.
+pub fn router(server: Arc<Server>, transports: &[Transport], profile: Profile) -> Router {
+    let control = Control {
+        server,
+        transports: transports.into(),
+        profile,
+        publisher: Arc::default(),
+    };
+    Router::new()
+        .route("/v1/server", get(info))
+        .route("/v1/channels", post(declare))
+        .route("/v1/stats", get(stats))
+        .route("/v1/publish", get(report).post(publish).delete(stop))
+        .with_state(control)
+}
+
+/// The address of a control interface may be reached from this machine only.
+///
+/// # Errors
+/// A text that says so.
+pub fn check_address(address: SocketAddr) -> Result<(), String> {
+    if crate::listen::is_loopback(address.ip()) {
+        Ok(())
+    } else {
+        Err(format!(
+            "control address '{address}' is not a loopback address, and whoever reaches it \
+             commands the server; use '127.0.0.1:0'"
+        ))
+    }
+}
+
+fn error(status: StatusCode, text: impl ToString) -> Response {
+    (
+        status,
+        Json(serde_json::json!({ "error": text.to_string() })),
+    )
+        .into_response()
+}
+
+async fn info(State(control): State<Control>) -> Json<ServerInfo> {
+    Json(ServerInfo {
+        protocol: PROTOCOL,
+        server: "pushbench".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: std::process::id(),
+        transports: control.transports.to_vec(),
+        profile: control.profile,
+        threads: control.server.stats.len(),
+        addresses: control.server.addresses,
+        channels: control.server.hub.declared(),
+    })
+}
+
+async fn declare(
+    State(control): State<Control>,
+    body: Result<Json<Declare>, JsonRejection>,
+) -> Result<Response, Response> {
+    let Json(body) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    let hub = &control.server.hub;
+    hub.declare(&body.declare)
+        .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
+    Ok(Json(serde_json::json!({ "channels": hub.channel_count() })).into_response())
+}
+
+async fn stats(State(control): State<Control>) -> Json<Stats> {
+    let server = &control.server;
+    Json(Stats {
+        subscribers: server.total(|s| s.subscribers.load(Relaxed)),
+        deliveries: server.total(|s| s.deliveries.load(Relaxed)),
+        keep_alives: server.total(|s| s.keep_alives.load(Relaxed)),
+        lagged: server.total(|s| s.lagged.load(Relaxed)),
+        lost_messages: server.total(|s| s.lost_messages.load(Relaxed)),
+    })
+}
+
+async fn publish(
+    State(control): State<Control>,
+    body: Result<Json<Plan>, JsonRejection>,
+) -> Result<Response, Response> {
+    let Json(plan) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    let hub = control.server.hub.clone();
+    plan.check(hub.channel_count())
+        .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
+    let mut running = control.publisher.lock().expect("no panic while held");
+    if running.as_ref().is_some_and(|p| !p.report().finished) {
+        return Err(error(
+            StatusCode::CONFLICT,
+            "a schedule is running; wait for it, or stop it with 'DELETE /v1/publish'",
+        ));
+    }
+    let publisher =
+        Publisher::start(hub, plan).map_err(|e| error(StatusCode::INTERNAL_SERVER_ERROR, e))?;
+    *running = Some(publisher);
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn report(State(control): State<Control>) -> Result<Json<Report>, Response> {
+    let running = control.publisher.lock().expect("no panic while held");
+    let report = running.as_ref().map(Publisher::report);
+    report
+        .map(Json)
+        .ok_or_else(|| error(StatusCode::NOT_FOUND, "no schedule was started"))
+}
+
+async fn stop(State(control): State<Control>) -> Result<Json<Report>, Response> {
+    let mut running = control.publisher.lock().expect("no panic while held");
+    let publisher = running.as_mut();
+    let publisher =
+        publisher.ok_or_else(|| error(StatusCode::NOT_FOUND, "no schedule was started"))?;
+    publisher.stop();
+    Ok(Json(publisher.report()))
+}

@@ -1,0 +1,492 @@
+//! What push needs of HTTP/1.1 ([RFC 9112](https://www.rfc-editor.org/rfc/rfc9112)): requests out,
+//! response heads and bodies in.
+//!
+//! Place on the data path: under SSE, the polls and the WebSocket handshake on the client. In: a
+//! channel and a cursor, later the bytes of a response. Out: the bytes of a request, a
+//! [`ResponseHead`], and the body without its chunks. Heads are parsed by `httparse`.
+
+mod body;
+
+pub use body::{Body, BodyError, Progress};
+
+use super::{excerpt, parse_decimal, push_decimal};
+
+/// Longest response head that is read, in bytes. A tenth of it is plenty for the servers of this
+/// suite; proxies in between add their own.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// Most header fields in a response. As with the bytes: several times what is usual.
+const MAX_HEADERS: usize = 64;
+
+/// Appends a GET request. `path_and_query` must be encoded already, `extra` must not contain line
+/// ends.
+pub fn encode_get(host: &str, path_and_query: &str, extra: &[(&str, &str)], out: &mut Vec<u8>) {
+    for part in ["GET ", path_and_query, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    push_header("Host", host, out);
+    for (name, value) in extra {
+        push_header(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a POST request with its body. `path` must be encoded already.
+pub fn encode_post(host: &str, path: &str, body: &[u8], out: &mut Vec<u8>) {
+    for part in ["POST ", path, " HTTP/1.1\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    push_header("Host", host, out);
+    push_body(body, out);
+}
+
+/// Appends the request that publishes one message, `POST /publish?channel=C`.
+pub fn encode_publish(host: &str, channel: &str, payload: &[u8], out: &mut Vec<u8>) {
+    push_request_line("POST", "/publish", channel, None, host, out);
+    push_body(payload, out);
+}
+
+fn push_body(body: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Content-Length: ");
+    push_decimal(body.len() as u64, out);
+    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(body);
+}
+
+/// Appends the target of a request that subscribes, `<path>?channel=C[&since=N]`, for clients that
+/// build the rest of the request in another way. What must not stand in a query is
+/// percent-encoded.
+pub fn encode_target(path: &str, channel: &str, since: Option<u64>, out: &mut Vec<u8>) {
+    out.extend_from_slice(path.as_bytes());
+    out.extend_from_slice(b"?channel=");
+    for byte in channel.bytes() {
+        // The unreserved characters (RFC 3986, section 2.3) mean themselves everywhere.
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            let digit = |nibble: u8| b"0123456789ABCDEF"[usize::from(nibble & 15)];
+            out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
+        }
+    }
+    if let Some(since) = since {
+        out.extend_from_slice(b"&since=");
+        push_decimal(since, out);
+    }
+}
+
+/// Appends request line and Host, all that a request of a poll needs before its blank line.
+pub(super) fn push_request_line(
+    method: &str,
+    path: &str,
+    channel: &str,
+    since: Option<u64>,
+    host: &str,
+    out: &mut Vec<u8>,
+) {
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    encode_target(path, channel, since, out);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    push_header("Host", host, out);
+}
+
+pub(super) fn push_header(name: &str, value: &str, out: &mut Vec<u8>) {
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// How the body of a response ends (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is none: status 1xx, 204 or 304.
+    None,
+    /// After this many bytes; 0 is usual for errors.
+    Length(u64),
+    /// With the last chunk.
+    Chunked,
+    /// With the connection.
+    UntilClose,
+}
+
+/// What the head of a response says, as far as push needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResponseHead {
+    /// 100 to 999. Statuses 1xx but 101 are followed by the head of the real response.
+    pub status: u16,
+    /// How the body ends.
+    pub body: BodyLength,
+    /// `Push-Cursor`: the first message to come is the one after this sequence.
+    pub push_cursor: Option<u64>,
+    /// Whether the content type is `text/event-stream`, with any parameters.
+    pub event_stream: bool,
+    /// Whether the connection ends with this response (RFC 9112, section 9.3).
+    pub close: bool,
+    /// Whether both `Connection: Upgrade` and `Upgrade: websocket` are there.
+    pub upgrade: bool,
+    /// `Sec-WebSocket-Accept`, where it has the length that a SHA-1 has in base64.
+    pub accept: Option<[u8; 28]>,
+}
+
+/// Why the head of a response cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// More than [`MAX_HEAD_BYTES`].
+    #[error("expected a response head of at most {MAX_HEAD_BYTES} bytes, got one that is longer")]
+    TooLong,
+    /// Not HTTP/1; `.1` says what the parser missed.
+    #[error("expected the head of an HTTP/1.1 response, got '{0}' ({1})")]
+    Syntax(String, httparse::Error),
+    /// No decimal number, or several that differ (RFC 9112, section 6.3, item 5).
+    #[error("expected one 'Content-Length' in decimal, got '{0}'")]
+    ContentLength(String),
+    /// A transfer coding that was not asked for (RFC 9112, section 7).
+    #[error("expected no 'Transfer-Encoding' but 'chunked', got '{0}'")]
+    TransferEncoding(String),
+    /// The cursor is no number.
+    #[error("expected a 'Push-Cursor' in decimal, got '{0}'")]
+    PushCursor(String),
+}
+
+/// Reads the head of a response from the start of `bytes`. Returns it with the number of bytes
+/// that it takes; `None` where it is not whole yet.
+///
+/// Keep the bytes and call again with more; a head comes in one read nearly always.
+///
+/// # Errors
+/// [`HeadError`] says what was expected in the place of what was found. Nothing of a body can be
+/// read then, as its end is not known.
+pub fn parse_head(bytes: &[u8]) -> Result<Option<(ResponseHead, usize)>, HeadError> {
+    // Without the bound, a peer that never ends its head would make the caller collect for ever.
+    let visible = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let consumed = match response.parse(visible) {
+        Ok(httparse::Status::Complete(consumed)) => consumed,
+        Ok(httparse::Status::Partial) if bytes.len() >= MAX_HEAD_BYTES => {
+            return Err(HeadError::TooLong);
+        }
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(HeadError::Syntax(excerpt(bytes), error)),
+    };
+    // A complete head has both.
+    let status = response.code.unwrap_or_default();
+    let is_http_1_0 = response.version == Some(0);
+
+    let mut fields = Fields::default();
+    for header in response.headers.iter() {
+        fields.read(header.name, header.value)?;
+    }
+    let body = match status {
+        100..=199 | 204 | 304 => BodyLength::None,
+        _ if fields.is_chunked => BodyLength::Chunked,
+        _ => fields
+            .content_length
+            .map_or(BodyLength::UntilClose, BodyLength::Length),
+    };
+    let head = ResponseHead {
+        status,
+        body,
+        push_cursor: fields.push_cursor,
+        event_stream: fields.event_stream,
+        close: fields.close
+            || (is_http_1_0 && !fields.keep_alive)
+            || body == BodyLength::UntilClose,
+        upgrade: fields.connection_upgrade && fields.upgrade_websocket,
+        accept: fields.accept,
+    };
+    Ok(Some((head, consumed)))
+}
+
+/// The header fields that matter, before they are weighed against each other.
+#[derive(Debug, Default)]
+struct Fields {
+    content_length: Option<u64>,
+    is_chunked: bool,
+    push_cursor: Option<u64>,
+    event_stream: bool,
+    close: bool,
+    keep_alive: bool,
+    connection_upgrade: bool,
+    upgrade_websocket: bool,
+    accept: Option<[u8; 28]>,
+}
+
+impl Fields {
+    fn read(&mut self, name: &str, value: &[u8]) -> Result<(), HeadError> {
+        let is = |expected: &str| name.eq_ignore_ascii_case(expected);
+        if is("content-length") {
+            // A list of the same number comes from proxies that merge fields.
+            for item in list(value) {
+                let length = parse_decimal(item)
+                    .filter(|length| self.content_length.is_none_or(|before| before == *length))
+                    .ok_or_else(|| HeadError::ContentLength(excerpt(value)))?;
+                self.content_length = Some(length);
+            }
+        } else if is("transfer-encoding") {
+            // Wins over Content-Length (RFC 9112, section 6.3, item 3). A coding below it would
+            // have to be decoded, and no request of ours allows one.
+            for item in list(value) {
+                if self.is_chunked || !item.eq_ignore_ascii_case(b"chunked") {
+                    return Err(HeadError::TransferEncoding(excerpt(value)));
+                }
+                self.is_chunked = true;
+            }
+        } else if is("push-cursor") {
+            let cursor = parse_decimal(value.trim_ascii());
+            self.push_cursor = Some(cursor.ok_or_else(|| HeadError::PushCursor(excerpt(value)))?);
+        } else if is("content-type") {
+            let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
+            self.event_stream = essence
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"text/event-stream");
+        } else if is("connection") {
+            for item in list(value) {
+                self.close |= item.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= item.eq_ignore_ascii_case(b"keep-alive");
+                self.connection_upgrade |= item.eq_ignore_ascii_case(b"upgrade");
+            }
+        } else if is("upgrade") {
+            self.upgrade_websocket |=
+                list(value).any(|item| item.eq_ignore_ascii_case(b"websocket"));
+        } else if is("sec-websocket-accept") {
+            self.accept = value.trim_ascii().try_into().ok();
+        }
+        Ok(())
+    }
+}
+
+/// The items of a list (RFC 9110, section 5.6.1); empty ones are none.
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|&byte| byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::testing::{feeds, feeds_of};
+
+    fn head(lines: &[&str]) -> Result<ResponseHead, HeadError> {
+        let text = lines.join("\r\n") + "\r\n\r\n";
+        let parsed = parse_head(text.as_bytes())?;
+        let (head, consumed) = parsed.expect("a whole head");
+        assert_eq!(consumed, text.len());
+        Ok(head)
+    }
+
+    fn body(lines: &[&str]) -> BodyLength {
+        head(lines).expect("a head").body
+    }
+
+    #[test]
+    fn requests_have_the_documented_bytes() {
+        let mut out = Vec::new();
+        encode_get("h:1", "/a?b=c", &[("Accept", "x")], &mut out);
+        assert_eq!(
+            out,
+            b"GET /a?b=c HTTP/1.1\r\nHost: h:1\r\nAccept: x\r\n\r\n"
+        );
+        out.clear();
+        encode_post("h", "/p", b"body", &mut out);
+        assert_eq!(
+            out,
+            b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"
+        );
+        out.clear();
+        encode_publish("h", "news", b"", &mut out);
+        assert_eq!(
+            out,
+            b"POST /publish?channel=news HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn channels_are_percent_encoded_where_they_must_be() {
+        for (channel, since, target) in [
+            ("a-Z_0.9~", None, "/p?channel=a-Z_0.9~"),
+            (
+                "a b&c=ż/\r\n",
+                Some(0),
+                "/p?channel=a%20b%26c%3D%C5%BC%2F%0D%0A&since=0",
+            ),
+        ] {
+            let mut out = Vec::new();
+            encode_target("/p", channel, since, &mut out);
+            assert_eq!(out, target.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_stream_says_what_push_needs() {
+        assert_eq!(
+            head(&[
+                "HTTP/1.1 200 OK",
+                "content-type: text/event-stream; charset=utf-8",
+                "cache-control: no-store",
+                "push-cursor: 41",
+                "transfer-encoding: chunked",
+            ]),
+            Ok(ResponseHead {
+                status: 200,
+                body: BodyLength::Chunked,
+                push_cursor: Some(41),
+                event_stream: true,
+                close: false,
+                upgrade: false,
+                accept: None,
+            })
+        );
+    }
+
+    #[test]
+    fn a_head_is_whole_at_its_last_byte_and_no_sooner() {
+        let text = b"HTTP/1.1 204 No Content\r\nPush-Cursor: 7\r\n\r\n";
+        for end in 0..text.len() {
+            assert_eq!(parse_head(&text[..end]), Ok(None), "{end} bytes");
+        }
+        let with_more = [&text[..], b"HTTP/1.1 200 OK\r\n"].concat();
+        let (head, consumed) = parse_head(&with_more)
+            .expect("a head")
+            .expect("a whole head");
+        assert_eq!((head.push_cursor, consumed), (Some(7), text.len()));
+    }
+
+    #[test]
+    fn bodies_end_as_rfc_9112_section_6_3_says() {
+        let length = "Content-Length: 5";
+        for status in ["101 S", "204 N", "304 N"] {
+            assert_eq!(
+                body(&[&format!("HTTP/1.1 {status}"), length]),
+                BodyLength::None
+            );
+        }
+        let chunked = "Transfer-Encoding: Chunked";
+        assert_eq!(
+            body(&["HTTP/1.1 200 OK", length, chunked]),
+            BodyLength::Chunked
+        );
+        assert_eq!(
+            body(&["HTTP/1.1 200 OK", chunked, length]),
+            BodyLength::Chunked
+        );
+        assert_eq!(
+            body(&["HTTP/1.1 200 OK", length, length]),
+            BodyLength::Length(5)
+        );
+        assert_eq!(
+            body(&["HTTP/1.1 200 OK", "Content-Length: 5, 5"]),
+            BodyLength::Length(5)
+        );
+        assert_eq!(
+            body(&["HTTP/1.1 400 Bad", "Content-Length: 0"]),
+            BodyLength::Length(0)
+        );
+        assert_eq!(body(&["HTTP/1.1 200 OK"]), BodyLength::UntilClose);
+    }
+
+    #[test]
+    fn connections_close_when_the_response_says_so_or_cannot_end_otherwise() {
+        let length = "Content-Length: 5";
+        for (lines, close) in [
+            (&["HTTP/1.1 200 OK", length][..], false),
+            (&["HTTP/1.1 200 OK", length, "Connection: foo, Close"], true),
+            (&["HTTP/1.1 200 OK"], true),
+            (&["HTTP/1.0 200 OK", length], true),
+            (
+                &["HTTP/1.0 200 OK", length, "Connection: Keep-Alive"],
+                false,
+            ),
+        ] {
+            assert_eq!(head(lines).expect("a head").close, close, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_an_event_stream_is_an_event_stream() {
+        for (value, expected) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream ;charset=utf-8", true),
+            ("text/event-streams", false),
+            ("text/plain; text/event-stream", false),
+        ] {
+            let line = format!("Content-Type: {value}");
+            let head = head(&["HTTP/1.1 200 OK", &line]).expect("a head");
+            assert_eq!(head.event_stream, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn fields_that_cannot_be_right_are_errors_with_their_value() {
+        for (line, message) in [
+            (
+                "Content-Length: -1",
+                "expected one 'Content-Length' in decimal, got '-1'",
+            ),
+            (
+                "Content-Length: 5, 6",
+                "expected one 'Content-Length' in decimal, got '5, 6'",
+            ),
+            (
+                "Transfer-Encoding: gzip, chunked",
+                "expected no 'Transfer-Encoding' but 'chunked', got 'gzip, chunked'",
+            ),
+            (
+                "Transfer-Encoding: chunked, chunked",
+                "expected no 'Transfer-Encoding' but 'chunked', got 'chunked, chunked'",
+            ),
+            (
+                "Push-Cursor: tail",
+                "expected a 'Push-Cursor' in decimal, got 'tail'",
+            ),
+        ] {
+            let error = head(&["HTTP/1.1 200 OK", line]).expect_err("a bad field");
+            assert_eq!(error.to_string(), message);
+        }
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused() {
+        let error = parse_head(b"SUBSCRIBED 7\n").expect_err("no HTTP");
+        assert!(
+            error
+                .to_string()
+                .starts_with("expected the head of an HTTP/1.1 response, got 'SUBSCRIBED 7\\n' ("),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_head_over_16_kib_is_an_error_whole_or_not() {
+        let mut text = b"HTTP/1.1 200 OK\r\nX: ".to_vec();
+        text.resize(MAX_HEAD_BYTES - 1, b'x');
+        assert_eq!(parse_head(&text), Ok(None));
+        text.push(b'x');
+        assert_eq!(parse_head(&text), Err(HeadError::TooLong));
+        text.extend_from_slice(b"\r\n\r\n");
+        assert_eq!(parse_head(&text), Err(HeadError::TooLong));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_head_or_none(feeds in feeds()) {
+            let _ = parse_head(&feeds.concat());
+        }
+
+        #[test]
+        fn any_mix_of_fields_is_a_head_or_none(
+            feeds in feeds_of(&[
+                b"HTTP/1.1 200 OK\r\n", b"\r\n", b"Content-Length", b": ", b"Connection", b"chunked",
+                b"Transfer-Encoding", b"Push-Cursor", b"9", b",", b"Content-Type", b";",
+            ])
+        ) {
+            let mut text = b"HTTP/1.1 200 OK\r\n".to_vec();
+            text.extend(feeds.concat());
+            if let Ok(Some((_, consumed))) = parse_head(&text) {
+                proptest::prop_assert!(consumed <= text.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Server-sent events ([WHATWG HTML, section 9.2][spec]).
+//!
+//! Place on the data path: framing of the `sse` transport. In: envelopes and cursors. Out: blocks
+//! of an event stream, and back. The HTTP response around them is [`http1`]'s.
+//!
+//! [spec]: https://html.spec.whatwg.org/multipage/server-sent-events.html
+
+mod decoder;
+
+pub use decoder::{Block, DecodeError, Decoder};
+
+use super::{encode_range, http1, push_decimal};
+
+/// A comment line. It adds nothing to the block that it stands in, so it needs no blank line
+/// behind it and two bytes are enough.
+pub const KEEP_ALIVE: &[u8] = b":\n";
+
+/// Type of the event that reports a lost range; its data is read by
+/// [`parse_range`](super::parse_range).
+pub const LAGGED_EVENT: &[u8] = b"lagged";
+
+/// Appends one message: `id: N`, `data: envelope`, a blank line.
+///
+/// An envelope has neither CR nor LF, so one `data` field carries it.
+pub fn encode(sequence: u64, envelope: &[u8], out: &mut Vec<u8>) {
+    // The two field names, the longest id, and the line ends.
+    out.reserve(envelope.len() + 34);
+    out.extend_from_slice(b"id: ");
+    push_decimal(sequence, out);
+    out.extend_from_slice(b"\ndata: ");
+    out.extend_from_slice(envelope);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Appends how a stream opens: `id: N` and a blank line. It sets the last event id, so that a
+/// client cut before its first message can resume, and dispatches nothing.
+pub fn encode_open(cursor: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"id: ");
+    push_decimal(cursor, out);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Appends the event that reports a lost range. Its id is the last sequence lost, so that an
+/// EventSource that reconnects resumes behind the loss.
+pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: lagged\nid: ");
+    push_decimal(to, out);
+    out.extend_from_slice(b"\ndata: ");
+    encode_range(from, to, out);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Appends the request that subscribes. `last_event_id` is what a client sends that reconnects; it
+/// wins over `since`, which stays in the URL that it was given (WHATWG HTML, section 9.2.2).
+pub fn encode_request(
+    host: &str,
+    channel: &str,
+    since: Option<u64>,
+    last_event_id: Option<u64>,
+    out: &mut Vec<u8>,
+) {
+    http1::push_request_line("GET", "/sse", channel, since, host, out);
+    out.extend_from_slice(b"Accept: text/event-stream\r\n");
+    if let Some(id) = last_event_id {
+        out.extend_from_slice(b"Last-Event-ID: ");
+        push_decimal(id, out);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_have_the_documented_bytes() {
+        let mut out = Vec::new();
+        encode_open(41, &mut out);
+        encode(u64::MAX, b"envelope", &mut out);
+        encode_lagged(42, 50, &mut out);
+        assert_eq!(
+            String::from_utf8(out).expect("UTF-8"),
+            "id: 41\n\n\
+             id: 18446744073709551615\ndata: envelope\n\n\
+             event: lagged\nid: 50\ndata: 42 50\n\n"
+        );
+    }
+
+    #[test]
+    fn a_six_digit_id_costs_nineteen_bytes_a_message() {
+        let mut out = Vec::new();
+        encode(123_456, &[b'x'; 100], &mut out);
+        assert_eq!(out.len(), 119);
+    }
+
+    #[test]
+    fn requests_have_the_documented_bytes() {
+        let mut out = Vec::new();
+        encode_request("127.0.0.1:80", "news", None, None, &mut out);
+        assert_eq!(
+            out,
+            b"GET /sse?channel=news HTTP/1.1\r\nHost: 127.0.0.1:80\r\nAccept: text/event-stream\r\n\
+              \r\n"
+        );
+        out.clear();
+        encode_request("h", "a b", Some(3), Some(9), &mut out);
+        assert_eq!(
+            out,
+            b"GET /sse?channel=a%20b&since=3 HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\
+              Last-Event-ID: 9\r\n\r\n"
+        );
+    }
+}

@@ -1,0 +1,181 @@
+//! The opening handshake (RFC 6455, section 4).
+//!
+//! Place on the data path: before it, once a connection. In: a key, a channel, a response head.
+//! Out: the request that upgrades, its answer, and whether the answer is right.
+
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::framing::http1::{self, ResponseHead};
+
+/// What the server must answer to `Sec-WebSocket-Key: key`: 28 characters of base64 (section
+/// 4.2.2, item 5.4).
+pub fn accept_key(key: &str) -> String {
+    derive_accept_key(key.as_bytes())
+}
+
+/// Appends a client's request to upgrade (section 4.1). `key` is the base64 form of 16 random
+/// bytes; `path` may have a query.
+pub fn encode_upgrade_request(host: &str, path: &str, key: &str, out: &mut Vec<u8>) {
+    http1::encode_get(host, path, &upgrade_headers(key), out);
+}
+
+/// Appends the request that upgrades and subscribes.
+pub fn encode_request(host: &str, channel: &str, since: Option<u64>, key: &str, out: &mut Vec<u8>) {
+    http1::push_request_line("GET", "/websocket", channel, since, host, out);
+    for (name, value) in upgrade_headers(key) {
+        http1::push_header(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn upgrade_headers(key: &str) -> [(&'static str, &str); 4] {
+    [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", key),
+    ]
+}
+
+/// Appends the answer that upgrades, status 101 (section 4.2.2). `key` is the client's.
+pub fn encode_upgrade_response(key: &str, extra_headers: &[(&str, &str)], out: &mut Vec<u8>) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+    );
+    http1::push_header("Sec-WebSocket-Accept", &accept_key(key), out);
+    for (name, value) in extra_headers {
+        http1::push_header(name, value, out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Why an answer does not upgrade.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// Another status than 101.
+    #[error("expected status 101 to the request for a WebSocket, got {0}")]
+    Status(u16),
+    /// Not both of `Connection: Upgrade` and `Upgrade: websocket`.
+    #[error("expected 'Connection: Upgrade' and 'Upgrade: websocket' with status 101")]
+    NoUpgrade,
+    /// The accept key is not the one that belongs to the request's key.
+    #[error("expected 'Sec-WebSocket-Accept: {expected}', got '{found}'")]
+    Accept {
+        /// What belongs to the request's key.
+        expected: String,
+        /// What came; empty where nothing of the right length did.
+        found: String,
+    },
+}
+
+/// Checks a server's answer as a client must (section 4.1, what follows the request). `key` is the
+/// one that the request carried.
+///
+/// # Errors
+/// [`HandshakeError`], one variant a check.
+pub fn check_upgrade(head: &ResponseHead, key: &str) -> Result<(), HandshakeError> {
+    if head.status != 101 {
+        return Err(HandshakeError::Status(head.status));
+    }
+    if !head.upgrade {
+        return Err(HandshakeError::NoUpgrade);
+    }
+    let expected = accept_key(key);
+    let found = head.accept.as_ref().map_or(&b""[..], |accept| accept);
+    if found != expected.as_bytes() {
+        let found = String::from_utf8_lossy(found).into_owned();
+        return Err(HandshakeError::Accept { expected, found });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Key and accept key of the example in section 1.3.
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+    fn check(response: &str) -> Result<(), HandshakeError> {
+        let (head, consumed) = http1::parse_head(response.as_bytes())
+            .expect("a head")
+            .expect("a whole head");
+        assert_eq!(consumed, response.len());
+        check_upgrade(&head, KEY)
+    }
+
+    #[test]
+    fn the_accept_key_is_the_one_of_the_specification() {
+        assert_eq!(accept_key(KEY), ACCEPT);
+    }
+
+    #[test]
+    fn requests_have_the_documented_bytes() {
+        let mut out = Vec::new();
+        encode_request("h:1", "news", Some(9), KEY, &mut out);
+        assert_eq!(
+            String::from_utf8(out).expect("ASCII"),
+            "GET /websocket?channel=news&since=9 HTTP/1.1\r\nHost: h:1\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn the_answer_has_the_documented_bytes_and_passes_the_client() {
+        let mut out = Vec::new();
+        encode_upgrade_response(KEY, &[("Push-Cursor", "12")], &mut out);
+        let text = String::from_utf8(out).expect("ASCII");
+        assert_eq!(
+            text,
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nPush-Cursor: 12\r\n\r\n"
+        );
+        assert_eq!(check(&text), Ok(()));
+        let (head, _) = http1::parse_head(text.as_bytes())
+            .expect("a head")
+            .expect("whole");
+        assert_eq!(head.push_cursor, Some(12));
+    }
+
+    #[test]
+    fn an_answer_of_any_letter_case_passes() {
+        let response = format!(
+            "HTTP/1.1 101 OK\r\nCONNECTION: keep-alive, UPGRADE\r\nupgrade: WebSocket\r\n\
+             sec-websocket-accept: {ACCEPT}\r\n\r\n"
+        );
+        assert_eq!(check(&response), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_upgrade_is_refused() {
+        assert_eq!(
+            check("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+            Err(HandshakeError::Status(400))
+        );
+        assert_eq!(
+            check(&format!(
+                "HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+            )),
+            Err(HandshakeError::NoUpgrade)
+        );
+        let upgrade = "HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
+        for (header, found) in [
+            ("", ""),
+            ("Sec-WebSocket-Accept: short\r\n", ""),
+            (
+                "Sec-WebSocket-Accept: S3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n",
+                "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+            ),
+        ] {
+            assert_eq!(
+                check(&format!("{upgrade}{header}\r\n")),
+                Err(HandshakeError::Accept {
+                    expected: ACCEPT.into(),
+                    found: found.into()
+                })
+            );
+        }
+    }
+}

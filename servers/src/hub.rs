@@ -1,0 +1,413 @@
+//! The log that every transport reads: channels, sequences, and the way from a publisher to the
+//! shards.
+//!
+//! Place on the data path: publisher → **hub** → shard ([`crate::shard`]) → transport. In: payloads.
+//! Out: the same encoded envelopes in the same order to every shard. A channel gives each message
+//! the next sequence, counted from 1, and stamps its actual time under one lock, so that sequence,
+//! actual time and the order in every shard's inbox agree.
+
+use std::sync::{Arc, Mutex, RwLock};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::envelope;
+use crate::sys::monotonic_ns;
+use crate::wake::Wake;
+
+/// Most messages that wait for one shard. 65,536: over three seconds at 20,000 a second, and at
+/// 128 bytes 8 MiB. Beyond it the publisher waits, and the wait shows as publish lag.
+const MAX_INBOX_MESSAGES: usize = 65_536;
+
+/// Most bytes that wait for one shard: 64 MiB, for large payloads.
+const MAX_INBOX_BYTES: usize = 64 << 20;
+
+/// Most channels of one server. A million private channels and some room.
+pub const MAX_CHANNELS: u32 = 4_000_000;
+
+/// Longest name of a channel: a prefix of 64 bytes and the digits of a number.
+pub const MAX_NAME_BYTES: usize = 64 + 10;
+
+/// Why a message was not appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// A shard has not taken what it was handed before.
+    #[error(
+        "the server is behind: {MAX_INBOX_MESSAGES} messages or {MAX_INBOX_BYTES} bytes wait for \
+         a shard; publish more slowly or retry"
+    )]
+    Full,
+    /// No channel has this number.
+    #[error("no channel has the number {0}")]
+    UnknownChannel(u32),
+}
+
+/// Why channels were not declared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeclareError {
+    /// Not a name, or `prefix*count` with a count that is no number from 1.
+    #[error(
+        "channel '{0}': expected a name of letters, digits, '-', '_' or '.', at most 64 bytes, or \
+         'prefix*count' with a count of at least 1"
+    )]
+    Malformed(String),
+    /// The same name twice, alone or within a `prefix*count`.
+    #[error("channel '{0}' overlaps with '{1}', which is declared already; use another name")]
+    Overlap(String, String),
+    /// Beyond [`MAX_CHANNELS`].
+    #[error("channel '{0}' would make more than {MAX_CHANNELS} channels; declare fewer")]
+    TooMany(String),
+}
+
+/// One declaration: a name, or `prefix0` … `prefix(count-1)`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Group {
+    prefix: String,
+    /// `None` for a plain name.
+    count: Option<u32>,
+    first: u32,
+}
+
+impl Group {
+    fn spec(&self) -> String {
+        match self.count {
+            Some(count) => format!("{}*{count}", self.prefix),
+            None => self.prefix.clone(),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        let Some(count) = self.count else {
+            return (name == self.prefix).then_some(self.first);
+        };
+        let digits = name.strip_prefix(self.prefix.as_str())?;
+        // One spelling a channel: "c007" is not "c7".
+        if digits.len() > 1 && digits.starts_with('0')
+            || !digits.bytes().all(|b| b.is_ascii_digit())
+        {
+            return None;
+        }
+        let index: u32 = digits.parse().ok()?;
+        (index < count).then(|| self.first + index)
+    }
+}
+
+/// The names of all channels. Numbers are given in the order of declaration, from 0.
+#[derive(Debug, Default)]
+struct Names {
+    groups: Vec<Group>,
+    len: u32,
+}
+
+impl Names {
+    fn declare(&mut self, spec: &str) -> Result<(), DeclareError> {
+        let malformed = || DeclareError::Malformed(spec.to_owned());
+        let (prefix, count) = match spec.split_once('*') {
+            None => (spec, None),
+            Some((prefix, count)) => {
+                let count: u32 = count.parse().map_err(|_| malformed())?;
+                (
+                    prefix,
+                    Some(count).filter(|&c| c > 0).ok_or_else(malformed)?.into(),
+                )
+            }
+        };
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(legal) {
+            return Err(malformed());
+        }
+        let count: Option<u32> = count;
+        let total = self
+            .len
+            .checked_add(count.unwrap_or(1))
+            .filter(|&n| n <= MAX_CHANNELS);
+        let total = total.ok_or_else(|| DeclareError::TooMany(spec.to_owned()))?;
+        let group = Group {
+            prefix: prefix.to_owned(),
+            count,
+            first: self.len,
+        };
+        if let Some(other) = self.groups.iter().find(|g| overlap(g, &group)) {
+            return Err(DeclareError::Overlap(spec.to_owned(), other.spec()));
+        }
+        self.groups.push(group);
+        self.len = total;
+        Ok(())
+    }
+}
+
+/// Whether two declarations may share a name. Two numbered groups share one only if one prefix is
+/// the other plus digits; that is refused as a whole, since such names would confuse people too.
+fn overlap(a: &Group, b: &Group) -> bool {
+    match (a.count, b.count) {
+        (None, None) => a.prefix == b.prefix,
+        (Some(_), None) => a.find(&b.prefix).is_some(),
+        (None, Some(_)) => b.find(&a.prefix).is_some(),
+        (Some(_), Some(_)) => {
+            let (short, long) = if a.prefix.len() <= b.prefix.len() {
+                (a, b)
+            } else {
+                (b, a)
+            };
+            long.prefix
+                .strip_prefix(short.prefix.as_str())
+                .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+        }
+    }
+}
+
+/// A message on its way to a shard.
+#[derive(Debug, Clone)]
+pub struct Appended {
+    /// Channel number.
+    pub channel: u32,
+    /// Position in the channel, from 1.
+    pub sequence: u64,
+    /// The encoded envelope; shared by all shards, copied once by each into its rings.
+    pub envelope: Bytes,
+}
+
+/// What waits for one shard.
+#[derive(Debug, Default)]
+struct Inbox {
+    messages: Vec<Appended>,
+    bytes: usize,
+}
+
+/// One shard's end of the hub.
+#[derive(Debug)]
+struct Link {
+    inbox: Mutex<Inbox>,
+    wake: Wake,
+}
+
+/// Channels, and the shards that read them.
+#[derive(Debug)]
+pub struct Hub {
+    names: RwLock<Names>,
+    /// Last sequence of each channel. Held while a message enters the inboxes.
+    heads: Mutex<Vec<u64>>,
+    links: Vec<Link>,
+}
+
+impl Hub {
+    /// A hub without channels for `shards` shards.
+    ///
+    /// # Errors
+    /// `EMFILE` where this process may open no more descriptors.
+    pub fn new(shards: usize) -> std::io::Result<Arc<Self>> {
+        let link = |_| {
+            Ok(Link {
+                inbox: Mutex::default(),
+                wake: Wake::new()?,
+            })
+        };
+        let links = (0..shards).map(link).collect::<std::io::Result<_>>()?;
+        Ok(Arc::new(Self {
+            names: RwLock::default(),
+            heads: Mutex::default(),
+            links,
+        }))
+    }
+
+    /// Declares channels by name or as `prefix*count`, before clients connect.
+    ///
+    /// # Errors
+    /// [`DeclareError`], and then none of the remaining ones is declared.
+    pub fn declare<S: AsRef<str>>(&self, specs: &[S]) -> Result<(), DeclareError> {
+        let mut names = self.names.write().expect("no panic while held");
+        for spec in specs {
+            names.declare(spec.as_ref())?;
+        }
+        self.heads
+            .lock()
+            .expect("no panic while held")
+            .resize(names.len as usize, 0);
+        Ok(())
+    }
+
+    /// The number of the channel called `name`.
+    pub fn channel(&self, name: &str) -> Option<u32> {
+        let names = self.names.read().expect("no panic while held");
+        names.groups.iter().find_map(|g| g.find(name))
+    }
+
+    /// The declarations, as they were made.
+    pub fn declared(&self) -> Vec<String> {
+        let names = self.names.read().expect("no panic while held");
+        names.groups.iter().map(Group::spec).collect()
+    }
+
+    /// How many channels there are.
+    pub fn channel_count(&self) -> u32 {
+        self.names.read().expect("no panic while held").len
+    }
+
+    /// How many shards read from this hub.
+    pub fn shard_count(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Appends one message and wakes the shards. The payload must be valid
+    /// ([`envelope::payload_is_valid`]). Returns its sequence.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing was appended then, and no sequence was used.
+    pub fn append(
+        &self,
+        channel: u32,
+        intended_ns: Option<u64>,
+        payload: &[u8],
+    ) -> Result<u64, AppendError> {
+        let appended = self.append_quietly(channel, intended_ns, payload)?;
+        self.wake_shards();
+        Ok(appended.sequence)
+    }
+
+    /// Appends one message without waking anyone: for a batch that ends in
+    /// [`Self::wake_shards`]. `intended_ns` is the actual time where there was no plan.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_quietly(
+        &self,
+        channel: u32,
+        intended_ns: Option<u64>,
+        payload: &[u8],
+    ) -> Result<Receipt, AppendError> {
+        let mut heads = self.heads.lock().expect("no panic while held");
+        let head = heads
+            .get_mut(channel as usize)
+            .ok_or(AppendError::UnknownChannel(channel))?;
+        let length = envelope::HEAD_BYTES + payload.len();
+        for link in &self.links {
+            let inbox = link.inbox.lock().expect("no panic while held");
+            if inbox.messages.len() >= MAX_INBOX_MESSAGES || inbox.bytes >= MAX_INBOX_BYTES {
+                drop(inbox);
+                link.wake.wake();
+                return Err(AppendError::Full);
+            }
+        }
+        let actual_ns = monotonic_ns();
+        *head += 1;
+        let sequence = *head;
+        let mut bytes = Vec::with_capacity(length);
+        let intended_ns = intended_ns.unwrap_or(actual_ns);
+        envelope::encode(sequence, intended_ns, actual_ns, payload, &mut bytes);
+        let appended = Appended {
+            channel,
+            sequence,
+            envelope: Bytes::from(bytes),
+        };
+        for link in &self.links {
+            let mut inbox = link.inbox.lock().expect("no panic while held");
+            inbox.bytes += length;
+            inbox.messages.push(appended.clone());
+        }
+        Ok(Receipt {
+            sequence,
+            actual_ns,
+        })
+    }
+
+    /// Wakes every shard once.
+    pub fn wake_shards(&self) {
+        for link in &self.links {
+            link.wake.wake();
+        }
+    }
+
+    /// The wake-up of one shard.
+    pub(crate) fn wake_of(&self, shard: usize) -> &Wake {
+        &self.links[shard].wake
+    }
+
+    /// Swaps what waits for a shard with an empty `taken`.
+    pub(crate) fn take(&self, shard: usize, taken: &mut Vec<Appended>) {
+        let mut inbox = self.links[shard].inbox.lock().expect("no panic while held");
+        inbox.bytes = 0;
+        std::mem::swap(&mut inbox.messages, taken);
+    }
+}
+
+/// What became of an appended message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// Position in its channel, from 1.
+    pub sequence: u64,
+    /// When it was appended, in ns of `CLOCK_MONOTONIC`.
+    pub actual_ns: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_found_by_name_and_by_prefix_and_count() {
+        let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["news", "c*100"]).expect("good names");
+        assert_eq!(hub.channel("news"), Some(0));
+        assert_eq!(hub.channel("c0"), Some(1));
+        assert_eq!(hub.channel("c99"), Some(100));
+        for unknown in ["c100", "c01", "c", "c-1", "c+1", "new", "news1", ""] {
+            assert_eq!(hub.channel(unknown), None, "{unknown}");
+        }
+        assert_eq!(hub.channel_count(), 101);
+        assert_eq!(hub.declared(), ["news", "c*100"]);
+    }
+
+    #[test]
+    fn declarations_that_overlap_or_are_malformed_are_refused() {
+        let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["c*10"]).expect("good names");
+        let error = |spec: &str| hub.declare(&[spec]).expect_err("refused").to_string();
+        assert!(error("c5").contains("overlaps with 'c*10'"));
+        assert!(error("c*3").contains("overlaps"));
+        assert!(error("c1*3").contains("overlaps"));
+        for bad in ["", "*3", "a b", "a*0", "a*x", "a/b", "a\n"] {
+            assert!(
+                matches!(hub.declare(&[bad]), Err(DeclareError::Malformed(_))),
+                "{bad:?}"
+            );
+        }
+        assert!(matches!(
+            hub.declare(&["d*4000000"]),
+            Err(DeclareError::TooMany(_))
+        ));
+        hub.declare(&["c10"]).expect("no number of the group");
+    }
+
+    #[test]
+    fn every_shard_gets_every_message_in_sequence() {
+        let hub = Hub::new(2).expect("descriptors");
+        hub.declare(&["a", "b"]).expect("good names");
+        assert_eq!(hub.append(0, Some(5), b"x"), Ok(1));
+        assert_eq!(hub.append(1, None, b"y"), Ok(1));
+        assert_eq!(hub.append(0, None, b"z"), Ok(2));
+        assert_eq!(
+            hub.append(2, None, b"z"),
+            Err(AppendError::UnknownChannel(2))
+        );
+        for shard in 0..2 {
+            let mut taken = Vec::new();
+            hub.take(shard, &mut taken);
+            let seen: Vec<(u32, u64)> = taken.iter().map(|m| (m.channel, m.sequence)).collect();
+            assert_eq!(seen, [(0, 1), (1, 1), (0, 2)]);
+            let first = envelope::decode(&taken[0].envelope).expect("an envelope");
+            assert_eq!((first.intended_ns, first.payload), (5, &b"x"[..]));
+        }
+    }
+
+    #[test]
+    fn a_full_inbox_refuses_and_uses_no_sequence() {
+        let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["a"]).expect("good name");
+        for _ in 0..MAX_INBOX_MESSAGES {
+            hub.append(0, None, b"").expect("room");
+        }
+        assert_eq!(hub.append(0, None, b""), Err(AppendError::Full));
+        hub.take(0, &mut Vec::new());
+        assert_eq!(hub.append(0, None, b""), Ok(MAX_INBOX_MESSAGES as u64 + 1));
+    }
+}

@@ -1,0 +1,357 @@
+//! The open-loop publisher: walks a schedule and appends each message when it is due.
+//!
+//! Place on the data path: its beginning. In: a [`Plan`]. Out: appends to the hub, and a report of
+//! how well the schedule was held. It has a thread of its own that sleeps to absolute times; when
+//! it is late it appends all that is due at once, and never skips or shifts a message (closed
+//! loops hide the stalls that they cause: Schroeder et al., *Open Versus Closed*, NSDI 2006).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use base64::Engine;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer, V2Serializer};
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{HEAD_BYTES, MAX_BYTES};
+use crate::hub::{AppendError, Hub};
+use crate::payload::{self, PayloadKind};
+use crate::schedule::Schedule;
+use crate::sys;
+
+/// Longest sleep at a stretch, so that a stop is noticed within 50 ms.
+const NAP_NS: u64 = 50_000_000;
+
+/// Messages appended before the shards are woken when the publisher is catching up. 256 bounds
+/// the wait of the first of them to well under a millisecond.
+const BATCH: usize = 256;
+
+/// How long the publisher waits before it offers a message again that no shard had room for.
+const RETRY_NS: u64 = 200_000;
+
+/// What to publish. Messages of the schedule's channel `c` go to the server's channel number `c`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// When each message is due.
+    pub schedule: Schedule,
+    /// What it says.
+    pub payload: PayloadKind,
+    /// Bytes of the whole envelope: 51 to 1 MiB.
+    pub payload_bytes: usize,
+    /// Seed of the payloads.
+    pub seed: u64,
+    /// Messages intended in `measure_from_ns..measure_until_ns` (`CLOCK_MONOTONIC`) are reported.
+    pub measure_from_ns: u64,
+    /// End of the measure phase, exclusive.
+    pub measure_until_ns: u64,
+}
+
+impl Plan {
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// A text that names the field, what was expected and what was found.
+    pub fn check(&self, channels: u32) -> Result<(), String> {
+        let s = &self.schedule;
+        if !(s.rate_per_s > 0.0 && s.rate_per_s.is_finite()) {
+            return Err(format!(
+                "'rate_per_s' is {}, expected a number above 0",
+                s.rate_per_s
+            ));
+        }
+        if s.burst == 0 || s.channels == 0 {
+            return Err("'burst' and 'channels' must be at least 1".into());
+        }
+        if s.channels > channels {
+            return Err(format!(
+                "'channels' is {}, but only {channels} are declared; declare them first",
+                s.channels
+            ));
+        }
+        if !(HEAD_BYTES..=MAX_BYTES).contains(&self.payload_bytes) {
+            return Err(format!(
+                "'payload_bytes' is {}, expected {HEAD_BYTES} to {MAX_BYTES}",
+                self.payload_bytes
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// How a schedule was held.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether the schedule is over, or was stopped.
+    pub finished: bool,
+    /// Messages appended since the start.
+    pub published: u64,
+    /// Messages of the measure phase that were appended.
+    pub measured: u64,
+    /// Actual time of the first message of the measure phase, in ns; 0 before it.
+    pub first_actual_ns: u64,
+    /// Actual time of the last message of the measure phase, in ns; 0 before it.
+    pub last_actual_ns: u64,
+    /// Publish lag (actual − intended) of the measure phase in ns: a histogram in HdrHistogram's
+    /// V2 form, base64. Filled in when finished.
+    pub lag_histogram: String,
+}
+
+/// A running schedule.
+#[derive(Debug)]
+pub struct Publisher {
+    stop: Arc<AtomicBool>,
+    report: Arc<Mutex<Report>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Publisher {
+    /// Starts to publish `plan`, which must have been checked.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn start(hub: Arc<Hub>, plan: Plan) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let report = Arc::new(Mutex::new(Report::default()));
+        let thread = std::thread::Builder::new()
+            .name("publisher".into())
+            .spawn({
+                let (stop, report) = (stop.clone(), report.clone());
+                move || run(&hub, &plan, &stop, &report)
+            })?;
+        Ok(Self {
+            stop,
+            report,
+            thread: Some(thread),
+        })
+    }
+
+    /// How the schedule is held so far.
+    pub fn report(&self) -> Report {
+        self.report.lock().expect("no panic while held").clone()
+    }
+
+    /// Ends the schedule now.
+    pub fn stop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
+    sys::sharpen_sleeps();
+    let mut lag = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3)
+        .expect("the bounds are constants that fit");
+    let mut text = Vec::with_capacity(plan.payload_bytes);
+    let end = plan.schedule.len();
+    let mut index = 0;
+    while index < end && !stop.load(Ordering::Relaxed) {
+        let now = sys::monotonic_ns();
+        let due_ns = plan.schedule.message(index).intended_ns;
+        if due_ns > now {
+            sys::sleep_until_ns(due_ns.min(now + NAP_NS));
+            continue;
+        }
+        let mut progress = Progress::default();
+        while index < end && progress.published < BATCH as u64 {
+            let due = plan.schedule.message(index);
+            if due.intended_ns > now {
+                break;
+            }
+            text.clear();
+            payload::write(
+                plan.payload,
+                plan.seed,
+                due.channel,
+                due.sequence,
+                plan.payload_bytes - HEAD_BYTES,
+                &mut text,
+            );
+            match hub.append_quietly(due.channel, Some(due.intended_ns), &text) {
+                Ok(receipt) => {
+                    index += 1;
+                    let measured = due.intended_ns >= plan.measure_from_ns
+                        && due.intended_ns < plan.measure_until_ns;
+                    progress.note(receipt.actual_ns, measured);
+                    if measured {
+                        lag.saturating_record(receipt.actual_ns.saturating_sub(due.intended_ns));
+                    }
+                }
+                Err(AppendError::Full) => {
+                    sys::sleep_until_ns(sys::monotonic_ns() + RETRY_NS);
+                    break;
+                }
+                // Checked when the plan was taken; channels are never withdrawn.
+                Err(AppendError::UnknownChannel(_)) => return,
+            }
+        }
+        hub.wake_shards();
+        progress.add_to(&mut report.lock().expect("no panic while held"));
+    }
+    let mut report = report.lock().expect("no panic while held");
+    report.lag_histogram = encode_histogram(&lag);
+    report.finished = true;
+}
+
+/// What one batch adds to the report, so that its lock is taken once a batch.
+#[derive(Default)]
+struct Progress {
+    published: u64,
+    measured: u64,
+    first_ns: u64,
+    last_ns: u64,
+}
+
+impl Progress {
+    fn note(&mut self, actual_ns: u64, measured: bool) {
+        self.published += 1;
+        if measured {
+            if self.measured == 0 {
+                self.first_ns = actual_ns;
+            }
+            self.measured += 1;
+            self.last_ns = actual_ns;
+        }
+    }
+
+    fn add_to(&self, report: &mut Report) {
+        report.published += self.published;
+        if self.measured > 0 {
+            if report.measured == 0 {
+                report.first_actual_ns = self.first_ns;
+            }
+            report.measured += self.measured;
+            report.last_actual_ns = self.last_ns;
+        }
+    }
+}
+
+/// A histogram in HdrHistogram's V2 form, base64, as it travels over the control protocol.
+pub fn encode_histogram(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2Serializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("writing to memory does not fail, and the counts are below 2^63");
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// The opposite of [`encode_histogram`].
+///
+/// # Errors
+/// A text that says what is wrong with it.
+pub fn decode_histogram(text: &str) -> Result<Histogram<u64>, String> {
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .map_err(|e| format!("a histogram must be base64: {e}"))?;
+    hdrhistogram::serialization::Deserializer::new()
+        .deserialize(&mut bytes.as_slice())
+        .map_err(|e| format!("a histogram must be in HdrHistogram's V2 form: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Appended;
+
+    fn plan(rate_per_s: f64, messages: u64, channels: u32) -> Plan {
+        let start_ns = sys::monotonic_ns();
+        let length = (messages as f64 * 1e9 / rate_per_s) as u64;
+        Plan {
+            schedule: Schedule {
+                start_ns,
+                end_ns: start_ns + length,
+                rate_per_s,
+                burst: 1,
+                channels,
+            },
+            payload: PayloadKind::Json,
+            payload_bytes: 100,
+            seed: 5,
+            measure_from_ns: start_ns + length / 2,
+            measure_until_ns: start_ns + length,
+        }
+    }
+
+    fn published(hub: &Hub) -> Vec<Appended> {
+        let mut taken = Vec::new();
+        hub.take(0, &mut taken);
+        taken
+    }
+
+    #[test]
+    fn the_whole_schedule_is_appended_with_its_intended_times_and_payloads() {
+        let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["c*3"]).expect("good name");
+        let plan = plan(20_000.0, 300, 3);
+        let mut publisher = Publisher::start(hub.clone(), plan.clone()).expect("a thread");
+        while !publisher.report().finished {
+            std::thread::yield_now();
+        }
+        publisher.stop();
+        let taken = published(&hub);
+        assert_eq!(taken.len(), 300);
+        for (i, message) in taken.iter().enumerate() {
+            let due = plan.schedule.message(i as u64);
+            let envelope = crate::envelope::decode(&message.envelope).expect("an envelope");
+            assert_eq!(
+                (message.channel, message.sequence),
+                (due.channel, due.sequence)
+            );
+            assert_eq!(envelope.intended_ns, due.intended_ns);
+            assert!(envelope.actual_ns >= due.intended_ns);
+            assert_eq!(message.envelope.len(), 100);
+            let mut text = Vec::new();
+            payload::write(plan.payload, 5, due.channel, due.sequence, 49, &mut text);
+            assert_eq!(envelope.payload, text);
+        }
+        let report = publisher.report();
+        assert_eq!((report.published, report.measured), (300, 150));
+        let lag = decode_histogram(&report.lag_histogram).expect("a histogram");
+        assert_eq!(lag.len(), 150);
+    }
+
+    #[test]
+    fn a_late_publisher_appends_all_that_is_due_and_keeps_the_intended_times() {
+        let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["a"]).expect("good name");
+        let mut plan = plan(1_000.0, 100, 1);
+        // The schedule began a minute ago and is over.
+        plan.schedule.start_ns -= 60_000_000_000;
+        plan.schedule.end_ns -= 60_000_000_000;
+        let publisher = Publisher::start(hub.clone(), plan).expect("a thread");
+        while !publisher.report().finished {
+            std::thread::yield_now();
+        }
+        let taken = published(&hub);
+        assert_eq!(taken.len(), 100);
+        for message in taken {
+            let envelope = crate::envelope::decode(&message.envelope).expect("an envelope");
+            assert!(envelope.actual_ns - envelope.intended_ns > 59_000_000_000);
+        }
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_held_is_refused() {
+        let good = plan(10.0, 10, 2);
+        assert_eq!(good.check(2), Ok(()));
+        assert!(good.check(1).is_err());
+        let bad = |change: fn(&mut Plan)| {
+            let mut plan = good.clone();
+            change(&mut plan);
+            plan.check(2).expect_err("refused")
+        };
+        assert!(bad(|p| p.schedule.rate_per_s = 0.0).contains("rate_per_s"));
+        assert!(bad(|p| p.schedule.rate_per_s = f64::NAN).contains("rate_per_s"));
+        assert!(bad(|p| p.schedule.burst = 0).contains("burst"));
+        assert!(bad(|p| p.payload_bytes = 50).contains("expected 51"));
+    }
+}

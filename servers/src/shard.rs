@@ -1,0 +1,693 @@
+//! The hub within one shard: rings, subscribers as cursors, wake-ups, time-outs.
+//!
+//! Place on the data path: hub → **shard** → transport. In: appended envelopes from the hub's
+//! inbox. Out: for each subscriber, a wake-up of its task and the framed bytes behind its cursor.
+//!
+//! A shard is one thread, so its state is a thread-local without locks. It is not handed around as
+//! an `Rc`, because axum asks for handlers that could move between threads (`Send`): a
+//! [`Subscription`] is plain numbers that mean something on their own shard only, and every
+//! runtime here is a current-thread one, from which no task can move.
+//!
+//! A subscriber that reads slowly costs its cursor and what its transport has taken for it, never a
+//! queue. One whose cursor fell off the ring is told the range that it lost ([`Ready::Lagged`]),
+//! is counted, and is disconnected by its transport with that reason.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::framing::Framing;
+use crate::hub::{Appended, Hub};
+use crate::ring::{Ring, RingLimits};
+use crate::wheel::{Place, TICK_MS, Wheel};
+
+/// Most bytes that one write takes from a ring: 256 KiB, several times a socket's default buffer.
+/// More that is pending follows in the next write.
+pub const MAX_WRITE_BYTES: usize = 256 << 10;
+
+/// What one shard has counted since it began. Written by its own thread only, read by anyone.
+#[derive(Debug, Default)]
+#[repr(align(128))] // no cache line is shared with another shard's counters
+pub struct ShardStats {
+    /// Subscribers now.
+    pub subscribers: AtomicU64,
+    /// Messages handed to a transport, once for each subscriber.
+    pub deliveries: AtomicU64,
+    /// Keep-alives that came due.
+    pub keep_alives: AtomicU64,
+    /// Subscribers that fell off a ring.
+    pub lagged: AtomicU64,
+    /// Messages that those did not get.
+    pub lost_messages: AtomicU64,
+}
+
+/// Adds to a counter that only this thread writes: no locked instruction is needed.
+fn count(counter: &AtomicU64, by: u64) {
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(by),
+        Ordering::Relaxed,
+    );
+}
+
+#[derive(Debug, Default)]
+struct Channel {
+    /// Last sequence that this shard has seen.
+    head: u64,
+    /// Ids of the subscribers.
+    subscribers: Vec<u32>,
+    /// Whether it is in the list of channels to wake.
+    dirty: bool,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    waker: Option<Waker>,
+    channel: u32,
+    /// Index in the channel's list.
+    index: u32,
+    place: Place,
+    /// Tick at which silence has lasted long enough.
+    due: u64,
+    /// Length of that silence in ticks.
+    quiet_ticks: u32,
+    /// Set when it has.
+    quiet: bool,
+}
+
+struct Shard {
+    hub: Arc<Hub>,
+    number: usize,
+    framings: Vec<Framing>,
+    limits: RingLimits,
+    channels: Vec<Channel>,
+    /// Rings of channel `c` and framing `f` at `c * framings + f`; made when first written.
+    rings: Vec<Option<Box<Ring>>>,
+    subscribers: Vec<Option<Subscriber>>,
+    free: Vec<u32>,
+    wheel: Wheel,
+    /// Goes round, so that no subscriber is always served last.
+    turn: usize,
+    closing: bool,
+    stats: Arc<ShardStats>,
+    inbox: Vec<Appended>,
+    framed: Vec<u8>,
+}
+
+thread_local! {
+    static SHARD: RefCell<Option<Shard>> = const { RefCell::new(None) };
+}
+
+fn with<T>(f: impl FnOnce(&mut Shard) -> T) -> T {
+    SHARD.with_borrow_mut(|shard| {
+        f(shard
+            .as_mut()
+            .expect("a task of a shard runs on the thread of that shard"))
+    })
+}
+
+/// Makes the calling thread shard `number` of `hub`. Call it inside the thread's runtime, once.
+pub fn enter(
+    hub: Arc<Hub>,
+    number: usize,
+    framings: &[Framing],
+    limits: RingLimits,
+    stats: Arc<ShardStats>,
+) {
+    let shard = Shard {
+        hub,
+        number,
+        framings: framings.to_vec(),
+        limits,
+        channels: Vec::new(),
+        rings: Vec::new(),
+        subscribers: Vec::new(),
+        free: Vec::new(),
+        wheel: Wheel::default(),
+        turn: 0,
+        closing: false,
+        stats,
+        inbox: Vec::new(),
+        framed: Vec::new(),
+    };
+    SHARD.set(Some(shard));
+}
+
+/// Takes what waits in the hub for this shard, wakes the subscribers, and goes on until `stopped`
+/// says so at a wake-up; then tells every subscriber that the server closes.
+///
+/// # Errors
+/// Those of registering the wake-up with the runtime.
+pub async fn pump(stopped: impl Fn() -> bool) -> std::io::Result<()> {
+    let (hub, number) = with(|s| (s.hub.clone(), s.number));
+    let wake = hub.wake_of(number).listen()?;
+    let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
+    tick.tick().await;
+    loop {
+        tokio::select! {
+            () = wake.wait() => drain(),
+            _ = tick.tick() => with(Shard::tick),
+        }
+        if stopped() {
+            with(Shard::close);
+            return Ok(());
+        }
+    }
+}
+
+/// Takes what waits in the hub for this shard, now. [`pump`] calls it at every wake-up; a caller
+/// that has just appended, or a benchmark without a runtime, may call it too.
+pub fn drain() {
+    with(Shard::drain);
+}
+
+impl Shard {
+    fn drain(&mut self) {
+        let mut inbox = std::mem::take(&mut self.inbox);
+        self.hub.take(self.number, &mut inbox);
+        let mut dirty: Vec<u32> = Vec::new();
+        for message in inbox.drain(..) {
+            let number = message.channel as usize;
+            self.grow(number);
+            for (i, framing) in self.framings.iter().enumerate() {
+                let slot = &mut self.rings[number * self.framings.len() + i];
+                let ring =
+                    slot.get_or_insert_with(|| Box::new(Ring::starting_at(message.sequence)));
+                self.framed.clear();
+                framing.encode(message.sequence, &message.envelope, &mut self.framed);
+                ring.push(self.limits, &self.framed);
+            }
+            let channel = &mut self.channels[number];
+            channel.head = message.sequence;
+            if !std::mem::replace(&mut channel.dirty, true) {
+                dirty.push(message.channel);
+            }
+        }
+        self.inbox = inbox;
+        for number in dirty {
+            let channel = &mut self.channels[number as usize];
+            channel.dirty = false;
+            self.turn = self.turn.wrapping_add(1);
+            let split = self.turn % channel.subscribers.len().max(1);
+            let (late, early) = channel.subscribers.split_at(split);
+            for &id in early.iter().chain(late) {
+                wake(&mut self.subscribers, id);
+            }
+        }
+    }
+
+    fn grow(&mut self, channel: usize) {
+        if channel >= self.channels.len() {
+            let count = self.hub.channel_count() as usize;
+            self.channels.resize_with(count, Channel::default);
+            self.rings.resize_with(count * self.framings.len(), || None);
+        }
+    }
+
+    fn tick(&mut self) {
+        let up = self.wheel.tick();
+        let now = self.wheel.now();
+        for id in up {
+            let Some(subscriber) = self.subscribers[id as usize].as_mut() else {
+                continue;
+            };
+            if subscriber.due <= now {
+                subscriber.quiet = true;
+                subscriber.due = now + u64::from(subscriber.quiet_ticks);
+                wake_waker(&mut subscriber.waker);
+            }
+            subscriber.place = self.wheel.insert(id, subscriber.due);
+        }
+    }
+
+    fn close(&mut self) {
+        self.closing = true;
+        for subscriber in self.subscribers.iter_mut().flatten() {
+            wake_waker(&mut subscriber.waker);
+        }
+    }
+
+    fn ring(&mut self, channel: u32, framing: u8) -> Option<&mut Ring> {
+        let index = channel as usize * self.framings.len() + usize::from(framing);
+        self.rings.get_mut(index)?.as_deref_mut()
+    }
+
+    fn deliver(&mut self, id: u32, messages: u64) {
+        count(&self.stats.deliveries, messages);
+        let now = self.wheel.now();
+        if let Some(subscriber) = self.subscribers[id as usize].as_mut() {
+            subscriber.due = now + u64::from(subscriber.quiet_ticks);
+            subscriber.quiet = false;
+        }
+    }
+
+    fn subscribe(&mut self, channel: u32, quiet: Duration) -> u32 {
+        let ticks = (quiet.as_millis() as u64)
+            .div_ceil(TICK_MS)
+            .clamp(1, u64::from(u32::MAX));
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.subscribers.push(None);
+            (self.subscribers.len() - 1) as u32
+        });
+        let due = self.wheel.now() + ticks;
+        let list = &mut self.channels[channel as usize].subscribers;
+        list.push(id);
+        self.subscribers[id as usize] = Some(Subscriber {
+            waker: None,
+            channel,
+            index: (list.len() - 1) as u32,
+            place: self.wheel.insert(id, due),
+            due,
+            quiet_ticks: ticks as u32,
+            quiet: false,
+        });
+        count(&self.stats.subscribers, 1);
+        id
+    }
+
+    fn unsubscribe(&mut self, id: u32) {
+        let Some(gone) = self.subscribers[id as usize].take() else {
+            return;
+        };
+        if let Some(moved) = self.wheel.remove(gone.place)
+            && let Some(other) = self.subscribers[moved as usize].as_mut()
+        {
+            other.place = gone.place;
+        }
+        let list = &mut self.channels[gone.channel as usize].subscribers;
+        list.swap_remove(gone.index as usize);
+        if let Some(&moved) = list.get(gone.index as usize)
+            && let Some(other) = self.subscribers[moved as usize].as_mut()
+        {
+            other.index = gone.index;
+        }
+        self.free.push(id);
+        count(&self.stats.subscribers, 1u64.wrapping_neg());
+    }
+}
+
+/// Wakes a subscriber's task and forgets it: the task registers again when it has nothing to do,
+/// so that one which is busy is not woken once for every message.
+fn wake(subscribers: &mut [Option<Subscriber>], id: u32) {
+    if let Some(subscriber) = subscribers[id as usize].as_mut() {
+        wake_waker(&mut subscriber.waker);
+    }
+}
+
+fn wake_waker(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+/// Why a subscription was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// No channel has this name.
+    #[error("unknown channel '{0}'; '/info' lists the channels of this server")]
+    UnknownChannel(String),
+    /// A cursor that no message has reached yet.
+    #[error("'since' is {since}, but the last message of channel '{channel}' is {tail}")]
+    BeyondTail {
+        /// The channel's name.
+        channel: String,
+        /// What was asked for.
+        since: u64,
+        /// The channel's last sequence.
+        tail: u64,
+    },
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Closing,
+}
+
+/// What a subscriber is woken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// Messages wait behind the cursor.
+    Pending,
+    /// Nothing came for the quiet period: a keep-alive is due, or a poll's wait is over.
+    Quiet,
+    /// The cursor fell off the ring: messages `from..=to` are gone for this subscriber.
+    Lagged {
+        /// First lost sequence.
+        from: u64,
+        /// Last lost sequence.
+        to: u64,
+    },
+    /// The server shuts down.
+    Closing,
+}
+
+/// A cursor into a channel. Belongs to the thread that made it (see the module's text).
+#[derive(Debug)]
+pub struct Subscription {
+    id: u32,
+    channel: u32,
+    /// Sequence of the next message to hand out.
+    next: u64,
+    framing: u8,
+}
+
+impl Subscription {
+    /// Subscribes to the channel called `name` behind `since` (at the tail without it), to read
+    /// messages in `framing`. Silence counts in periods of `quiet`.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    ///
+    /// # Panics
+    /// Where the shard does not keep `framing`: a server sets up the framings of its transports.
+    pub fn open(
+        name: &str,
+        since: Option<u64>,
+        framing: Framing,
+        quiet: Duration,
+    ) -> Result<Self, SubscribeError> {
+        with(|shard| {
+            if shard.closing {
+                return Err(SubscribeError::Closing);
+            }
+            let channel = shard.hub.channel(name);
+            let channel = channel.ok_or_else(|| SubscribeError::UnknownChannel(name.into()))?;
+            shard.grow(channel as usize);
+            if since.is_some_and(|since| since > shard.channels[channel as usize].head) {
+                // Another shard may have delivered what still waits in this one's inbox.
+                shard.drain();
+            }
+            let tail = shard.channels[channel as usize].head;
+            let since = since.unwrap_or(tail);
+            if since > tail {
+                return Err(SubscribeError::BeyondTail {
+                    channel: name.into(),
+                    since,
+                    tail,
+                });
+            }
+            let framing = shard.framings.iter().position(|&f| f == framing);
+            Ok(Self {
+                id: shard.subscribe(channel, quiet),
+                channel,
+                next: since + 1,
+                framing: framing.expect("the shard keeps the framings of its transports") as u8,
+            })
+        })
+    }
+
+    /// The last sequence that was handed out, or the start cursor.
+    pub fn cursor(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Number of the channel.
+    pub fn channel(&self) -> u32 {
+        self.channel
+    }
+
+    /// Says what this subscriber should do next, or registers its task to be woken.
+    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        with(|shard| {
+            let head = shard.channels[self.channel as usize].head;
+            if self.next <= head {
+                let first = shard
+                    .ring(self.channel, self.framing)
+                    .map_or(head + 1, |r| r.first());
+                if self.next >= first {
+                    return Poll::Ready(Ready::Pending);
+                }
+                let lagged = Ready::Lagged {
+                    from: self.next,
+                    to: first - 1,
+                };
+                count(&shard.stats.lagged, 1);
+                count(&shard.stats.lost_messages, first - self.next);
+                // Resuming behind the loss is the cursor's business: it is not reported twice.
+                self.next = first;
+                return Poll::Ready(lagged);
+            }
+            if shard.closing {
+                return Poll::Ready(Ready::Closing);
+            }
+            let subscriber = shard.subscribers[self.id as usize]
+                .as_mut()
+                .expect("open until dropped");
+            if std::mem::take(&mut subscriber.quiet) {
+                count(&shard.stats.keep_alives, 1);
+                return Poll::Ready(Ready::Quiet);
+            }
+            match &mut subscriber.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            Poll::Pending
+        })
+    }
+
+    /// Waits until there is something to do.
+    pub async fn ready(&mut self) -> Ready {
+        std::future::poll_fn(|cx| self.poll_ready(cx)).await
+    }
+
+    /// Takes what is pending, at most `max_bytes` but at least one message, as one piece.
+    pub fn take(&mut self, max_bytes: usize) -> Option<Bytes> {
+        with(|shard| {
+            let (bytes, last) = shard
+                .ring(self.channel, self.framing)?
+                .shared(self.next, max_bytes)?;
+            shard.deliver(self.id, last + 1 - self.next);
+            self.next = last + 1;
+            Some(bytes)
+        })
+    }
+
+    /// Shows what is pending to `write`, in two slices without copying, and moves the cursor
+    /// behind it. `write` says how many of the bytes it took; what it left is returned, for the
+    /// caller to write first when it can.
+    ///
+    /// # Errors
+    /// Those of `write`; the cursor stays then.
+    pub fn write<E>(
+        &mut self,
+        max_bytes: usize,
+        write: impl FnOnce(&[u8], &[u8]) -> Result<usize, E>,
+    ) -> Result<Option<Box<[u8]>>, E> {
+        with(|shard| {
+            let ring = shard.ring(self.channel, self.framing);
+            let Some((head, tail, last)) = ring.and_then(|r| r.pending(self.next, max_bytes))
+            else {
+                return Ok(None);
+            };
+            let taken = write(head, tail)?;
+            let rest = (taken < head.len() + tail.len()).then(|| {
+                let (head, tail) = (
+                    &head[taken.min(head.len())..],
+                    &tail[taken.saturating_sub(head.len())..],
+                );
+                [head, tail].concat().into_boxed_slice()
+            });
+            shard.deliver(self.id, last + 1 - self.next);
+            self.next = last + 1;
+            Ok(rest)
+        })
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        // The thread-local is gone only when the thread ends, and every subscriber with it.
+        let _ = SHARD.try_with(|shard| {
+            if let Ok(mut shard) = shard.try_borrow_mut()
+                && let Some(shard) = shard.as_mut()
+            {
+                shard.unsubscribe(self.id);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    const QUIET: Duration = Duration::from_secs(15);
+
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn start(limits: RingLimits) -> (Arc<Hub>, Arc<ShardStats>) {
+        let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["a", "b"]).expect("good names");
+        let stats = Arc::new(ShardStats::default());
+        enter(hub.clone(), 0, &[Framing::Line], limits, stats.clone());
+        (hub, stats)
+    }
+
+    fn poll(subscription: &mut Subscription) -> Poll<Ready> {
+        subscription.poll_ready(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn open(since: Option<u64>) -> Result<Subscription, SubscribeError> {
+        Subscription::open("a", since, Framing::Line, QUIET)
+    }
+
+    fn publish(hub: &Hub, payload: &str) {
+        hub.append(0, Some(0), payload.as_bytes()).expect("room");
+        drain();
+    }
+
+    #[test]
+    fn a_subscriber_starts_at_the_tail_and_gets_all_that_is_pending_at_once() {
+        let (hub, stats) = start(RingLimits::default());
+        publish(&hub, "before");
+        let mut subscription = open(None).expect("a channel");
+        assert_eq!(subscription.cursor(), 1);
+        assert_eq!(poll(&mut subscription), Poll::Pending);
+        publish(&hub, "x");
+        publish(&hub, "y");
+        assert_eq!(poll(&mut subscription), Poll::Ready(Ready::Pending));
+        let bytes = subscription.take(MAX_WRITE_BYTES).expect("pending");
+        let lines: Vec<&[u8]> = bytes.split(|&b| b == b'\n').collect();
+        assert!(lines[0].ends_with(b":x") && lines[1].ends_with(b":y") && lines.len() == 3);
+        assert_eq!(subscription.cursor(), 3);
+        assert_eq!(poll(&mut subscription), Poll::Pending);
+        assert_eq!(stats.deliveries.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_cursor_resumes_where_it_was_and_none_beyond_the_tail_is_taken() {
+        let (hub, _) = start(RingLimits::default());
+        hub.append(0, None, b"one").expect("room");
+        hub.append(0, None, b"two").expect("room");
+        // Nothing was drained yet: a resume must not be refused for it.
+        let mut subscription = open(Some(1)).expect("a cursor in the log");
+        assert!(
+            subscription
+                .take(MAX_WRITE_BYTES)
+                .expect("pending")
+                .ends_with(b":two\n")
+        );
+        let error = open(Some(3)).expect_err("beyond the tail");
+        assert_eq!(
+            error.to_string(),
+            "'since' is 3, but the last message of channel 'a' is 2"
+        );
+        assert!(Subscription::open("c", None, Framing::Line, QUIET).is_err());
+    }
+
+    #[test]
+    fn a_subscriber_that_falls_off_the_ring_is_told_what_it_lost_and_counted() {
+        let (hub, stats) = start(RingLimits {
+            messages: 2,
+            bytes: 1 << 20,
+        });
+        let mut subscription = open(None).expect("a channel");
+        for payload in ["1", "2", "3", "4", "5"] {
+            publish(&hub, payload);
+        }
+        assert_eq!(
+            poll(&mut subscription),
+            Poll::Ready(Ready::Lagged { from: 1, to: 3 })
+        );
+        assert_eq!(stats.lagged.load(Ordering::Relaxed), 1);
+        assert_eq!(stats.lost_messages.load(Ordering::Relaxed), 3);
+        assert_eq!(poll(&mut subscription), Poll::Ready(Ready::Pending));
+    }
+
+    #[test]
+    fn a_task_is_woken_once_however_many_messages_come_and_others_are_not() {
+        let (hub, _) = start(RingLimits::default());
+        let (here, there) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
+        let mut a = open(None).expect("a channel");
+        let mut b = Subscription::open("b", None, Framing::Line, QUIET).expect("a channel");
+        let waker = Waker::from(here.clone());
+        assert!(a.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+        let waker = Waker::from(there.clone());
+        assert!(b.poll_ready(&mut Context::from_waker(&waker)).is_pending());
+        for _ in 0..3 {
+            publish(&hub, "x");
+        }
+        assert_eq!(here.0.load(Ordering::SeqCst), 1);
+        assert_eq!(there.0.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn silence_is_reported_once_a_period_and_put_off_by_deliveries() {
+        let (hub, stats) = start(RingLimits::default());
+        let mut subscription =
+            Subscription::open("a", None, Framing::Line, Duration::from_secs(1)).expect("channel");
+        let ticks = |n: usize| (0..n).for_each(|_| with(Shard::tick));
+        ticks(9);
+        assert_eq!(poll(&mut subscription), Poll::Pending);
+        publish(&hub, "x");
+        subscription.take(MAX_WRITE_BYTES).expect("pending");
+        ticks(9);
+        assert_eq!(poll(&mut subscription), Poll::Pending);
+        ticks(1);
+        assert_eq!(poll(&mut subscription), Poll::Ready(Ready::Quiet));
+        assert_eq!(poll(&mut subscription), Poll::Pending);
+        ticks(10);
+        assert_eq!(poll(&mut subscription), Poll::Ready(Ready::Quiet));
+        assert_eq!(stats.keep_alives.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn subscribers_come_and_go_in_any_order_and_leave_nothing_behind() {
+        let (hub, stats) = start(RingLimits::default());
+        let mut all: Vec<Subscription> = (0..50).map(|_| open(None).expect("channel")).collect();
+        let mut random = crate::payload::SplitMix64::new(1);
+        for _ in 0..200 {
+            let index = random.below(all.len() as u64) as usize;
+            drop(all.swap_remove(index));
+            all.push(open(None).expect("channel"));
+        }
+        publish(&hub, "x");
+        for subscription in &mut all {
+            assert_eq!(poll(subscription), Poll::Ready(Ready::Pending));
+        }
+        with(|s| assert!(s.subscribers.len() <= 51 && s.channels[0].subscribers.len() == 50));
+        for _ in 0..200 {
+            with(Shard::tick);
+        }
+        all.clear();
+        assert_eq!(stats.subscribers.load(Ordering::Relaxed), 0);
+        for _ in 0..2000 {
+            with(Shard::tick);
+        }
+    }
+
+    #[test]
+    fn what_a_full_socket_left_is_handed_back_and_the_cursor_moves_on() {
+        let (hub, _) = start(RingLimits::default());
+        let mut subscription = open(Some(0)).expect("a channel");
+        publish(&hub, "abc");
+        let rest = subscription
+            .write(MAX_WRITE_BYTES, |head, tail| {
+                assert_eq!(head.len() + tail.len(), 51 + 3 + 1);
+                Ok::<usize, ()>(53)
+            })
+            .expect("no error");
+        assert_eq!(rest.as_deref(), Some(&b"c\n"[..]));
+        assert_eq!(poll(&mut subscription), Poll::Pending);
+    }
+
+    #[test]
+    fn closing_wakes_every_subscriber_and_takes_no_new_one() {
+        let (_hub, _) = start(RingLimits::default());
+        let mut subscription = open(None).expect("a channel");
+        with(Shard::close);
+        assert_eq!(poll(&mut subscription), Poll::Ready(Ready::Closing));
+        assert_eq!(open(None).expect_err("closing"), SubscribeError::Closing);
+    }
+}

@@ -1,0 +1,56 @@
+//! Long-polling: a request that is held until something is pending (RFC 6202, section 2).
+//!
+//! Place on the data path: shard → **transport** → socket. In: envelopes behind the cursor that the
+//! client sent. Out: a response with all that is pending, one envelope a line, or 204 when the wait
+//! is over. The cursor makes sure that a message published between two polls is not lost.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+use super::http::{Http, Refusal, SubscribeQuery, answer, subscribe};
+use crate::framing::{Framing, long_poll};
+use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+
+/// `GET /long-poll?channel=C&since=N`; without `since` answers with the tail's cursor at once.
+pub(crate) async fn handler(
+    State(http): State<Http>,
+    query: SubscribeQuery,
+) -> Result<Response, Refusal> {
+    let (mut subscription, resumed) = subscribe(query, None, Framing::Line, http.poll_timeout)?;
+    if !resumed {
+        return Ok(answer(
+            StatusCode::NO_CONTENT,
+            subscription.cursor(),
+            Body::empty(),
+        ));
+    }
+    let ready = subscription.ready().await;
+    Ok(respond(&mut subscription, ready))
+}
+
+/// The answer to a poll that found `ready`; for short polls too.
+pub(super) fn respond(subscription: &mut Subscription, ready: Ready) -> Response {
+    match ready {
+        Ready::Pending => match subscription.take(MAX_WRITE_BYTES) {
+            Some(lines) => {
+                let cursor = subscription.cursor();
+                let mut response = answer(StatusCode::OK, cursor, Body::from(lines));
+                let text = HeaderValue::from_static("text/plain; charset=utf-8");
+                response.headers_mut().insert(header::CONTENT_TYPE, text);
+                response
+            }
+            None => answer(StatusCode::NO_CONTENT, subscription.cursor(), Body::empty()),
+        },
+        // A server that closes answers as at a time-out; the next poll finds it gone.
+        Ready::Quiet | Ready::Closing => {
+            answer(StatusCode::NO_CONTENT, subscription.cursor(), Body::empty())
+        }
+        Ready::Lagged { from, to } => {
+            let mut body = Vec::new();
+            long_poll::encode_lagged(from, to, &mut body);
+            answer(StatusCode::GONE, to, Body::from(body))
+        }
+    }
+}

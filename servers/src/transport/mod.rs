@@ -1,0 +1,122 @@
+//! The transports: each drives a socket with the bytes of its framing.
+//!
+//! Place on the data path: shard → **transport** → socket. In: what is pending behind a cursor.
+//! Out: writes. What they share is in `http`; a transport is one file here, one in
+//! [`crate::framing`], and a row in the harness's registry.
+//!
+//! | transport | subscribe | profile `tuned` | profile `stock` |
+//! |---|---|---|---|
+//! | `tcp` | line `SUBSCRIBE` | one write of all pending, from the ring | – |
+//! | `sse` | `GET /sse` | one body frame of all pending | one a message |
+//! | `websocket` | `GET /websocket` | small buffers, one flush | library buffers, a flush a message |
+//! | `long_poll` | `GET /long-poll` | small buffers | library buffers |
+//! | `short_poll` | `GET /poll` | small buffers | library buffers |
+
+pub(crate) mod http;
+pub(crate) mod long_poll;
+pub(crate) mod short_poll;
+pub(crate) mod sse;
+pub(crate) mod tcp;
+pub(crate) mod websocket;
+
+use serde::{Deserialize, Serialize};
+
+/// A way to push messages to a client. The ids are spelled the same in code, files, the command
+/// line and reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    /// Raw TCP, one envelope a line: the floor that the others are held against.
+    Tcp,
+    /// Server-sent events over HTTP/1.1 (WHATWG HTML, section 9.2).
+    Sse,
+    /// WebSocket over HTTP/1.1 (RFC 6455).
+    #[serde(rename = "websocket")]
+    WebSocket,
+    /// Long-polling over HTTP/1.1 (RFC 6202).
+    LongPoll,
+    /// Plain polling over HTTP/1.1, answered at once.
+    ShortPoll,
+}
+
+impl Transport {
+    /// All transports, baseline first.
+    pub const ALL: [Self; 5] = [
+        Self::Tcp,
+        Self::Sse,
+        Self::WebSocket,
+        Self::LongPoll,
+        Self::ShortPoll,
+    ];
+
+    /// The id, as it is spelled everywhere.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Sse => "sse",
+            Self::WebSocket => "websocket",
+            Self::LongPoll => "long_poll",
+            Self::ShortPoll => "short_poll",
+        }
+    }
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+impl std::str::FromStr for Transport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|t| t.id() == text)
+            .ok_or_else(|| {
+                let ids = Self::ALL.map(Self::id).join(", ");
+                format!("'{text}' is no transport; expected one of {ids}")
+            })
+    }
+}
+
+/// How a server is set up around its transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Library defaults for buffers, socket options and flushing.
+    Stock,
+    /// Buffers, socket options and flushing equalised over all transports.
+    Tuned,
+}
+
+impl Profile {
+    /// All profiles.
+    pub const ALL: [Self; 2] = [Self::Stock, Self::Tuned];
+
+    /// The id, as it is spelled everywhere.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Stock => "stock",
+            Self::Tuned => "tuned",
+        }
+    }
+}
+
+impl std::fmt::Display for Profile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+impl std::str::FromStr for Profile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|p| p.id() == text)
+            .ok_or_else(|| format!("'{text}' is no profile; expected one of stock, tuned"))
+    }
+}

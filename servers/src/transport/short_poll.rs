@@ -1,0 +1,28 @@
+//! Plain polling: a request that is answered at once.
+//!
+//! Place on the data path: shard → **transport** → socket. In: envelopes behind the cursor that the
+//! client sent. Out: as [`super::long_poll`], but 204 where nothing is pending.
+
+use std::task::{Context, Poll, Waker};
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::http::{Http, Refusal, SubscribeQuery, subscribe};
+use super::long_poll::respond;
+use crate::framing::Framing;
+use crate::shard::Ready;
+
+/// `GET /poll?channel=C&since=N`; without `since` answers with the tail's cursor.
+pub(crate) async fn handler(
+    State(http): State<Http>,
+    query: SubscribeQuery,
+) -> Result<Response, Refusal> {
+    let (mut subscription, _) = subscribe(query, None, Framing::Line, http.poll_timeout)?;
+    // Nobody will wait, so nobody is woken.
+    let ready = match subscription.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(ready) => ready,
+        Poll::Pending => Ready::Quiet,
+    };
+    Ok(respond(&mut subscription, ready))
+}

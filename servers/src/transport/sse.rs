@@ -1,0 +1,88 @@
+//! Server-sent events: an endless response body that follows a channel.
+//!
+//! Place on the data path: shard → **transport** → socket. In: framed events behind a cursor. Out:
+//! one body frame for all that is pending (`tuned`) or for each event (`stock`); hyper makes one
+//! chunk of each. Specification: WHATWG HTML, *server-sent events*.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use http_body::Frame;
+
+use super::Profile;
+use super::http::{Http, Refusal, SubscribeQuery, X_ACCEL_BUFFERING, answer, subscribe};
+use crate::framing::{Framing, sse};
+use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+
+/// `GET /sse?channel=C[&since=N]`
+pub(crate) async fn handler(
+    State(http): State<Http>,
+    headers: HeaderMap,
+    query: SubscribeQuery,
+) -> Result<Response, Refusal> {
+    let last_event_id = headers.get("last-event-id");
+    let (subscription, _) = subscribe(query, last_event_id, Framing::Sse, http.keep_alive)?;
+    let cursor = subscription.cursor();
+    let mut open = Vec::new();
+    sse::encode_open(cursor, &mut open);
+    let body = Events {
+        subscription,
+        open: Some(Bytes::from(open)),
+        ended: false,
+        max_bytes: match http.profile {
+            Profile::Tuned => MAX_WRITE_BYTES,
+            // At least one message is always taken, so this is one at a time.
+            Profile::Stock => 0,
+        },
+    };
+    let mut response = answer(StatusCode::OK, cursor, Body::new(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/event-stream"),
+    );
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// The body: ends only when the subscriber lagged or the server closes.
+struct Events {
+    subscription: Subscription,
+    open: Option<Bytes>,
+    ended: bool,
+    max_bytes: usize,
+}
+
+impl http_body::Body for Events {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        if let Some(open) = this.open.take() {
+            return Poll::Ready(Some(Ok(Frame::data(open))));
+        }
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let bytes = match std::task::ready!(this.subscription.poll_ready(cx)) {
+            Ready::Pending => this.subscription.take(this.max_bytes),
+            Ready::Quiet => Some(Bytes::from_static(sse::KEEP_ALIVE)),
+            Ready::Lagged { from, to } => {
+                this.ended = true;
+                let mut lagged = Vec::new();
+                sse::encode_lagged(from, to, &mut lagged);
+                Some(Bytes::from(lagged))
+            }
+            Ready::Closing => None,
+        };
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}

@@ -1,0 +1,199 @@
+//! Raw TCP, one envelope a line: the floor under all other transports.
+//!
+//! Place on the data path: shard → **transport** → socket. In: lines behind a cursor. Out: one write
+//! of all that is pending, straight from the ring. Upstream: `PUBLISH <channel> <payload>`.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::http::append;
+use crate::envelope;
+use crate::framing::Framing;
+use crate::framing::tcp::{self, Request};
+use crate::hub::{Hub, MAX_NAME_BYTES};
+use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
+
+/// How long a client may take to send its first line.
+const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);
+
+/// Longest line of a client: a `PUBLISH` of the largest payload, with the longest channel name.
+const MAX_LINE_BYTES: usize = envelope::MAX_BYTES + MAX_NAME_BYTES + 16;
+
+/// Bytes taken from a socket at once, on the stack of the thread: idle connections hold none.
+const READ_BYTES: usize = 4 << 10;
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(mut stream: TcpStream, hub: Arc<Hub>, keep_alive: Duration) {
+    if let Err(refused) = converse(&mut stream, &hub, keep_alive).await {
+        let mut line = Vec::new();
+        tcp::encode_error(&refused.0, &mut line);
+        // Best effort: a client that is gone needs no explanation.
+        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&line)).await;
+    }
+}
+
+/// Why a connection is ended with an `ERROR` line.
+struct Refused(String);
+
+impl From<SubscribeError> for Refused {
+    fn from(error: SubscribeError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+async fn converse(stream: &mut TcpStream, hub: &Hub, keep_alive: Duration) -> Result<(), Refused> {
+    let mut upstream = Upstream::default();
+    let mut subscription = None;
+    // Until it subscribes, a client may publish.
+    while subscription.is_none() {
+        let read = std::future::poll_fn(|cx| upstream.poll_fill(stream, cx));
+        match tokio::time::timeout(FIRST_LINE_WAIT, read).await {
+            Err(_elapsed) => {
+                return Err(Refused(format!(
+                    "no line within {} s; expected 'SUBSCRIBE <channel> [since]'",
+                    FIRST_LINE_WAIT.as_secs()
+                )));
+            }
+            Ok(Ok(true)) => subscription = upstream.obey(hub, None, keep_alive)?,
+            Ok(_gone) => return Ok(()),
+        }
+    }
+    let Some(mut subscription) = subscription else {
+        return Ok(());
+    };
+    let mut line = Vec::new();
+    tcp::encode_subscribed(subscription.cursor(), &mut line);
+    if stream.write_all(&line).await.is_err() {
+        return Ok(());
+    }
+    drop(line);
+    follow(stream, hub, keep_alive, &mut upstream, &mut subscription).await
+}
+
+/// What woke the connection.
+enum Step {
+    Upstream(io::Result<bool>),
+    Downstream(Ready),
+}
+
+async fn follow(
+    stream: &mut TcpStream,
+    hub: &Hub,
+    keep_alive: Duration,
+    upstream: &mut Upstream,
+    subscription: &mut Subscription,
+) -> Result<(), Refused> {
+    loop {
+        let step = std::future::poll_fn(|cx| {
+            if let Poll::Ready(read) = upstream.poll_fill(stream, cx) {
+                return Poll::Ready(Step::Upstream(read));
+            }
+            subscription.poll_ready(cx).map(Step::Downstream)
+        })
+        .await;
+        let sent = match step {
+            Step::Upstream(Ok(true)) => {
+                upstream.obey(hub, Some(&*subscription), keep_alive)?;
+                Ok(())
+            }
+            Step::Upstream(_gone) => return Ok(()),
+            Step::Downstream(Ready::Pending) => send_pending(stream, subscription).await,
+            Step::Downstream(Ready::Quiet) => stream.write_all(b"\n").await,
+            Step::Downstream(Ready::Lagged { from, to }) => {
+                let mut line = Vec::new();
+                tcp::encode_lagged(from, to, &mut line);
+                let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&line)).await;
+                return Ok(());
+            }
+            Step::Downstream(Ready::Closing) => return Ok(()),
+        };
+        if sent.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes all that is pending in one system call, straight from the ring; what a full socket
+/// leaves is written before anything else.
+async fn send_pending(stream: &mut TcpStream, subscription: &mut Subscription) -> io::Result<()> {
+    let rest = subscription.write(MAX_WRITE_BYTES, |head, tail| {
+        let written = if tail.is_empty() {
+            stream.try_write(head)
+        } else {
+            stream.try_write_vectored(&[io::IoSlice::new(head), io::IoSlice::new(tail)])
+        };
+        match written {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            other => other,
+        }
+    })?;
+    match rest {
+        Some(rest) => stream.write_all(&rest).await,
+        None => Ok(()),
+    }
+}
+
+/// What a client has sent and not yet finished: empty but while a line is under way.
+#[derive(Default)]
+struct Upstream {
+    line: Vec<u8>,
+}
+
+impl Upstream {
+    /// Reads what has arrived. `false`: the client is gone.
+    fn poll_fill(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let mut space = [std::mem::MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        std::task::ready!(Pin::new(stream).poll_read(cx, &mut buffer))?;
+        self.line.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(!buffer.filled().is_empty()))
+    }
+
+    /// Carries out the complete lines. Returns the subscription that one of them asked for.
+    fn obey(
+        &mut self,
+        hub: &Hub,
+        open: Option<&Subscription>,
+        keep_alive: Duration,
+    ) -> Result<Option<Subscription>, Refused> {
+        let mut subscription = None;
+        while let Some(end) = self.line.iter().position(|&b| b == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            match Request::parse(&line[..end]).map_err(|e| Refused(e.to_string()))? {
+                Request::Subscribe { .. } if open.is_some() || subscription.is_some() => {
+                    return Err(Refused("this connection is subscribed already".into()));
+                }
+                Request::Subscribe { channel, since } => {
+                    let opened = Subscription::open(channel, since, Framing::Line, keep_alive)?;
+                    subscription = Some(opened);
+                }
+                Request::Publish { channel, payload } => {
+                    let number = hub
+                        .channel(channel)
+                        .ok_or_else(|| SubscribeError::UnknownChannel(channel.into()))?;
+                    append(hub, number, payload).map_err(|e| Refused(e.to_string()))?;
+                }
+            }
+        }
+        if self.line.len() > MAX_LINE_BYTES {
+            return Err(Refused(format!(
+                "a line has at most {MAX_LINE_BYTES} bytes"
+            )));
+        }
+        if self.line.is_empty() {
+            // An idle connection holds no buffer.
+            self.line = Vec::new();
+        }
+        Ok(subscription)
+    }
+}

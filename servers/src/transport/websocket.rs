@@ -1,0 +1,201 @@
+//! WebSocket on axum and tungstenite (RFC 6455).
+//!
+//! Place on the data path: shard → **transport** → socket. In: envelopes behind a cursor. Out: one
+//! text message an envelope; `tuned` flushes once for all that is pending, `stock` after each
+//! message. Upstream: one text message is one payload for the channel subscribed to.
+
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::HeaderValue;
+use axum::response::{IntoResponse, Response};
+use futures_util::{SinkExt, Stream};
+use tokio_tungstenite::tungstenite;
+
+use super::Profile;
+use super::http::{Http, PUSH_CURSOR, Refusal, SubscribeQuery, append, subscribe};
+use crate::envelope;
+use crate::framing::Framing;
+use crate::framing::websocket::CLOSE_LAGGED;
+use crate::hub::AppendError;
+use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+
+/// `tuned`: a client of a push channel sends little, and tungstenite allocates this eagerly and
+/// clears it at every read. Stock is 128 KiB.
+const READ_BUFFER_BYTES: usize = 2 << 10;
+
+/// `tuned`: messages gather here until the flush. Stock is 128 KiB.
+const WRITE_BUFFER_BYTES: usize = 4 << 10;
+
+/// How long the client may take to answer a close frame (RFC 6455, section 7.1.1).
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// `GET /websocket?channel=C[&since=N]`
+pub(crate) async fn handler(
+    State(http): State<Http>,
+    query: SubscribeQuery,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade.max_message_size(envelope::MAX_BYTES),
+        Err(rejection) => return rejection.into_response(),
+    };
+    // Before the upgrade, so that an unknown channel is a 404 and not a close frame.
+    let subscription = match subscribe(query, None, Framing::Line, http.keep_alive) {
+        Ok((subscription, _)) => subscription,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let upgrade = match http.profile {
+        Profile::Stock => upgrade,
+        Profile::Tuned => upgrade
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * envelope::MAX_BYTES),
+    };
+    let cursor = subscription.cursor();
+    let mut response =
+        upgrade.on_upgrade(move |socket| async move { follow(socket, subscription, http).await });
+    response
+        .headers_mut()
+        .insert(PUSH_CURSOR, HeaderValue::from(cursor));
+    response
+}
+
+/// What woke the connection.
+enum Step {
+    Incoming(Option<Result<Message, axum::Error>>),
+    Outgoing(Ready),
+}
+
+/// Follows the channel until either side closes.
+async fn follow(mut socket: WebSocket, mut subscription: Subscription, http: Http) {
+    loop {
+        let step = std::future::poll_fn(|cx| {
+            // Reading first: tungstenite answers pings and closes while it reads.
+            if let Poll::Ready(message) = Pin::new(&mut socket).poll_next(cx) {
+                return Poll::Ready(Step::Incoming(message));
+            }
+            subscription.poll_ready(cx).map(Step::Outgoing)
+        })
+        .await;
+        let flow = match step {
+            Step::Incoming(message) => take(message, &subscription, &http),
+            Step::Outgoing(ready) => {
+                match send(&mut socket, &mut subscription, ready, http.profile).await {
+                    Ok(flow) => flow,
+                    Err(_gone) => return,
+                }
+            }
+        };
+        match flow {
+            ControlFlow::Continue(()) => {}
+            ControlFlow::Break(None) => return,
+            ControlFlow::Break(Some(close)) => {
+                // Given up at once: nothing more is read from the channel while the client closes.
+                drop(subscription);
+                let _ = tokio::time::timeout(CLOSE_WAIT, close_politely(socket, close)).await;
+                return;
+            }
+        }
+    }
+}
+
+async fn close_politely(mut socket: WebSocket, close: CloseFrame) {
+    if socket.send(Message::Close(Some(close))).await.is_ok() {
+        while let Some(Ok(_)) = socket.recv().await {}
+    }
+}
+
+fn close(code: u16, reason: impl Into<Utf8Bytes>) -> ControlFlow<Option<CloseFrame>> {
+    ControlFlow::Break(Some(CloseFrame {
+        code,
+        reason: reason.into(),
+    }))
+}
+
+/// Hands one message of the client upstream, or says how to close.
+fn take(
+    message: Option<Result<Message, axum::Error>>,
+    subscription: &Subscription,
+    http: &Http,
+) -> ControlFlow<Option<CloseFrame>> {
+    match message {
+        Some(Ok(Message::Text(text))) => {
+            match append(&http.hub, subscription.channel(), text.as_bytes()) {
+                Ok(_) => ControlFlow::Continue(()),
+                Err(Refusal::Append(AppendError::Full)) => {
+                    close(close_code::AGAIN, "too many messages wait; try again later")
+                }
+                Err(_) => close(close_code::POLICY, "a payload must not contain CR or LF"),
+            }
+        }
+        Some(Ok(Message::Binary(_))) => close(
+            close_code::UNSUPPORTED,
+            "expected text messages, got a binary one",
+        ),
+        Some(Ok(Message::Ping(_) | Message::Pong(_))) => ControlFlow::Continue(()),
+        // The answer to a close has been queued by tungstenite; reading on flushes it and ends.
+        Some(Ok(Message::Close(_))) => ControlFlow::Continue(()),
+        Some(Err(error)) => match close_code_of(error) {
+            Some((code, reason)) => close(code, reason),
+            None => ControlFlow::Break(None),
+        },
+        None => ControlFlow::Break(None),
+    }
+}
+
+/// The close code for what the client did wrong; `None` where the connection is gone already.
+fn close_code_of(error: axum::Error) -> Option<(u16, &'static str)> {
+    let error = error.into_inner();
+    match error.downcast_ref::<tungstenite::Error>()? {
+        tungstenite::Error::Capacity(_) => Some((close_code::SIZE, "the message is too large")),
+        tungstenite::Error::Utf8(_) => Some((close_code::INVALID, "the text is not UTF-8")),
+        tungstenite::Error::Protocol(
+            tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+        ) => None,
+        tungstenite::Error::Protocol(_) => {
+            Some((close_code::PROTOCOL, "the frame does not follow RFC 6455"))
+        }
+        _ => None,
+    }
+}
+
+/// Sends what is pending, a ping, or says how to close.
+async fn send(
+    socket: &mut WebSocket,
+    subscription: &mut Subscription,
+    ready: Ready,
+    profile: Profile,
+) -> Result<ControlFlow<Option<CloseFrame>>, axum::Error> {
+    match ready {
+        Ready::Pending => {
+            let mut fed = 0;
+            while fed < MAX_WRITE_BYTES
+                && let Some(line) = subscription.take(0)
+            {
+                fed += line.len();
+                // Without the LF. Valid: payloads are checked when they are appended.
+                let Ok(text) = Utf8Bytes::try_from(line.slice(..line.len() - 1)) else {
+                    return Ok(close(close_code::ERROR, "a message is not UTF-8"));
+                };
+                match profile {
+                    Profile::Stock => socket.send(Message::Text(text)).await?,
+                    Profile::Tuned => socket.feed(Message::Text(text)).await?,
+                }
+            }
+            socket.flush().await?;
+            Ok(ControlFlow::Continue(()))
+        }
+        Ready::Quiet => {
+            socket.send(Message::Ping(Default::default())).await?;
+            Ok(ControlFlow::Continue(()))
+        }
+        Ready::Lagged { from, to } => Ok(close(CLOSE_LAGGED, format!("{from} {to}"))),
+        Ready::Closing => Ok(close(close_code::AWAY, "the server is shutting down")),
+    }
+}
