@@ -32,6 +32,7 @@ pub use error::ScenarioError;
 pub use overrides::Overrides;
 
 use pushbench_servers::payload::PayloadKind;
+use pushbench_servers::schedule::Arrival;
 use pushbench_servers::transport::{Profile, Transport};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,12 @@ pub struct Publish {
     /// stays the same: bursts are the rarer, the larger they are.
     #[serde(default = "one")]
     pub burst: u32,
+    /// How the times between ticks are distributed: `uniform` (default), `poisson` (exponential,
+    /// from the seed of the run, as if many independent sources published), or `burst` (as uniform,
+    /// with a `burst` above 1).
+    #[serde(default)]
+    #[schemars(schema_with = "arrival_schema")]
+    pub arrival: Arrival,
 }
 
 /// The phases of a trial that are waited for; connect and disconnect take what they take.
@@ -350,6 +357,10 @@ fn transports_schema(generator: &mut SchemaGenerator) -> Schema {
 
 fn profiles_schema(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": profile_schema(generator) })
+}
+
+fn arrival_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": ["uniform", "poisson", "burst"] })
 }
 
 fn payload_schema(_: &mut SchemaGenerator) -> Schema {

@@ -14,7 +14,7 @@ use pushbench_servers::control::{Declare, Stats};
 use pushbench_servers::envelope;
 use pushbench_servers::listen::Addresses;
 use pushbench_servers::publisher::{self, decode_histogram};
-use pushbench_servers::schedule::Schedule;
+use pushbench_servers::schedule::{Arrival, Schedule};
 use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
@@ -23,7 +23,7 @@ use crate::audit::audit;
 use crate::child::{ChildError, Helper};
 use crate::client::Family;
 use crate::fleet::control::Connect;
-use crate::fleet::{self, FleetReport, PayloadCheck, SessionPlan, Status, Timing};
+use crate::fleet::{self, FleetReport, MeasurePhase, PayloadCheck, SessionPlan, Status, Timing};
 use crate::layout::Layout;
 use crate::probe::kernel::{self, KernelMemory};
 use crate::probe::machine::MachineCpu;
@@ -355,7 +355,7 @@ impl<'a> Running<'a> {
         trial: &mut Trial,
     ) -> Result<(Histograms, FleetReport), TrialError> {
         let scenario = self.plan.scenario;
-        let timing = self.begin().await?;
+        let phase = self.begin().await?;
         let lead = Instant::now() + LEAD;
         let start = self.now();
         let measure_from = lead + scenario.phases.warm_up();
@@ -380,16 +380,16 @@ impl<'a> Running<'a> {
             start,
             end: self.now(),
         });
-        self.publishing(trial, timing).await?;
+        self.publishing(trial, &phase).await?;
         let report: FleetReport = self.fleet.post("/v1/fleet/finish", &Value::Null).await?;
         trial.server.memory.peak_bytes = process::peak_bytes(self.server.pid);
         cost(trial, before, after, report.counts.received);
-        let histograms = account(trial, &report, timing, measure_started)?;
+        let histograms = account(trial, &report, &phase, measure_started)?;
         Ok((histograms, report))
     }
 
     /// Tells both sides the schedule.
-    async fn begin(&mut self) -> Result<Timing, TrialError> {
+    async fn begin(&mut self) -> Result<MeasurePhase, TrialError> {
         let plan = self.plan;
         let (scenario, phases) = (plan.scenario, &plan.scenario.phases);
         let start_ns = monotonic_ns() + LEAD.as_nanos() as u64;
@@ -408,6 +408,8 @@ impl<'a> Running<'a> {
                 rate_per_s: publish.map_or(1.0, |p| p.rate_per_s),
                 burst: publish.map_or(1, |p| p.burst),
                 channels: scenario.channel_count(),
+                arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
+                seed: plan.seed ^ u64::from(plan.index),
             },
             measure_from_ns,
             measure_until_ns,
@@ -425,7 +427,7 @@ impl<'a> Running<'a> {
             };
             let _: Value = self.server.post("/v1/publish", &plan).await?;
         }
-        Ok(timing)
+        Ok(MeasurePhase::new(timing))
     }
 
     /// Waits until everything expected has arrived, or the drain is over.
@@ -447,20 +449,24 @@ impl<'a> Running<'a> {
         }
     }
 
-    async fn publishing(&mut self, trial: &mut Trial, timing: Timing) -> Result<(), TrialError> {
-        if timing.schedule.is_empty() {
+    async fn publishing(
+        &mut self,
+        trial: &mut Trial,
+        phase: &MeasurePhase,
+    ) -> Result<(), TrialError> {
+        if phase.timetable.is_empty() {
             return Ok(());
         }
         // A publisher that is still behind is stopped: what it did not do is missing.
         let report: publisher::Report = self.server.delete("/v1/publish").await?;
-        let offered = timing.messages();
-        let phase_ns = timing.measure_until_ns - timing.measure_from_ns;
+        let offered = phase.messages();
+        let phase_ns = phase.timing.measure_until_ns - phase.timing.measure_from_ns;
         trial.publish.offered_per_s = offered as f64 * 1e9 / phase_ns as f64;
         // The last message's lateness stretches the time in which they all were published.
-        let last = timing.first_message() + report.measured.max(1) - 1;
+        let last = phase.first_message() + report.measured.max(1) - 1;
         let late_ns = report
             .last_actual_ns
-            .saturating_sub(timing.schedule.message(last).intended_ns);
+            .saturating_sub(phase.timetable.message(last).intended_ns);
         trial.publish.achieved_per_s =
             Some(report.measured as f64 * 1e9 / (phase_ns + late_ns) as f64);
         let lag = decode_histogram(&report.lag_histogram).map_err(TrialError::Histogram)?;
@@ -516,7 +522,7 @@ fn cost(trial: &mut Trial, before: Clocks, after: Clocks, received: u64) {
 fn account(
     trial: &mut Trial,
     report: &FleetReport,
-    timing: Timing,
+    phase: &MeasurePhase,
     measure_started: SystemTime,
 ) -> Result<Histograms, TrialError> {
     let histogram = |text: &str| decode_histogram(text).map_err(TrialError::Histogram);
@@ -529,9 +535,10 @@ fn account(
     deliveries.missing = counts.missing;
     deliveries.duplicate = counts.duplicate;
     deliveries.out_of_order = counts.out_of_order;
+    let timing = &phase.timing;
     let end_ns = report.last_received_ns.max(timing.measure_until_ns);
     let seconds = (end_ns - timing.measure_from_ns) as f64 / 1e9;
-    if !timing.schedule.is_empty() {
+    if !phase.timetable.is_empty() {
         trial.throughput.received_per_s = Some(counts.received as f64 / seconds);
         trial.throughput.received_bytes_per_s = Some(report.received_bytes as f64 / seconds);
     }

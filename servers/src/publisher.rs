@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::{HEAD_BYTES, MAX_BYTES};
 use crate::hub::{AppendError, Hub};
 use crate::payload::{self, PayloadKind};
-use crate::schedule::Schedule;
+use crate::schedule::{Arrival, MAX_POISSON_TICKS, Schedule, Timetable};
 use crate::sys;
 
 /// Longest sleep at a stretch, so that a stop is noticed within 50 ms.
@@ -26,6 +26,9 @@ const NAP_NS: u64 = 50_000_000;
 /// Messages appended before the shards are woken when the publisher is catching up. 256 bounds
 /// the wait of the first of them to well under a millisecond.
 const BATCH: usize = 256;
+
+/// Times between publishes that a report holds: more than any test of them needs.
+const MAX_GAPS: usize = 10_000;
 
 /// How long the publisher waits before it offers a message again that no shard had room for.
 const RETRY_NS: u64 = 200_000;
@@ -70,6 +73,17 @@ impl Plan {
                 s.channels
             ));
         }
+        if s.arrival == Arrival::Poisson {
+            let seconds = s.end_ns.saturating_sub(s.start_ns) as f64 / 1e9;
+            let ticks = s.rate_per_s / f64::from(s.burst) * seconds;
+            if ticks > 0.9 * MAX_POISSON_TICKS as f64 {
+                return Err(format!(
+                    "'arrival' is 'poisson' with some {ticks:.0} arrivals, expected at most {:.0}; \
+                     lower the rate or the duration",
+                    0.9 * MAX_POISSON_TICKS as f64
+                ));
+            }
+        }
         if !(HEAD_BYTES..=MAX_BYTES).contains(&self.payload_bytes) {
             return Err(format!(
                 "'payload_bytes' is {}, expected {HEAD_BYTES} to {MAX_BYTES}",
@@ -93,6 +107,9 @@ pub struct Report {
     pub first_actual_ns: u64,
     /// Actual time of the last message of the measure phase, in ns; 0 before it.
     pub last_actual_ns: u64,
+    /// Times between actual publishes of the measure phase in ns, the first 10,000 at the most:
+    /// for a test of the arrival process. Within a burst they are left out.
+    pub gaps_ns: Vec<u64>,
     /// Publish lag (actual − intended) of the measure phase in ns: a histogram in HdrHistogram's
     /// V2 form, base64. Filled in when finished.
     pub lag_histogram: String,
@@ -152,18 +169,21 @@ fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
     let mut lag = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3)
         .expect("the bounds are constants that fit");
     let mut text = Vec::with_capacity(plan.payload_bytes);
-    let end = plan.schedule.len();
+    let timetable = Timetable::new(plan.schedule);
+    let end = timetable.len();
+    let mut gaps_ns = Vec::new();
+    let mut last = None;
     let mut index = 0;
     while index < end && !stop.load(Ordering::Relaxed) {
         let now = sys::monotonic_ns();
-        let due_ns = plan.schedule.message(index).intended_ns;
+        let due_ns = timetable.message(index).intended_ns;
         if due_ns > now {
             sys::sleep_until_ns(due_ns.min(now + NAP_NS));
             continue;
         }
         let mut progress = Progress::default();
         while index < end && progress.published < BATCH as u64 {
-            let due = plan.schedule.message(index);
+            let due = timetable.message(index);
             if due.intended_ns > now {
                 break;
             }
@@ -178,11 +198,19 @@ fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
             );
             match hub.append_quietly(due.channel, Some(due.intended_ns), &text) {
                 Ok(receipt) => {
+                    let leads = index % u64::from(plan.schedule.burst) == 0;
                     index += 1;
                     let measured = due.intended_ns >= plan.measure_from_ns
                         && due.intended_ns < plan.measure_until_ns;
                     progress.note(receipt.actual_ns, measured);
                     if measured {
+                        if leads {
+                            if let Some(last) = last.replace(receipt.actual_ns)
+                                && gaps_ns.len() < MAX_GAPS
+                            {
+                                gaps_ns.push(receipt.actual_ns.saturating_sub(last));
+                            }
+                        }
                         lag.saturating_record(receipt.actual_ns.saturating_sub(due.intended_ns));
                     }
                 }
@@ -198,6 +226,7 @@ fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
         progress.add_to(&mut report.lock().expect("no panic while held"));
     }
     let mut report = report.lock().expect("no panic while held");
+    report.gaps_ns = gaps_ns;
     report.lag_histogram = encode_histogram(&lag);
     report.finished = true;
 }
@@ -272,6 +301,8 @@ mod tests {
                 rate_per_s,
                 burst: 1,
                 channels,
+                arrival: Arrival::Uniform,
+                seed: 0,
             },
             payload: PayloadKind::Json,
             payload_bytes: 100,
@@ -300,7 +331,7 @@ mod tests {
         let taken = published(&hub);
         assert_eq!(taken.len(), 300);
         for (i, message) in taken.iter().enumerate() {
-            let due = plan.schedule.message(i as u64);
+            let due = Timetable::new(plan.schedule).message(i as u64);
             let envelope = crate::envelope::decode(&message.envelope).expect("an envelope");
             assert_eq!(
                 (message.channel, message.sequence),
@@ -315,6 +346,7 @@ mod tests {
         }
         let report = publisher.report();
         assert_eq!((report.published, report.measured), (300, 150));
+        assert_eq!(report.gaps_ns.len(), 149);
         let lag = decode_histogram(&report.lag_histogram).expect("a histogram");
         assert_eq!(lag.len(), 150);
     }

@@ -4,13 +4,34 @@
 //! client must have received. Open loop: message *i* is due at its time whether or not the system
 //! keeps up, and no tick is ever skipped or shifted.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::payload::SplitMix64;
+
+/// Most ticks of a Poisson schedule: their times are kept, 8 bytes each, so 128 MiB.
+pub const MAX_POISSON_TICKS: u64 = 16 << 20;
+
+/// How the times between ticks are distributed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Arrival {
+    /// All alike.
+    #[default]
+    Uniform,
+    /// Exponential, as if many independent sources published: a Poisson process. Follows from the
+    /// seed.
+    Poisson,
+    /// All alike, as [`Self::Uniform`], where each tick is meant to publish several messages.
+    Burst,
+}
 
 /// Publishes `rate_per_s` messages a second in total, round robin over `channels` channels, in
 /// bursts of `burst` messages that are due together and go to one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// When message 0 is due, in ns of `CLOCK_MONOTONIC`.
+    /// When message 0 may be due, in ns of `CLOCK_MONOTONIC`.
     pub start_ns: u64,
     /// No message is due at or after this time, in ns of `CLOCK_MONOTONIC`.
     pub end_ns: u64,
@@ -20,6 +41,12 @@ pub struct Schedule {
     pub burst: u32,
     /// Channels in use; at least 1.
     pub channels: u32,
+    /// How the times between bursts are distributed.
+    #[serde(default)]
+    pub arrival: Arrival,
+    /// Seed of random arrivals.
+    #[serde(default)]
+    pub seed: u64,
 }
 
 /// One message of a [`Schedule`].
@@ -34,29 +61,18 @@ pub struct Due {
 }
 
 impl Schedule {
-    /// Number of messages in the whole schedule.
-    pub fn len(&self) -> u64 {
-        self.messages_before(self.end_ns)
-    }
-
-    /// Whether no message is due at all.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Message `index`, counted from 0. Not bounded by `end_ns`: compare with [`Self::len`].
-    pub fn message(&self, index: u64) -> Due {
+    /// Channel and sequence of message `index`, counted from 0.
+    pub fn place_of(&self, index: u64) -> (u32, u64) {
         let burst = u64::from(self.burst);
         let channels = u64::from(self.channels);
         let tick = index / burst;
-        Due {
-            channel: (tick % channels) as u32,
-            sequence: tick / channels * burst + index % burst + 1,
-            intended_ns: self.tick_ns(tick),
-        }
+        (
+            (tick % channels) as u32,
+            tick / channels * burst + index % burst + 1,
+        )
     }
 
-    /// The index of message `sequence` (from 1) of `channel`: the inverse of [`Self::message`].
+    /// The index of message `sequence` (from 1) of `channel`: the inverse of [`Self::place_of`].
     pub fn index_of(&self, channel: u32, sequence: u64) -> u64 {
         let burst = u64::from(self.burst);
         let position = sequence - 1;
@@ -64,36 +80,109 @@ impl Schedule {
         tick * burst + position % burst
     }
 
+    fn ns_per_tick(&self) -> f64 {
+        f64::from(self.burst) * 1e9 / self.rate_per_s
+    }
+}
+
+/// A [`Schedule`] with the time of each of its messages.
+#[derive(Debug, Clone)]
+pub struct Timetable {
+    schedule: Schedule,
+    /// Time of each tick after the start, ascending; `None` where it can be calculated.
+    ticks: Option<Arc<[u64]>>,
+}
+
+impl Timetable {
+    /// Works out the times of `schedule`.
+    ///
+    /// A Poisson schedule of more than [`MAX_POISSON_TICKS`] ends there: check before.
+    pub fn new(schedule: Schedule) -> Self {
+        let ticks = (schedule.arrival == Arrival::Poisson).then(|| {
+            let mut random = SplitMix64::new(schedule.seed);
+            let mean = schedule.ns_per_tick();
+            let length = schedule.end_ns.saturating_sub(schedule.start_ns) as f64;
+            let mut at = 0.0;
+            let next = || {
+                // By inversion, from a number in (0, 1]: never the logarithm of 0.
+                let uniform = ((random.next() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+                at -= uniform.ln() * mean;
+                (at < length).then_some(at as u64)
+            };
+            std::iter::from_fn(next)
+                .take(MAX_POISSON_TICKS as usize)
+                .collect()
+        });
+        Self { schedule, ticks }
+    }
+
+    /// What it was worked out from.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Number of messages in the whole schedule.
+    pub fn len(&self) -> u64 {
+        self.messages_before(self.schedule.end_ns)
+    }
+
+    /// Whether no message is due at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Message `index`, counted from 0; below [`Self::len`].
+    pub fn message(&self, index: u64) -> Due {
+        let (channel, sequence) = self.schedule.place_of(index);
+        let tick = index / u64::from(self.schedule.burst);
+        Due {
+            channel,
+            sequence,
+            intended_ns: self.tick_ns(tick),
+        }
+    }
+
     /// How many messages are due before `time_ns`, over all channels.
     pub fn messages_before(&self, time_ns: u64) -> u64 {
-        self.ticks_before(time_ns) * u64::from(self.burst)
+        self.ticks_before(time_ns) * u64::from(self.schedule.burst)
     }
 
     /// The last sequence of `channel` that is due before `time_ns`; 0 where there is none.
     pub fn last_sequence_before(&self, channel: u32, time_ns: u64) -> u64 {
         let ticks = self.ticks_before(time_ns);
-        let channels = u64::from(self.channels);
+        let channels = u64::from(self.schedule.channels);
         let rounds = ticks / channels + u64::from(u64::from(channel) < ticks % channels);
-        rounds * u64::from(self.burst)
+        rounds * u64::from(self.schedule.burst)
     }
 
     fn tick_ns(&self, tick: u64) -> u64 {
-        // Multiplied out from the start each time: rounding never accumulates.
-        self.start_ns + (tick as f64 * self.ns_per_tick()) as u64
+        let offset = match &self.ticks {
+            // A tick beyond the last is never due.
+            Some(ticks) => match ticks.get(tick as usize) {
+                Some(&offset) => offset,
+                None => return self.schedule.end_ns,
+            },
+            // Multiplied out from the start each time: rounding never accumulates.
+            None => (tick as f64 * self.schedule.ns_per_tick()) as u64,
+        };
+        self.schedule.start_ns + offset
     }
 
-    fn ns_per_tick(&self) -> f64 {
-        f64::from(self.burst) * 1e9 / self.rate_per_s
-    }
-
-    /// Ticks due before `time_ns` and before the end. The division may be off by one through
-    /// rounding, so it is settled against [`Self::tick_ns`], which is what messages carry.
+    /// Ticks due before `time_ns` and before the end.
     fn ticks_before(&self, time_ns: u64) -> u64 {
-        let time_ns = time_ns.min(self.end_ns);
-        if time_ns <= self.start_ns {
+        let time_ns = time_ns.min(self.schedule.end_ns);
+        let Some(elapsed) = time_ns
+            .checked_sub(self.schedule.start_ns)
+            .filter(|&e| e > 0)
+        else {
             return 0;
+        };
+        if let Some(ticks) = &self.ticks {
+            return ticks.partition_point(|&offset| offset < elapsed) as u64;
         }
-        let mut ticks = ((time_ns - self.start_ns) as f64 / self.ns_per_tick()) as u64;
+        // The division may be off by one through rounding, so it is settled against the times
+        // that messages carry.
+        let mut ticks = (elapsed as f64 / self.schedule.ns_per_tick()) as u64;
         while self.tick_ns(ticks) < time_ns {
             ticks += 1;
         }
@@ -115,12 +204,18 @@ mod tests {
             rate_per_s,
             burst,
             channels,
+            arrival: Arrival::Uniform,
+            seed: 0,
         }
+    }
+
+    fn table(rate_per_s: f64, burst: u32, channels: u32) -> Timetable {
+        Timetable::new(schedule(rate_per_s, burst, channels))
     }
 
     #[test]
     fn messages_go_round_the_channels_on_time() {
-        let due: Vec<Due> = (0..5).map(|i| schedule(4.0, 1, 2).message(i)).collect();
+        let due: Vec<Due> = (0..5).map(|i| table(4.0, 1, 2).message(i)).collect();
         let expect = |channel, sequence, intended_ns| Due {
             channel,
             sequence,
@@ -136,12 +231,12 @@ mod tests {
                 expect(0, 3, 1_000_001_000),
             ]
         );
-        assert_eq!(schedule(4.0, 1, 2).len(), 8);
+        assert_eq!(table(4.0, 1, 2).len(), 8);
     }
 
     #[test]
     fn a_burst_is_due_together_and_goes_to_one_channel() {
-        let s = schedule(30.0, 10, 2);
+        let s = table(30.0, 10, 2);
         assert!((0..10).all(|i| s.message(i).intended_ns == 1_000 && s.message(i).channel == 0));
         assert_eq!(s.message(10).channel, 1);
         assert_eq!(s.message(20).sequence, 11);
@@ -150,30 +245,60 @@ mod tests {
 
     #[test]
     fn the_end_is_exclusive() {
-        let s = Schedule {
-            end_ns: 1_000,
-            ..schedule(10.0, 1, 1)
+        let ending = |end_ns| {
+            Timetable::new(Schedule {
+                end_ns,
+                ..schedule(10.0, 1, 1)
+            })
         };
-        assert!(s.is_empty());
-        let s = Schedule {
-            end_ns: 1_001,
-            ..schedule(10.0, 1, 1)
+        assert!(ending(1_000).is_empty());
+        assert_eq!(ending(1_001).len(), 1);
+    }
+
+    #[test]
+    fn poisson_arrivals_follow_from_the_seed_and_have_the_mean_and_spread_of_their_rate() {
+        let poisson = |seed| {
+            let end_ns = 1_000 + 100_000_000_000;
+            let base = schedule(1_000.0, 1, 1);
+            Timetable::new(Schedule {
+                arrival: Arrival::Poisson,
+                seed,
+                end_ns,
+                ..base
+            })
         };
-        assert_eq!(s.len(), 1);
+        let (first, again, other) = (poisson(1), poisson(1), poisson(2));
+        assert_eq!(first.ticks, again.ticks);
+        assert_ne!(first.ticks, other.ticks);
+        // 100,000 arrivals are expected, with a standard deviation of 316.
+        assert!((98_500..101_500).contains(&first.len()), "{}", first.len());
+        let times: Vec<u64> = (0..first.len())
+            .map(|i| first.message(i).intended_ns)
+            .collect();
+        let gaps: Vec<f64> = times.windows(2).map(|w| (w[1] - w[0]) as f64).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let variance = gaps.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
+        // An exponential distribution's standard deviation is its mean.
+        assert!(
+            (variance.sqrt() / mean - 1.0).abs() < 0.02,
+            "{}",
+            variance.sqrt() / mean
+        );
     }
 
     proptest::proptest! {
         #[test]
         fn counts_and_inverse_agree_with_the_messages(
             rate in 0.5f64..5_000.0, burst in 1u32..20, channels in 1u32..50,
-            time in 0u64..2_500_000_000,
+            time in 0u64..2_500_000_000, poisson: bool,
         ) {
-            let s = schedule(rate, burst, channels);
+            let arrival = if poisson { Arrival::Poisson } else { Arrival::Uniform };
+            let s = Timetable::new(Schedule { arrival, ..schedule(rate, burst, channels) });
             let before = s.messages_before(time);
             let mut last = vec![0u64; channels as usize];
             for i in 0..s.len() {
                 let due = s.message(i);
-                proptest::prop_assert_eq!(s.index_of(due.channel, due.sequence), i);
+                proptest::prop_assert_eq!(s.schedule.index_of(due.channel, due.sequence), i);
                 proptest::prop_assert_eq!(due.intended_ns < time, i < before);
                 if due.intended_ns < time {
                     last[due.channel as usize] = due.sequence;

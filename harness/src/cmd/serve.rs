@@ -11,7 +11,7 @@ use pushbench_servers::listen::{Config, Server, StartError};
 use pushbench_servers::payload::PayloadKind;
 use pushbench_servers::publisher::{Plan, Publisher};
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::schedule::Schedule;
+use pushbench_servers::schedule::{Arrival, Schedule};
 use pushbench_servers::sys;
 use pushbench_servers::transport::{Profile, Transport};
 
@@ -166,6 +166,8 @@ impl Arguments {
             rate_per_s: self.rate,
             burst: 1,
             channels,
+            arrival: Arrival::Uniform,
+            seed: 0,
         };
         Ok(Some(Plan {
             schedule,

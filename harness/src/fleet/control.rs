@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::merge::merge;
 use super::shard::{Command, Handle, ShardReport};
-use super::{FleetReport, Setup, Status, Timing};
+use super::{FleetReport, MeasurePhase, Setup, Status, Timing};
 use crate::client::Family;
 
 /// How long shards may take to settle their accounts. A million ledgers take well under a second.
@@ -58,7 +58,7 @@ struct Shards {
     setup: Arc<Setup>,
     handles: Vec<Handle>,
     reports: Arc<Mutex<mpsc::Receiver<Box<ShardReport>>>>,
-    timing: Option<Timing>,
+    phase: Option<Arc<MeasurePhase>>,
 }
 
 type Answer = Result<Response, Response>;
@@ -109,7 +109,7 @@ async fn set_up(State(fleet): State<Fleet>, body: Result<Json<Setup>, JsonReject
         setup,
         handles,
         reports,
-        timing: None,
+        phase: None,
     });
     Ok(StatusCode::OK.into_response())
 }
@@ -143,10 +143,11 @@ async fn status(State(fleet): State<Fleet>) -> Answer {
 async fn begin(State(fleet): State<Fleet>, body: Result<Json<Timing>, JsonRejection>) -> Answer {
     let Json(timing) = body.map_err(|e| error(e.status(), e.body_text()))?;
     fleet.with(|shards| {
-        shards.timing = Some(timing);
+        let phase = Arc::new(MeasurePhase::new(timing));
         for handle in &shards.handles {
-            handle.tell(Command::Begin(timing));
+            handle.tell(Command::Begin(phase.clone()));
         }
+        shards.phase = Some(phase);
     })?;
     Ok(StatusCode::ACCEPTED.into_response())
 }
@@ -183,7 +184,7 @@ async fn finish(State(fleet): State<Fleet>) -> Answer {
             refused: status.refused,
             disconnected: status.disconnected,
             errors: status.errors,
-            ..merge(received, shards.timing, !hidden)
+            ..merge(received, shards.phase.as_deref(), !hidden)
         }
     })?;
     Ok(Json(report).into_response())

@@ -6,13 +6,13 @@ use hdrhistogram::Histogram;
 use pushbench_servers::publisher::encode_histogram;
 
 use super::shard::ShardReport;
-use super::{FleetReport, Timing, Wire};
+use super::{FleetReport, MeasurePhase, Wire};
 use crate::recorder::histogram;
 
 /// Merges the reports of all shards. `wire`: whether the clients' sockets could be read.
 pub(super) fn merge(
     shards: Vec<ShardReport>,
-    timing: Option<Timing>,
+    phase: Option<&MeasurePhase>,
     sockets_known: bool,
 ) -> FleetReport {
     let mut report = FleetReport::default();
@@ -54,7 +54,7 @@ pub(super) fn merge(
     report.service = encode_histogram(&service);
     report.connect = encode_histogram(&connect);
     report.scheduler_lag = encode_histogram(&lag);
-    report.fanout = encode_histogram(&fanout(&last_receipt_ns, timing));
+    report.fanout = encode_histogram(&fanout(&last_receipt_ns, phase));
     report.intervals = intervals
         .into_iter()
         .map(|(number, h)| (number, encode_histogram(&h)))
@@ -64,12 +64,12 @@ pub(super) fn merge(
 }
 
 /// Time from each message's intended time to its last subscriber.
-fn fanout(last_receipt_ns: &[u64], timing: Option<Timing>) -> Histogram<u64> {
+fn fanout(last_receipt_ns: &[u64], phase: Option<&MeasurePhase>) -> Histogram<u64> {
     let mut fanout = histogram();
-    let Some(timing) = timing else { return fanout };
-    let first = timing.first_message();
+    let Some(phase) = phase else { return fanout };
+    let first = phase.first_message();
     for (index, &last_ns) in last_receipt_ns.iter().enumerate() {
-        let intended_ns = timing.schedule.message(first + index as u64).intended_ns;
+        let intended_ns = phase.timetable.message(first + index as u64).intended_ns;
         if last_ns >= intended_ns && last_ns > 0 {
             fanout.saturating_record(last_ns - intended_ns);
         }

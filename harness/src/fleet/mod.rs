@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 
 use pushbench_servers::payload::PayloadKind;
-use pushbench_servers::schedule::Schedule;
+use pushbench_servers::schedule::{Schedule, Timetable};
 use pushbench_servers::sys::TcpCounters;
 use pushbench_servers::transport::Transport;
 use serde::{Deserialize, Serialize};
@@ -96,25 +96,47 @@ pub struct Timing {
     pub linger_ms: f64,
 }
 
-impl Timing {
-    /// Index in the schedule of the first message of the measure phase.
+/// A [`Timing`] with the time of every message: what the measure phase holds.
+#[derive(Debug, Clone)]
+pub struct MeasurePhase {
+    /// When it begins and ends.
+    pub timing: Timing,
+    /// When each message is due.
+    pub timetable: Timetable,
+}
+
+impl MeasurePhase {
+    /// Works out the times.
+    pub fn new(timing: Timing) -> Self {
+        Self {
+            timing,
+            timetable: Timetable::new(timing.schedule),
+        }
+    }
+
+    /// Whether a message that was due then belongs to the phase.
+    pub fn holds(&self, intended_ns: u64) -> bool {
+        (self.timing.measure_from_ns..self.timing.measure_until_ns).contains(&intended_ns)
+    }
+
+    /// Index in the schedule of the first message of the phase.
     pub fn first_message(&self) -> u64 {
-        self.schedule.messages_before(self.measure_from_ns)
+        self.timetable.messages_before(self.timing.measure_from_ns)
     }
 
-    /// Number of messages of the measure phase.
+    /// Number of messages of the phase.
     pub fn messages(&self) -> u64 {
-        self.schedule.messages_before(self.measure_until_ns) - self.first_message()
+        self.timetable.messages_before(self.timing.measure_until_ns) - self.first_message()
     }
 
-    /// Sequences of `channel` that belong to the measure phase and are due before `before_ns`.
+    /// Sequences of `channel` that belong to the phase and are due before `before_ns`.
     pub fn expected(&self, channel: u32, before_ns: u64) -> std::ops::RangeInclusive<u64> {
-        let until = before_ns.min(self.measure_until_ns);
+        let until = before_ns.min(self.timing.measure_until_ns);
         let first = self
-            .schedule
-            .last_sequence_before(channel, self.measure_from_ns)
+            .timetable
+            .last_sequence_before(channel, self.timing.measure_from_ns)
             + 1;
-        first..=self.schedule.last_sequence_before(channel, until)
+        first..=self.timetable.last_sequence_before(channel, until)
     }
 }
 

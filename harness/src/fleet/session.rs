@@ -17,7 +17,7 @@ use pushbench_servers::{envelope, payload};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::Timing;
+use super::MeasurePhase;
 use super::shard::{Client, Shard};
 use crate::client::socket::Options;
 use crate::client::{ClientError, Sink, Target};
@@ -186,18 +186,18 @@ impl Session {
 
     /// Stays away between two sessions. `false`: there will be no other.
     pub(super) async fn rest(&self) -> bool {
-        let (Some(timing), Some(plan)) = (self.shard.timing.get(), self.shard.setup.sessions)
-        else {
+        let (Some(phase), Some(plan)) = (self.shard.phase(), self.shard.setup.sessions) else {
             return false;
         };
         tokio::time::sleep(Duration::from_nanos((plan.gap_ms * 1e6) as u64)).await;
-        monotonic_ns() < timing.measure_until_ns
+        monotonic_ns() < phase.timing.measure_until_ns
     }
 
     /// When this session's client departs, once the timing is known: at the end of its stay, or
     /// with the measure phase.
-    fn departure_ns(&self) -> Option<(Timing, u64)> {
-        let timing = self.shard.timing.get()?;
+    fn departure_ns(&self) -> Option<(&MeasurePhase, u64)> {
+        let phase = self.shard.phase()?;
+        let timing = &phase.timing;
         let plan = self.shard.setup.sessions?;
         let length = (plan.length_ms * 1e6) as u64;
         let cycle = (length + (plan.gap_ms * 1e6) as u64).max(1);
@@ -208,7 +208,7 @@ impl Session {
         } else {
             self.started_ns.get() + length
         };
-        Some((timing, stay.min(timing.measure_until_ns)))
+        Some((phase, stay.min(timing.measure_until_ns)))
     }
 }
 
@@ -229,10 +229,10 @@ impl Departure {
             let wait = match session.departure_ns() {
                 None => RECHECK,
                 Some((_, at_ns)) if now < at_ns => Duration::from_nanos(at_ns - now),
-                Some((timing, at_ns)) => {
+                Some((phase, at_ns)) => {
                     let channel = session.shard.channel_of(session.slot);
-                    let due = timing.schedule.last_sequence_before(channel, at_ns);
-                    let linger_ns = (timing.linger_ms * 1e6) as u64;
+                    let due = phase.timetable.last_sequence_before(channel, at_ns);
+                    let linger_ns = (phase.timing.linger_ms * 1e6) as u64;
                     if session.cursor() >= due || now >= at_ns + linger_ns {
                         return Poll::Ready(());
                     }
@@ -270,10 +270,8 @@ impl Sink for Entry<'_> {
 
     fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let message = envelope::decode(bytes)?;
-        let timing = self.shard.timing.get();
-        let in_phase = timing.is_some_and(|t| {
-            t.measure_from_ns <= message.intended_ns && message.intended_ns < t.measure_until_ns
-        });
+        let phase = self.shard.phase();
+        let in_phase = phase.is_some_and(|phase| phase.holds(message.intended_ns));
         let Some(ledger) = self.client.ledger.as_mut() else {
             return Err(ClientError::Protocol(
                 "a message came before the start cursor".into(),
@@ -295,14 +293,17 @@ impl Sink for Entry<'_> {
                 self.shard.corrupt(self.channel, message.sequence);
             }
         }
-        let (true, Some(timing)) = (in_phase, timing) else {
+        let (true, Some(phase)) = (in_phase, phase) else {
             return Ok(());
         };
         if arrival == Arrival::Duplicate {
             return Ok(());
         }
         self.shard.count_received(bytes.len());
-        let index = timing.schedule.index_of(self.channel, message.sequence);
+        let index = phase
+            .timing
+            .schedule
+            .index_of(self.channel, message.sequence);
         if let Some(recorder) = self.shard.recorder.borrow_mut().as_mut() {
             recorder.record(Delivery {
                 message: index.wrapping_sub(self.shard.first_message.get()),

@@ -4,7 +4,7 @@
 //! they share (one read buffer, one recorder, plain counters) is never touched by another thread
 //! while clients run. Other threads hand it [`Command`]s and read its [`Gauges`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use pushbench_servers::wake::{Wake, shared_descriptors};
 use tokio::task::LocalSet;
 
 use super::session::Session;
-use super::{Setup, Timing, Wire};
+use super::{MeasurePhase, Setup, Wire};
 use crate::client::socket::Options;
 use crate::client::{ClientError, Family, lean, library};
 use crate::client::{long_poll, short_poll, sse, tcp, websocket};
@@ -46,7 +46,7 @@ pub(super) enum Command {
     /// Open clients until this shard has so many.
     Connect(usize),
     /// The schedule is known.
-    Begin(Timing),
+    Begin(Arc<MeasurePhase>),
     /// Settle the accounts and report.
     Finish,
     /// Close everything and end.
@@ -203,7 +203,8 @@ pub(super) struct Shard {
     pub(super) recorder: RefCell<Option<Recorder>>,
     pub(super) connect: RefCell<Histogram<u64>>,
     pub(super) buffer: RefCell<Box<[u8]>>,
-    pub(super) timing: Cell<Option<Timing>>,
+    /// Set when the schedule is known.
+    phase: OnceCell<Arc<MeasurePhase>>,
     pub(super) first_message: Cell<u64>,
     pub(super) closed_wire: Cell<TcpCounters>,
     /// Deliveries of the measure phase that the clients should receive.
@@ -271,7 +272,7 @@ impl Shard {
             recorder: RefCell::new(None),
             connect: RefCell::new(histogram()),
             buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into_boxed_slice()),
-            timing: Cell::new(None),
+            phase: OnceCell::new(),
             first_message: Cell::new(0),
             closed_wire: Cell::default(),
             expected_in_all: Cell::new(0),
@@ -313,7 +314,7 @@ impl Shard {
             match command {
                 None => wake.wait().await,
                 Some(Command::Connect(count)) => self.wanted.set(count),
-                Some(Command::Begin(timing)) => self.begin(timing),
+                Some(Command::Begin(phase)) => self.begin(phase),
                 Some(Command::Finish) => {
                     if reports.send(Box::new(self.report())).is_err() {
                         return;
@@ -390,9 +391,10 @@ impl Shard {
                 // One long stall is one long lateness, not a burst of catching up.
                 due = now;
             }
-            let Some(timing) = self.timing.get() else {
+            let Some(phase) = self.phase() else {
                 continue;
             };
+            let timing = phase.timing;
             let now_ns = monotonic_ns();
             if now_ns >= timing.measure_from_ns {
                 if self.mark.get().is_none() {
@@ -404,17 +406,23 @@ impl Shard {
                         .saturating_record(late.as_nanos() as u64);
                 }
             }
-            self.show_outstanding(timing);
+            self.show_outstanding(phase);
         }
     }
 
-    fn begin(&self, timing: Timing) {
-        self.first_message.set(timing.first_message());
-        let recorder = Recorder::new(timing.measure_from_ns, timing.messages());
+    fn begin(&self, phase: Arc<MeasurePhase>) {
+        self.first_message.set(phase.first_message());
+        let recorder = Recorder::new(phase.timing.measure_from_ns, phase.messages());
         *self.recorder.borrow_mut() = Some(recorder);
-        self.timing.set(Some(timing));
-        self.expected_in_all.set(self.expected(timing));
-        self.show_outstanding(timing);
+        self.expected_in_all.set(self.expected(&phase));
+        self.show_outstanding(&phase);
+        // A second schedule has no place in a trial: the first stays.
+        let _ = self.phase.set(phase);
+    }
+
+    /// The measure phase, once the schedule is known.
+    pub(super) fn phase(&self) -> Option<&MeasurePhase> {
+        self.phase.get().map(Arc::as_ref)
     }
 
     fn counters(&self) -> Mark {
@@ -462,7 +470,7 @@ impl Shard {
 
     /// Adds what one client was to receive, and did, to the account.
     fn settle(&self, slot: usize, before_ns: u64) {
-        let Some(timing) = self.timing.get() else {
+        let Some(phase) = self.phase() else {
             return;
         };
         let channel = self.channel_of(slot);
@@ -470,7 +478,7 @@ impl Shard {
         let Some(ledger) = &clients[slot].ledger else {
             return;
         };
-        let expected = timing.expected(channel, before_ns);
+        let expected = phase.expected(channel, before_ns);
         *self.settled.borrow_mut() += ledger.settle(expected.clone());
         if ledger.overflowed() {
             self.overflowed.set(true);
@@ -499,10 +507,10 @@ impl Shard {
     }
 
     /// Deliveries of the measure phase that the clients connected now should receive.
-    fn expected(&self, timing: Timing) -> u64 {
+    fn expected(&self, phase: &MeasurePhase) -> u64 {
         let clients = self.clients.borrow();
         let of = |(slot, client): (usize, &Client)| {
-            let range = timing.expected(self.channel_of(slot), u64::MAX);
+            let range = phase.expected(self.channel_of(slot), u64::MAX);
             client
                 .ledger
                 .as_ref()
@@ -511,12 +519,12 @@ impl Shard {
         clients.iter().enumerate().map(of).sum()
     }
 
-    fn show_outstanding(&self, timing: Timing) {
+    fn show_outstanding(&self, phase: &MeasurePhase) {
         let outstanding = if self.setup.sessions.is_none() {
             self.expected_in_all
                 .get()
                 .saturating_sub(self.received.get())
-        } else if monotonic_ns() < timing.measure_until_ns {
+        } else if monotonic_ns() < phase.timing.measure_until_ns {
             u64::from(!self.clients.borrow().is_empty())
         } else {
             self.clients

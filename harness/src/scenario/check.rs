@@ -4,6 +4,7 @@
 use super::error::Problem;
 use super::{ChannelCount, Channels, Phases, Publish, Scenario, Server, Sessions};
 use pushbench_servers::envelope;
+use pushbench_servers::schedule::{Arrival, MAX_POISSON_TICKS};
 
 /// Longest wait of any kind, in s: one day. Longer is a slip of the unit, and a `Duration` made of
 /// a number without bound would panic.
@@ -156,6 +157,7 @@ fn publish(publish: &Publish, scenario: &Scenario) -> Check {
     }
     payload_bytes(publish.payload_bytes)?;
     burst(publish, &scenario.server)?;
+    arrival(publish, scenario)?;
     let due = publish.rate_per_s * scenario.phases.measure_s;
     if due < f64::from(publish.burst) {
         let what = match publish.burst {
@@ -190,6 +192,30 @@ fn payload_bytes(bytes: usize) -> Check {
             format!(
                 "is {bytes}, but servers accept and clients read at most {} (1 MiB)",
                 envelope::MAX_BYTES
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// The times of random arrivals are kept in memory, so there is a most.
+fn arrival(publish: &Publish, scenario: &Scenario) -> Check {
+    if publish.arrival == Arrival::Burst && publish.burst == 1 {
+        return refuse(
+            "publish.arrival",
+            "is 'burst', but 'burst' is 1; set it to the messages of a burst".to_owned(),
+        );
+    }
+    let seconds = scenario.phases.warm_up_s + scenario.phases.measure_s;
+    let arrivals = publish.rate_per_s / f64::from(publish.burst.max(1)) * seconds;
+    // Room for a random number of them: over a hundred standard deviations.
+    let most = 0.9 * MAX_POISSON_TICKS as f64;
+    if publish.arrival == Arrival::Poisson && arrivals > most {
+        return refuse(
+            "publish.arrival",
+            format!(
+                "is 'poisson', which makes some {arrivals:.0} arrivals in warm-up and measure \
+                 phase, but at most {most:.0} are kept; lower 'rate_per_s' or 'measure_s'"
             ),
         );
     }

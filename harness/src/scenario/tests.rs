@@ -172,7 +172,7 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
     assert_eq!(
         error_of("payload_bytes", "payload_byte"),
         "scenarios/chat.toml:14: unknown key 'payload_byte'; did you mean 'payload_bytes'?; known \
-         here: 'rate_per_s', 'payload_bytes', 'payload', 'burst'"
+         here: 'rate_per_s', 'payload_bytes', 'payload', 'burst', 'arrival'"
     );
     assert_eq!(
         error_of("[sessions]", "[visits]"),
