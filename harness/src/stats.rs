@@ -1,64 +1,86 @@
-//! The few statistics that a summary needs. In: one number for each trial. Out: one number.
+//! The statistics of the project: pure functions, one file an idea.
+//!
+//! In: numbers of trials, of deliveries or of publishes. Out: a number, an interval or a decision.
+//! Nothing here reads a file or a clock, and what is random follows from a seed. No function
+//! panics, whatever it is given; what cannot be answered is `None` (or says that it was not
+//! tested), never a guess.
+//!
+//! - [`describe`]: the median, the slope and the spread of a few numbers;
+//! - [`student`]: Student's t distribution;
+//! - [`ratio`]: two transports over interleaved trials, as a ratio with an interval;
+//! - [`mod@family`]: several such ratios at once, corrected for their number;
+//! - [`decision`]: *different*, *same* or *undecided*, and how many more trials would help;
+//! - [`bootstrap`]: intervals of quantiles within one trial;
+//! - [`mod@stationarity`]: whether a measure phase drifted;
+//! - [`arrivals`]: whether publishes arrived as a Poisson process.
 //!
 //! Not here: percentiles, which are taken from merged histograms and never averaged.
 
-/// The median (Hyndman and Fan 1996, *Sample Quantiles in Statistical Packages*, definition 2: the
-/// mean of the two in the middle where their number is even). `None` without values; values that
-/// are no number are left out.
-pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values
-        .into_iter()
-        .filter(|value| value.is_finite())
-        .collect();
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[middle]),
-        _ => Some((values[middle - 1] + values[middle]) / 2.0),
-    }
-}
+pub mod arrivals;
+pub mod bootstrap;
+pub mod decision;
+pub mod describe;
+pub mod family;
+pub mod ratio;
+pub mod stationarity;
+pub mod student;
 
-/// The slope of the least-squares line through `points` (x, y). `None` where fewer than two
-/// different x are given.
-pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
-    let n = points.len() as f64;
-    let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / n;
-    let mean_y = points.iter().map(|(_, y)| y).sum::<f64>() / n;
-    let square: f64 = points.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
-    let product: f64 = points
-        .iter()
-        .map(|(x, y)| (x - mean_x) * (y - mean_y))
-        .sum();
-    (square > 0.0).then(|| product / square)
-}
+#[cfg(test)]
+mod simulate;
+
+pub use arrivals::{AndersonDarling, exponential_gaps};
+pub use bootstrap::{Bootstrap, IntervalNs, quantile_intervals};
+pub use decision::{Decision, decide};
+pub use describe::{median, slope, spread};
+pub use family::{Member, family, holm};
+pub use ratio::{Ratio, paired_log_ratio};
+pub use stationarity::{Stationarity, stationarity};
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::num::f64::ANY;
+    use proptest::prelude::*;
 
-    #[test]
-    fn medians_have_their_known_answers() {
-        assert_eq!(median([]), None);
-        assert_eq!(median([3.0]), Some(3.0));
-        assert_eq!(median([9.0, 1.0, 4.0]), Some(4.0));
-        assert_eq!(median([9.0, 1.0, 4.0, 5.0]), Some(4.5));
-        assert_eq!(median([f64::NAN, 2.0, f64::INFINITY]), Some(2.0));
-    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
 
-    #[test]
-    fn slopes_have_their_known_answers() {
-        assert_eq!(slope(&[(0.0, 5.0), (10.0, 25.0)]), Some(2.0));
-        // Anscombe's first data set (1973): slope 0.500.
-        let (x, y) = (
-            [10., 8., 13., 9., 11., 14., 6., 4., 12., 7., 5.],
-            [
-                8.04, 6.95, 7.58, 8.81, 8.33, 9.96, 7.24, 4.26, 10.84, 4.82, 5.68,
-            ],
-        );
-        let points: Vec<(f64, f64)> = x.into_iter().zip(y).collect();
-        assert!((slope(&points).expect("eleven points") - 0.500).abs() < 0.001);
-        assert_eq!(slope(&[]), None);
-        assert_eq!(slope(&[(1.0, 5.0), (1.0, 7.0)]), None);
+        #[test]
+        fn no_number_makes_a_statistic_panic(
+            a in vec(ANY, 0..120),
+            b in vec(ANY, 0..120),
+            (x, y) in (ANY, ANY),
+            n in any::<u32>(),
+        ) {
+            let _ = (median(a.iter().copied()), spread(&a), stationarity(&a));
+            let _ = (student::two_sided_p(x, y), student::quantile(x, y));
+            let _ = (exponential_gaps(&a, None), exponential_gaps(&a, Some(x)));
+            let positive: Vec<f64> = a.iter().map(|v| v.abs()).collect();
+            let _ = (exponential_gaps(&positive, None), exponential_gaps(&positive, Some(x)));
+            let _ = (paired_log_ratio(&a, &b, 0.95), paired_log_ratio(&positive, &positive, x));
+            let _ = holm(&a.iter().copied().map(Some).collect::<Vec<_>>());
+            let _ = (family(&[(&a, &a), (&a, &b)], x), family::simultaneous(x, n as usize));
+            let any = Ratio {
+                ratio: x, low: y, high: x, confidence: y, p_value: x, n, sd_log: y,
+            };
+            let usual = Ratio { ratio: 1.0, low: 0.9, high: 1.1, confidence: 0.95, ..any };
+            let _ = (any.at(0.9), usual.at(x), decide(&any, 0.05), decide(&usual, x));
+        }
+
+        #[test]
+        fn no_deliveries_make_a_bootstrap_panic(
+            deliveries in vec((any::<u64>(), 0..40u32), 0..300),
+            quantiles in vec(0.0..=1.0, 0..4),
+            replicates in 0..80u32,
+            confidence in 0.0..1.0,
+            seed in any::<u64>(),
+        ) {
+            let (latency, publish): (Vec<u64>, Vec<u32>) = deliveries.into_iter().unzip();
+            let how = Bootstrap { replicates, confidence, seed };
+            for interval in quantile_intervals(&latency, &publish, &quantiles, &how).into_iter().flatten() {
+                prop_assert!(interval.low_ns <= interval.high_ns);
+            }
+        }
     }
 }
