@@ -27,7 +27,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(120);
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     /// It did not start.
-    #[error("cannot start the {role}: {source}")]
+    #[error("cannot start the {role}: {}", crate::text::io_reason(.source))]
     Start {
         /// `server` or `fleet`.
         role: &'static str,

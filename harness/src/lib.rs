@@ -7,8 +7,10 @@
 //! - [`fleet`] holds thousands of clients, enters each message into the client's [`ledger`] and,
 //!   for the measure phase, into its shard's [`recorder`];
 //! - [`trial`] takes one server and one fleet through the phases and reads the [`probe`]s;
-//!   [`audit`] gives the verdict;
-//! - [`run`] interleaves trials and writes the record ([`results`]);
+//!   [`audit`] gives the verdict, and [`interfere`], with the [`relay`], does what its numbers must
+//!   show ([`known`] answers);
+//! - [`run`] interleaves trials, [`compare`]s what they found with [`stats`], and writes the record
+//!   ([`results`]);
 //! - [`report`] draws it.
 //!
 //! Around it: [`scenario`] says what is to be done, [`registry`] which transports there are,
@@ -19,12 +21,16 @@ pub mod audit;
 pub mod child;
 pub mod client;
 pub mod cmd;
+pub mod compare;
 pub mod fleet;
+pub mod interfere;
+pub mod known;
 pub mod layout;
 pub mod ledger;
 pub mod probe;
 pub mod recorder;
 pub mod registry;
+pub mod relay;
 pub mod report;
 pub mod results;
 pub mod run;

@@ -44,6 +44,35 @@ pub struct Delivery {
     pub received_ns: u64,
 }
 
+/// Slices of the measure phase in which latency is followed over time: the test of stationarity
+/// wants at least 80, and each should hold some deliveries.
+pub const SLICES: usize = 100;
+
+/// What a recorder prepares for.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// Begin of the measure phase in ns of `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// Its end.
+    pub end_ns: u64,
+    /// Messages that are due in it.
+    pub messages: u64,
+    /// Deliveries that this shard expects, as far as is known.
+    pub deliveries: u64,
+    /// Deliveries that are kept one by one, for the intervals of quantiles. Where more are
+    /// expected, every so many messages are kept, each with all its deliveries.
+    pub max_samples: u64,
+}
+
+/// One delivery, kept for resampling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// Index of its message within the measure phase.
+    pub message: u32,
+    /// Delivery latency in µs, rounded down; 2^32 - 1 for more than that.
+    pub latency_us: u32,
+}
+
 /// What one shard recorded.
 #[derive(Debug)]
 pub struct Recorder {
@@ -56,6 +85,42 @@ pub struct Recorder {
     last_receipt_ns: Vec<u64>,
     negative: u64,
     last_ns: u64,
+    slice_ns: u64,
+    series: Vec<Slice>,
+    samples: Vec<Sample>,
+    /// Messages whose index is a multiple of this are sampled.
+    sample_every: u64,
+    probes: Probes,
+}
+
+/// Deliveries of one slice of the measure phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Slice {
+    /// How many.
+    pub count: u64,
+    /// Sum of the natural logarithms of their latencies in ns.
+    pub sum_of_logs: f64,
+}
+
+/// What the probe clients of one shard found.
+#[derive(Debug)]
+pub struct Probes {
+    /// How long a read's last segment had waited in the kernel, in ns.
+    pub waited: Histogram<u64>,
+    /// Delivery latency of the read's last message without that wait, in ns.
+    pub rest: Histogram<u64>,
+    /// Stamps that lay after the read, or before the message was due.
+    pub impossible: u64,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        Self {
+            waited: histogram(),
+            rest: histogram(),
+            impossible: 0,
+        }
+    }
 }
 
 /// Delivery latencies of one interval.
@@ -83,18 +148,27 @@ pub struct Recorded {
     pub negative: u64,
     /// Receive time of the last delivery; 0 where there was none.
     pub last_ns: u64,
+    /// Deliveries by slice of the measure phase, by intended time.
+    pub series: Vec<Slice>,
+    /// Deliveries one by one, of the messages that were sampled.
+    pub samples: Vec<Sample>,
+    /// What the probe clients found.
+    pub probes: Probes,
 }
 
 impl Recorder {
-    /// A recorder for a measure phase that begins at `start_ns` and has `messages` messages.
-    pub fn new(start_ns: u64, messages: u64) -> Self {
-        let followed = if messages <= MAX_FANOUT_MESSAGES {
-            messages as usize
+    /// A recorder for one measure phase.
+    pub fn new(plan: Plan) -> Self {
+        let followed = if plan.messages <= MAX_FANOUT_MESSAGES {
+            plan.messages as usize
         } else {
             0
         };
+        let sample_every = plan.deliveries.div_ceil(plan.max_samples.max(1)).max(1);
+        // Allocated now, so that memory does not grow while deliveries are timed.
+        let samples = (plan.deliveries / sample_every).min(plan.max_samples) as usize;
         Self {
-            start_ns,
+            start_ns: plan.start_ns,
             delivery: histogram(),
             service: histogram(),
             current: Interval {
@@ -105,6 +179,11 @@ impl Recorder {
             last_receipt_ns: vec![0; followed],
             negative: 0,
             last_ns: 0,
+            slice_ns: (plan.end_ns.saturating_sub(plan.start_ns) / SLICES as u64).max(1),
+            series: vec![Slice::default(); SLICES],
+            samples: Vec::with_capacity(samples),
+            sample_every,
+            probes: Probes::default(),
         }
     }
 
@@ -133,6 +212,34 @@ impl Recorder {
             *last = received_ns;
         }
         self.last_ns = received_ns;
+        let latency_ns = received_ns - intended_ns;
+        let slice = intended_ns.saturating_sub(self.start_ns) / self.slice_ns;
+        if let Some(slice) = self.series.get_mut(slice as usize) {
+            slice.count += 1;
+            slice.sum_of_logs += (latency_ns.max(1) as f64).ln();
+        }
+        // Sessions may make more deliveries than were expected: those beyond are not kept.
+        if message % self.sample_every == 0 && self.samples.len() < self.samples.capacity() {
+            let latency_us = u32::try_from(latency_ns / 1_000).unwrap_or(u32::MAX);
+            self.samples.push(Sample {
+                message: message as u32,
+                latency_us,
+            });
+        }
+    }
+
+    /// Enters what a probe client found: the delivery latency of a read's last message, and how
+    /// long its segment had waited for the read.
+    pub fn probe(&mut self, latency_ns: u64, waited_ns: i64) {
+        let waited = u64::try_from(waited_ns).ok();
+        match waited.and_then(|waited| Some((waited, latency_ns.checked_sub(waited)?))) {
+            Some((waited, rest)) => {
+                self.probes.waited.saturating_record(waited);
+                self.probes.rest.saturating_record(rest);
+            }
+            // The wall clock was set, or stamp and message do not belong together: never clamped.
+            None => self.probes.impossible += 1,
+        }
     }
 
     fn rotate(&mut self, number: u64) {
@@ -171,6 +278,9 @@ impl Recorder {
             last_receipt_ns: self.last_receipt_ns,
             negative: self.negative,
             last_ns: self.last_ns,
+            series: self.series,
+            samples: self.samples,
+            probes: self.probes,
         }
     }
 }
@@ -180,6 +290,16 @@ mod tests {
     use super::*;
 
     const START: u64 = 1_000_000_000_000;
+
+    fn recorder(messages: u64) -> Recorder {
+        Recorder::new(Plan {
+            start_ns: START,
+            end_ns: START + 10_000,
+            messages,
+            deliveries: 10,
+            max_samples: 5,
+        })
+    }
 
     fn delivery(message: u64, intended_ns: u64, actual_ns: u64, received_ns: u64) -> Delivery {
         Delivery {
@@ -192,7 +312,7 @@ mod tests {
 
     #[test]
     fn delivery_counts_from_the_intended_time_and_service_from_the_actual_one() {
-        let mut recorder = Recorder::new(START, 10);
+        let mut recorder = recorder(10);
         recorder.record(delivery(0, 0, 400, 500));
         let recorded = recorder.finish_all();
         assert_eq!(recorded.delivery.max(), 500);
@@ -201,7 +321,7 @@ mod tests {
 
     #[test]
     fn intervals_follow_the_receive_time_and_add_up_to_the_whole() {
-        let mut recorder = Recorder::new(START, 10);
+        let mut recorder = recorder(10);
         for second in [0, 0, 1, 3] {
             recorder.record(delivery(second, 0, 0, second * INTERVAL_NS + 7));
         }
@@ -218,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_last_receipt_of_each_message_is_kept() {
-        let mut recorder = Recorder::new(START, 3);
+        let mut recorder = recorder(3);
         recorder.record(delivery(1, 0, 0, 10));
         recorder.record(delivery(1, 0, 0, 90));
         recorder.record(delivery(2, 0, 0, 95));
@@ -230,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_negative_latency_is_counted_and_never_clamped() {
-        let mut recorder = Recorder::new(START, 3);
+        let mut recorder = recorder(3);
         recorder.record(delivery(0, 100, 100, 99));
         recorder.record(delivery(0, 0, 100, 99));
         let recorded = recorder.finish_all();
@@ -239,10 +359,50 @@ mod tests {
 
     #[test]
     fn a_latency_beyond_the_range_counts_as_the_longest() {
-        let mut recorder = Recorder::new(START, 3);
+        let mut recorder = recorder(3);
         recorder.record(delivery(0, 0, 0, 2 * MAX_LATENCY_NS));
         let recorded = recorder.finish_all();
         assert_eq!(recorded.delivery.len(), 1);
         assert!(recorded.delivery.max() >= MAX_LATENCY_NS);
+    }
+
+    #[test]
+    fn latency_over_time_is_a_geometric_mean_by_intended_time() {
+        let mut recorder = recorder(10);
+        // Slices are 100 ns long. A delivery of the drain has an intended time of the phase.
+        recorder.record(delivery(0, 50, 50, 50 + 100));
+        recorder.record(delivery(0, 60, 60, 60 + 10_000));
+        recorder.record(delivery(1, 9_999, 9_999, 9_999 + 7));
+        let series = recorder.finish_all().series;
+        let mean = |slice: &Slice| (slice.sum_of_logs / slice.count as f64).exp();
+        assert!((mean(&series[0]) - 1_000.0).abs() < 1e-6);
+        assert_eq!(
+            (series[0].count, series[1].count, series[99].count),
+            (2, 0, 1)
+        );
+    }
+
+    #[test]
+    fn samples_are_whole_messages_and_bounded() {
+        let mut recorder = recorder(10);
+        for message in [0, 0, 1, 1, 2, 2, 4, 4] {
+            recorder.record(delivery(message, 0, 0, 5_000 + message));
+        }
+        let samples = recorder.finish_all().samples;
+        // 10 expected, 5 kept: every second message, with both its deliveries while there is room.
+        let messages: Vec<u32> = samples.iter().map(|s| s.message).collect();
+        assert_eq!(messages, [0, 0, 2, 2, 4]);
+        assert!(samples.iter().all(|s| s.latency_us == 5));
+    }
+
+    #[test]
+    fn a_probe_splits_a_latency_and_never_clamps_an_impossible_stamp() {
+        let mut recorder = recorder(10);
+        recorder.probe(100, 30);
+        recorder.probe(100, -1);
+        recorder.probe(100, 101);
+        let probes = recorder.finish_all().probes;
+        assert_eq!((probes.waited.max(), probes.rest.max()), (30, 70));
+        assert_eq!((probes.waited.len(), probes.impossible), (1, 2));
     }
 }

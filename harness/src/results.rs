@@ -21,10 +21,11 @@ pub use quantiles::{Latency, MIN_BEYOND, Quantiles};
 pub use store::{RECORD_FILE, RecordError, create_folder};
 pub use summary::{Merged, SummaryRow, summarise};
 pub use trial::{
-    Clients, Deliveries, HarnessCost, Machine, Phases, Publish, Reason, ServerCost, Span,
-    Throughput, Trial, Validity, Verdict, Wire,
+    Check, Clients, Deliveries, HarnessCost, IntervalNs, LatencyIntervals, Machine, Outcome,
+    Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial, Validity, Verdict, Wire,
 };
 
+use crate::compare::Comparison;
 use crate::probe::environment::Environment;
 use crate::scenario::Scenario;
 use schemars::JsonSchema;
@@ -53,6 +54,8 @@ pub struct Record {
     pub trials: Vec<Trial>,
     /// A row for each transport and profile over its trials.
     pub summary: Vec<SummaryRow>,
+    /// Every pair of transport and profile, from five trials each on.
+    pub comparisons: Vec<Comparison>,
 }
 
 /// The program that made a record.
@@ -103,6 +106,7 @@ impl Record {
             status: Status::Running,
             trials: Vec::new(),
             summary: Vec::new(),
+            comparisons: Vec::new(),
         }
     }
 

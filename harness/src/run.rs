@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use pushbench_servers::payload::SplitMix64;
@@ -13,6 +13,7 @@ use pushbench_servers::transport::{Profile, Transport};
 
 use crate::client::Family;
 use crate::client::socket::CLIENTS_PER_SOURCE;
+use crate::compare::{MIN_ROUNDS, all_decided, compare_all};
 use crate::layout::{Layout, LayoutError};
 use crate::probe::environment::{Environment, Pinning};
 use crate::recorder::histogram;
@@ -27,6 +28,9 @@ use crate::trial::{self, Histograms, Progress};
 /// Linux's own default.
 const CONGESTION: &str = "cubic";
 
+/// Most rounds of a run that goes on until it is decided; beyond it, the budget was a slip.
+const MAX_ROUNDS: u32 = 1_000;
+
 /// How to run a scenario.
 #[derive(Debug)]
 pub struct Options<'a> {
@@ -40,6 +44,9 @@ pub struct Options<'a> {
     pub program: &'a Path,
     /// Compare every payload, byte for byte.
     pub check_payloads: bool,
+    /// Go on beyond the scenario's trials until every primary comparison is decided, or this much
+    /// time is spent.
+    pub until_decided: Option<Duration>,
 }
 
 /// What a run says while it runs.
@@ -62,7 +69,10 @@ pub enum RunError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// A histogram log cannot be kept.
-    #[error("cannot write '{}': {source}; choose another folder with '--out'", .path.display())]
+    #[error(
+        "cannot write '{}': {}; choose another folder with '--out'",
+        .path.display(), crate::text::io_reason(.source)
+    )]
     Log {
         /// The file.
         path: PathBuf,
@@ -101,45 +111,66 @@ pub async fn run(
     };
     let mut record = Record::new(scenario.clone(), seed, environment);
     let mut merged = MergedHistograms::default();
-    let order = order(scenario, seed);
-    let sources = scenario.clients.count.div_ceil(CLIENTS_PER_SOURCE);
+    let mut random = SplitMix64::new(seed);
+    let mut number = 0;
     let mut interrupted = std::pin::pin!(interrupted);
-    for (number, &(transport, profile, index)) in order.iter().enumerate() {
-        watch.trial(number + 1, order.len(), transport, profile);
-        let plan = trial::Plan {
-            scenario,
-            transport,
-            profile,
-            index,
-            family: options.family,
-            seed,
-            layout: &layout,
-            congestion: congestion.as_deref(),
-            check_payloads: options.check_payloads,
-            first_source: number as u32 * sources,
-            program: options.program,
-        };
-        let progress = |progress| watch.progress(progress);
-        let (trial, histograms) = tokio::select! {
-            ended = trial::run(&plan, &progress) => ended,
-            // Dropping the trial kills its children.
-            () = &mut interrupted => {
-                record.status = Status::Interrupted;
-                break;
+    'rounds: for index in 1.. {
+        if !another_round(scenario, options, index, &record, started) {
+            break;
+        }
+        let round = round(scenario, &mut random);
+        // Of how many is known only where nothing is decided on the way.
+        let of = (round.len() * scenario.run.trials as usize).max(number + round.len());
+        for (transport, profile) in round {
+            number += 1;
+            watch.trial(number, of, transport, profile);
+            let plan = trial::Plan {
+                scenario,
+                transport,
+                profile,
+                index,
+                family: options.family,
+                seed,
+                layout: &layout,
+                congestion: congestion.as_deref(),
+                check_payloads: options.check_payloads,
+                probes: true,
+                first_source: first_source(scenario, number),
+                program: options.program,
+                relay: None,
+                stalls: Vec::new(),
+                starve: None,
+            };
+            let progress = |progress| watch.progress(progress);
+            let (trial, histograms) = tokio::select! {
+                ended = trial::run(&plan, &progress) => ended,
+                // Dropping the trial kills its children.
+                () = &mut interrupted => {
+                    record.status = Status::Interrupted;
+                    break 'rounds;
+                }
+            };
+            if let Some(histograms) = histograms {
+                if let Some(folder) = &folder {
+                    let written = write_histograms(folder, &trial.label_for_file(), &histograms);
+                    if let Err(error) = written {
+                        // The disk may be full: what there is room for is the record.
+                        record.status = Status::Failed;
+                        record.trials.push(trial);
+                        record.write(folder)?;
+                        return Err(error);
+                    }
+                }
+                merged.add((transport, profile), &histograms);
             }
-        };
-        if let Some(histograms) = histograms {
+            record.trials.push(trial);
+            record.summary = summarise(&record.trials, &merged.told());
+            record.comparisons = compare_all(&record.trials);
             if let Some(folder) = &folder {
-                write_histograms(folder, &trial.label_for_file(), &histograms)?;
+                record.write(folder)?;
             }
-            merged.add((transport, profile), &histograms);
+            watch.ended(&record);
         }
-        record.trials.push(trial);
-        record.summary = summarise(&record.trials, &merged.told());
-        if let Some(folder) = &folder {
-            record.write(folder)?;
-        }
-        watch.ended(&record);
     }
     if record.status == Status::Running {
         record.status = Status::Complete;
@@ -150,24 +181,38 @@ pub async fn run(
     Ok(Done { record, folder })
 }
 
-/// Every trial of the run: round after round, each in an order of its own, so that no transport
-/// always runs first or while the machine is at its warmest.
-fn order(scenario: &Scenario, seed: u64) -> Vec<(Transport, Profile, u32)> {
-    let mut random = SplitMix64::new(seed);
-    let mut order = Vec::new();
-    for index in 1..=scenario.run.trials {
-        let mut round = scenario.pairs();
-        // Fisher and Yates, from the end.
-        for last in (1..round.len()).rev() {
-            round.swap(last, random.below(last as u64 + 1) as usize);
-        }
-        order.extend(
-            round
-                .into_iter()
-                .map(|(transport, profile)| (transport, profile, index)),
-        );
+/// Whether round `index`, counted from 1, is to be run.
+fn another_round(
+    scenario: &Scenario,
+    options: &Options<'_>,
+    index: u32,
+    record: &Record,
+    started: SystemTime,
+) -> bool {
+    let Some(budget) = options.until_decided else {
+        return index <= scenario.run.trials;
+    };
+    let least = scenario.run.trials.max(MIN_ROUNDS as u32);
+    let spent = started.elapsed().unwrap_or_default();
+    index <= least || (!all_decided(&record.comparisons) && spent < budget && index <= MAX_ROUNDS)
+}
+
+/// One round: every transport and profile once, in an order of its own, so that none always runs
+/// first or while the machine is at its warmest.
+fn round(scenario: &Scenario, random: &mut SplitMix64) -> Vec<(Transport, Profile)> {
+    let mut round = scenario.pairs();
+    // Fisher and Yates, from the end.
+    for last in (1..round.len()).rev() {
+        round.swap(last, random.below(last as u64 + 1) as usize);
     }
-    order
+    round
+}
+
+/// Source addresses that no recent trial has used: its connections are still being forgotten.
+fn first_source(scenario: &Scenario, number: usize) -> u32 {
+    let sources = scenario.clients.count.div_ceil(CLIENTS_PER_SOURCE);
+    // TIME_WAIT lasts a minute, in which no more than some dozens of trials are run.
+    (number as u32 % 64) * sources
 }
 
 fn fresh_seed() -> u64 {
@@ -188,6 +233,11 @@ fn environment(layout: &Layout) -> Environment {
     environment.congestion_control_used =
         congestion(&environment).or_else(|| environment.congestion_control.clone());
     environment
+}
+
+/// Congestion control that the trials of a run here use.
+pub(crate) fn congestion_of_this_machine() -> Option<String> {
+    congestion(&Environment::read())
 }
 
 fn congestion(environment: &Environment) -> Option<String> {
@@ -236,17 +286,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trials_are_interleaved_in_an_order_that_follows_from_the_seed() {
-        let mut scenario = Scenario::load("quick").expect("built in");
-        scenario.run.trials = 4;
-        let first = order(&scenario, 1);
-        assert_eq!(first, order(&scenario, 1));
-        assert_ne!(first, order(&scenario, 2));
-        for (round, trials) in first.chunks(5).enumerate() {
+    fn every_round_has_every_pair_in_an_order_that_follows_from_the_seed() {
+        let scenario = Scenario::load("quick").expect("built in");
+        let rounds = |seed| {
+            let mut random = SplitMix64::new(seed);
+            (0..4)
+                .map(|_| round(&scenario, &mut random))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(rounds(1), rounds(1));
+        assert_ne!(rounds(1), rounds(2));
+        for trials in rounds(1) {
             let mut seen: Vec<Transport> = trials.iter().map(|t| t.0).collect();
             seen.sort_unstable();
             assert_eq!(seen, Transport::ALL);
-            assert!(trials.iter().all(|t| t.2 == round as u32 + 1));
         }
     }
 }

@@ -1,5 +1,8 @@
-//! Small helps for messages: the near match of a misspelled word, a list in quotes, the reason of
-//! an I/O error. Not on the data path; nothing is measured here.
+//! Small helps for messages: the near match of a misspelled word, a list in quotes. Not on the data
+//! path; nothing is measured here.
+
+/// Why an operation on a file failed.
+pub(crate) use pushbench_servers::sys::reason as io_reason;
 
 /// The candidate that `word` is most likely a misspelling of; `None` where none is near.
 pub(crate) fn nearest<'a>(
@@ -27,14 +30,6 @@ pub(crate) fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
         .join(", ")
 }
 
-/// Why an operation on a file failed, in lower case and without the number of the error.
-pub(crate) fn io_reason(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
-        None => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,12 +41,5 @@ mod tests {
         assert_eq!(nearest("fanout", words), Some("fanout-10k"));
         assert_eq!(nearest("chat", words), None);
         assert_eq!(nearest("", words), None);
-    }
-
-    #[test]
-    fn an_io_error_is_told_in_lower_case() {
-        let error = std::io::Error::from_raw_os_error(libc::EACCES);
-        assert_eq!(io_reason(&error), "permission denied");
-        assert_eq!(io_reason(&std::io::Error::other("made up")), "made up");
     }
 }

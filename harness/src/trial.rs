@@ -19,16 +19,21 @@ use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
 
-use crate::audit::audit;
+use crate::audit::{Evidence, audit};
 use crate::child::{ChildError, Helper};
 use crate::client::Family;
 use crate::fleet::control::Connect;
 use crate::fleet::{self, FleetReport, MeasurePhase, PayloadCheck, SessionPlan, Status, Timing};
+use crate::interfere::{Interfered, Interference, Stall, Starve};
 use crate::layout::Layout;
 use crate::probe::kernel::{self, KernelMemory};
 use crate::probe::machine::MachineCpu;
+use crate::probe::network::NetworkCounters;
 use crate::probe::process;
-use crate::results::{Latency, MemoryPoint, Quantiles, Span, Trial, fit_slope};
+use crate::relay::RelayPlan;
+use crate::results::{
+    IntervalNs, Latency, LatencyIntervals, MemoryPoint, Probe, Quantiles, Span, Trial, fit_slope,
+};
 use crate::scenario::Scenario;
 
 /// Between the moment at which both sides are told the schedule and its start.
@@ -70,10 +75,18 @@ pub struct Plan<'a> {
     pub congestion: Option<&'a str>,
     /// Compare every payload, byte for byte. Costs the fleet CPU: not for timing.
     pub check_payloads: bool,
+    /// Whether some clients are probes, which have the kernel stamp what they receive.
+    pub probes: bool,
     /// Source addresses of trials must not meet while connections are being forgotten.
     pub first_source: u32,
     /// This program.
     pub program: &'a Path,
+    /// A relay between server and clients; for known answers, as what follows.
+    pub relay: Option<RelayPlan>,
+    /// When the server process is stopped.
+    pub stalls: Vec<Stall>,
+    /// Threads that take the fleet's cores from it.
+    pub starve: Option<Starve>,
 }
 
 /// Where a trial is, for those who watch.
@@ -88,7 +101,7 @@ pub struct Progress {
 }
 
 /// What lies behind the row of a trial that came to its end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Histograms {
     /// Delivery latency in ns.
     pub delivery: Histogram<u64>,
@@ -98,6 +111,8 @@ pub struct Histograms {
     pub intervals: Vec<(u64, Histogram<u64>)>,
     /// When the measure phase began.
     pub measure_started: SystemTime,
+    /// What was done to the trial on purpose.
+    pub interfered: Interfered,
 }
 
 /// Why a trial did not come to its end.
@@ -109,6 +124,8 @@ enum TrialError {
     NoAddress(Transport),
     #[error("{0}")]
     Histogram(String),
+    #[error("cannot interfere as planned: {0}")]
+    Interference(std::io::Error),
 }
 
 impl TrialError {
@@ -143,11 +160,18 @@ pub async fn run(plan: &Plan<'_>, watch: &dyn Fn(Progress)) -> (Trial, Option<Hi
 /// A trial under way.
 struct Running<'a> {
     plan: &'a Plan<'a>,
+    /// Before the processes, so that it ends before they do.
+    interference: Interference,
     server: Helper,
     fleet: Helper,
     started: Instant,
     watch: &'a dyn Fn(Progress),
     fleet_points: Vec<MemoryPoint>,
+    /// What is kept for the audit.
+    window_ns: u64,
+    connecting: Option<NetworkCounters>,
+    measuring: Option<NetworkCounters>,
+    gaps_ns: Vec<u64>,
 }
 
 /// Clocks that run on, read together.
@@ -156,6 +180,7 @@ struct Clocks {
     server_ns: Option<u64>,
     fleet_ns: Option<u64>,
     machine: Option<MachineCpu>,
+    network: Option<NetworkCounters>,
 }
 
 impl<'a> Running<'a> {
@@ -173,20 +198,25 @@ impl<'a> Running<'a> {
         let fleet = Helper::start("fleet", plan.program, &fleet_arguments(plan)).await?;
         let mut running = Self {
             plan,
+            interference: Interference::default(),
             server,
             fleet,
             started: Instant::now(),
             watch,
             fleet_points: Vec::new(),
+            window_ns: 0,
+            connecting: None,
+            measuring: None,
+            gaps_ns: Vec::new(),
         };
         running.set_up().await?;
         running.connect(trial).await?;
         running.settle(trial).await?;
         let (histograms, report) = running.measure(trial).await?;
         running.disconnect(trial).await?;
+        running.judge(trial, &report);
         running.server.end().await;
         running.fleet.end().await;
-        audit(trial, &report);
         Ok(histograms)
     }
 
@@ -212,10 +242,15 @@ impl<'a> Running<'a> {
             Transport::Tcp => addresses.tcp,
             _ => addresses.http,
         };
+        let address = address.ok_or(TrialError::NoAddress(plan.transport))?;
+        let address = self
+            .interference
+            .relay(plan.relay, plan.transport, address)
+            .map_err(TrialError::Interference)?;
         let setup = fleet::Setup {
             transport: plan.transport,
             family: plan.family,
-            server: address.ok_or(TrialError::NoAddress(plan.transport))?,
+            server: address,
             clients: scenario.clients.count,
             channels: scenario.channel_count(),
             channel_prefix: prefix.clone(),
@@ -231,6 +266,7 @@ impl<'a> Running<'a> {
             own_tables: plan.layout.fleet.own_tables,
             first_source: plan.first_source,
             congestion: plan.congestion.map(str::to_owned),
+            probes: plan.probes,
             check_payload: scenario
                 .publish
                 .as_ref()
@@ -249,6 +285,7 @@ impl<'a> Running<'a> {
     async fn connect(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
         let start = self.now();
         let clients = self.plan.scenario.clients.count;
+        let network = NetworkCounters::read();
         tokio::time::sleep(MEMORY_REST).await;
         let memory = &mut trial.server.memory;
         memory.method = format!(
@@ -278,6 +315,7 @@ impl<'a> Running<'a> {
         trial.server.memory.fit();
         trial.harness.memory_bytes_per_client = fit_slope(&self.fleet_points, |p| p.user_bytes);
         trial.server.threads = process::threads(self.server.pid);
+        self.connecting = network_since(network, NetworkCounters::read());
         trial.phase_ns.connect = Some(Span {
             start,
             end: self.now(),
@@ -346,6 +384,7 @@ impl<'a> Running<'a> {
             server_ns: process::cpu_ns(self.server.pid),
             fleet_ns: process::cpu_ns(self.fleet.pid),
             machine: MachineCpu::read(),
+            network: NetworkCounters::read(),
         }
     }
 
@@ -367,6 +406,7 @@ impl<'a> Running<'a> {
         let before = self.clocks();
         let measure_started = SystemTime::now();
         let start = self.now();
+        let window_start = start;
         self.wait("measure", measure_from + scenario.phases.measure())
             .await?;
         trial.phase_ns.measure = Some(Span {
@@ -376,6 +416,8 @@ impl<'a> Running<'a> {
         let start = self.now();
         self.drain().await?;
         let after = self.clocks();
+        self.window_ns = self.now() - window_start;
+        self.measuring = network_since(before.network, after.network);
         trial.phase_ns.drain = Some(Span {
             start,
             end: self.now(),
@@ -384,7 +426,8 @@ impl<'a> Running<'a> {
         let report: FleetReport = self.fleet.post("/v1/fleet/finish", &Value::Null).await?;
         trial.server.memory.peak_bytes = process::peak_bytes(self.server.pid);
         cost(trial, before, after, report.counts.received);
-        let histograms = account(trial, &report, &phase, measure_started)?;
+        let interfered = self.interference.end(phase.timing);
+        let histograms = account(trial, &report, &phase, (measure_started, interfered))?;
         Ok((histograms, report))
     }
 
@@ -415,6 +458,13 @@ impl<'a> Running<'a> {
             measure_until_ns,
             linger_ms: phases.drain().as_secs_f64() * 1e3,
         };
+        self.interference
+            .begin(
+                &timing,
+                (&plan.stalls, self.server.pid),
+                (plan.starve, &plan.layout.fleet.cpus),
+            )
+            .map_err(TrialError::Interference)?;
         let _: Value = self.fleet.post("/v1/fleet/begin", &timing).await?;
         if let Some(publish) = publish {
             let plan = publisher::Plan {
@@ -469,6 +519,7 @@ impl<'a> Running<'a> {
             .saturating_sub(phase.timetable.message(last).intended_ns);
         trial.publish.achieved_per_s =
             Some(report.measured as f64 * 1e9 / (phase_ns + late_ns) as f64);
+        self.gaps_ns = report.gaps_ns;
         let lag = decode_histogram(&report.lag_histogram).map_err(TrialError::Histogram)?;
         trial.publish.lag_ns = Quantiles::from_histogram(&lag);
         Ok(())
@@ -498,6 +549,33 @@ impl<'a> Running<'a> {
     }
 }
 
+impl Running<'_> {
+    /// Has the audit look at everything.
+    fn judge(&self, trial: &mut Trial, report: &FleetReport) {
+        let cores = pushbench_servers::sys::allowed_cpus().len().max(1);
+        let fleet_cores = self.plan.layout.fleet.cpus.len();
+        let publish = self.plan.scenario.publish.as_ref();
+        let evidence = Evidence {
+            report,
+            window_ns: self.window_ns,
+            fleet_cores: if fleet_cores == 0 { cores } else { fleet_cores },
+            cores,
+            connecting: self.connecting,
+            measuring: self.measuring,
+            arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
+            gaps_ns: &self.gaps_ns,
+        };
+        audit(trial, &evidence);
+    }
+}
+
+fn network_since(
+    before: Option<NetworkCounters>,
+    after: Option<NetworkCounters>,
+) -> Option<NetworkCounters> {
+    Some(after?.since(&before?))
+}
+
 /// CPU time between two readings, over the deliveries received.
 fn cost(trial: &mut Trial, before: Clocks, after: Clocks, received: u64) {
     let since = |f: fn(&Clocks) -> Option<u64>| Some(f(&after)?.saturating_sub(f(&before)?));
@@ -523,11 +601,12 @@ fn account(
     trial: &mut Trial,
     report: &FleetReport,
     phase: &MeasurePhase,
-    measure_started: SystemTime,
+    (measure_started, interfered): (SystemTime, Interfered),
 ) -> Result<Histograms, TrialError> {
     let histogram = |text: &str| decode_histogram(text).map_err(TrialError::Histogram);
     let counts = report.counts;
     trial.clients.disconnected = report.disconnected;
+    trial.clients.refused = report.refused;
     trial.clients.connect_ns = Quantiles::from_histogram(&histogram(&report.connect)?);
     let deliveries = &mut trial.deliveries;
     deliveries.expected = counts.expected;
@@ -546,12 +625,28 @@ fn account(
     let fanout = histogram(&report.fanout)?;
     trial.latency_ns = Latency::from_histogram(&delivery);
     trial.service_ns = Latency::from_histogram(&histogram(&report.service)?);
+    let interval = |i: Option<(u64, u64)>| i.map(|(low, high)| IntervalNs { low, high });
+    let of = report.intervals_of_quantiles;
+    trial.latency_interval_ns = LatencyIntervals {
+        p50: interval(of.p50),
+        p90: interval(of.p90),
+        p99: interval(of.p99),
+        p999: interval(of.p999),
+    };
+    trial.latency_over_time_ns.clone_from(&report.series);
+    if report.probes.reads > 0 {
+        trial.probe = Some(Probe {
+            reads: report.probes.reads,
+            harness_ns: Quantiles::from_histogram(&histogram(&report.probes.waited)?),
+            server_and_network_ns: Quantiles::from_histogram(&histogram(&report.probes.rest)?),
+        });
+    }
     trial.fanout_ns = Quantiles::from_histogram(&fanout);
     trial.harness.scheduler_lag_ns = Quantiles::from_histogram(&histogram(&report.scheduler_lag)?);
     if let Some(wire) = report.wire
-        && counts.received > 0
+        && wire.deliveries > 0
     {
-        let per_delivery = |count: u64| Some(count as f64 / counts.received as f64);
+        let per_delivery = |count: u64| Some(count as f64 / wire.deliveries as f64);
         trial.wire.server_to_client_bytes_per_delivery = per_delivery(wire.received_bytes);
         trial.wire.client_to_server_bytes_per_delivery = per_delivery(wire.sent_bytes);
         trial.wire.segments_per_delivery = per_delivery(wire.received_segments);
@@ -565,6 +660,7 @@ fn account(
         fanout,
         intervals: intervals.collect::<Result<_, TrialError>>()?,
         measure_started,
+        interfered,
     })
 }
 
@@ -577,7 +673,8 @@ fn server_arguments(plan: &Plan<'_>) -> Vec<String> {
     let side = &plan.layout.server;
     let server = &plan.scenario.server;
     // A kept-alive connection must outlive the silence between two polls.
-    let head_timeout_s = (plan.scenario.clients.poll_interval_ms as f64 / 500.0).max(75.0);
+    let head_timeout_s =
+        (plan.scenario.clients.poll_interval_ms as f64 / 500.0).clamp(75.0, 86_400.0);
     let mut arguments: Vec<String> = [
         "serve",
         "--transport",

@@ -102,6 +102,18 @@ pub fn router(server: Arc<Server>, transports: &[Transport], profile: Profile) -
         .route("/v1/channels", post(declare))
         .route("/v1/stats", get(stats))
         .route("/v1/publish", get(report).post(publish).delete(stop))
+        .fallback(|| async {
+            error(
+                StatusCode::NOT_FOUND,
+                "no such path; expected one of those of protocol 1 under '/v1'",
+            )
+        })
+        .method_not_allowed_fallback(|| async {
+            error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path does not take this method",
+            )
+        })
         .with_state(control)
 }
 

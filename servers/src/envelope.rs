@@ -20,6 +20,9 @@ pub const HEAD_BYTES: usize = 3 * (16 + 1);
 /// ten thousand clients with a half-read message each do not exhaust a machine.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// Longest payload, in bytes.
+pub const MAX_PAYLOAD_BYTES: usize = MAX_BYTES - HEAD_BYTES;
+
 /// One message, decoded. Borrows its payload from the bytes that it was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
@@ -81,7 +84,7 @@ pub fn decode(bytes: &[u8]) -> Result<Envelope<'_>, DecodeError> {
 
 /// Whether `payload` may travel: UTF-8, no CR, no LF, and short enough for [`MAX_BYTES`].
 pub fn payload_is_valid(payload: &[u8]) -> bool {
-    payload.len() <= MAX_BYTES - HEAD_BYTES
+    payload.len() <= MAX_PAYLOAD_BYTES
         && !payload.iter().any(|b| matches!(b, b'\r' | b'\n'))
         && std::str::from_utf8(payload).is_ok()
 }

@@ -213,17 +213,18 @@ impl Hub {
     /// Declares channels by name or as `prefix*count`, before clients connect.
     ///
     /// # Errors
-    /// [`DeclareError`], and then none of the remaining ones is declared.
+    /// [`DeclareError`]; those before the wrong one are declared, those behind it are not.
     pub fn declare<S: AsRef<str>>(&self, specs: &[S]) -> Result<(), DeclareError> {
         let mut names = self.names.write().expect("no panic while held");
-        for spec in specs {
-            names.declare(spec.as_ref())?;
-        }
+        let declared = specs
+            .iter()
+            .try_for_each(|spec| names.declare(spec.as_ref()));
+        // Also after an error: those before it are declared.
         self.heads
             .lock()
             .expect("no panic while held")
             .resize(names.len as usize, 0);
-        Ok(())
+        declared
     }
 
     /// The number of the channel called `name`.
@@ -376,6 +377,17 @@ mod tests {
             Err(DeclareError::TooMany(_))
         ));
         hub.declare(&["c10"]).expect("no number of the group");
+    }
+
+    #[test]
+    fn channels_declared_before_one_that_is_refused_can_be_published_to() {
+        let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["a", "b*2", "no name", "c"])
+            .expect_err("the third is refused");
+        assert_eq!(hub.declared(), ["a", "b*2"]);
+        for channel in 0..3 {
+            assert_eq!(hub.append(channel, None, b"x"), Ok(1));
+        }
     }
 
     #[test]

@@ -34,6 +34,11 @@ const BACKLOG: i32 = 4096;
 /// `tuned`: hyper's buffer for one connection, the smallest that it allows. Stock is 400 KiB.
 const HTTP_BUFFER_BYTES: usize = 8 << 10;
 
+/// How long a client may take nothing of what was sent to it: then the kernel ends the connection
+/// (`TCP_USER_TIMEOUT`, RFC 5482), and a subscriber that has fallen off its ring meanwhile counts
+/// as lagged. Between two keep-alives and the half minute that proxies wait.
+const STUCK_WRITE: Duration = Duration::from_secs(20);
+
 /// How long shards may take to end their connections at a shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
@@ -125,7 +130,7 @@ pub struct Addresses {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; {remedy}")]
+    #[error("cannot listen on {address}: {}; {remedy}", sys::reason(.source))]
     Listen {
         /// What was asked for.
         address: SocketAddr,
@@ -134,8 +139,20 @@ pub enum StartError {
         /// What helps.
         remedy: &'static str,
     },
+    /// No such congestion control.
+    #[error(
+        "'--congestion' is '{name}', which this machine does not have ({}); \
+         '/proc/sys/net/ipv4/tcp_available_congestion_control' lists what it has",
+        sys::reason(.source)
+    )]
+    Congestion {
+        /// What was asked for.
+        name: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A shard could not be set up.
-    #[error("cannot start shard {shard}: {source}")]
+    #[error("cannot start shard {shard}: {}", sys::reason(.source))]
     Shard {
         /// Which, from 0.
         shard: usize,
@@ -143,7 +160,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The hub could not be set up.
-    #[error("cannot make the wake-ups of {shards} shards: {source}; use fewer shards")]
+    #[error("cannot make the wake-ups of {shards} shards: {}; use fewer shards", sys::reason(.source))]
     Hub {
         /// How many.
         shards: usize,
@@ -156,15 +173,17 @@ impl StartError {
     fn listen(address: SocketAddr, source: io::Error) -> Self {
         let remedy = match source.kind() {
             io::ErrorKind::AddrInUse => {
-                "another program has it: choose another port with '--listen', or 0 for any"
+                "another program has it: choose another port with '--listen' or '--tcp-listen', or 0 \
+                 for any"
             }
             io::ErrorKind::PermissionDenied => {
-                "ports below 1024 are privileged: choose a higher one with '--listen'"
+                "ports below 1024 are privileged: choose a higher one with '--listen' or \
+                 '--tcp-listen'"
             }
             io::ErrorKind::AddrNotAvailable => {
                 "this machine has no such address: use '--listen 127.0.0.1:0'"
             }
-            _ => "choose another address with '--listen'",
+            _ => "choose another address with '--listen' or '--tcp-listen'",
         };
         Self::Listen {
             address,
@@ -195,6 +214,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; whatever was started before is stopped again.
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        check_congestion(config)?;
         let hub = Hub::new(config.shards).map_err(|source| StartError::Hub {
             shards: config.shards,
             source,
@@ -296,6 +316,7 @@ fn bind(address: SocketAddr, config: &Config) -> io::Result<Socket> {
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    socket.set_tcp_user_timeout(Some(STUCK_WRITE))?;
     // Every transport alike: no transport is favoured by the machine's default.
     if let Some(congestion) = &config.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;
@@ -305,6 +326,20 @@ fn bind(address: SocketAddr, config: &Config) -> io::Result<Socket> {
     }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
+}
+
+/// Asks for the congestion control on a socket of no other use, so that its absence is not told as
+/// trouble with an address.
+fn check_congestion(config: &Config) -> Result<(), StartError> {
+    let Some(name) = &config.congestion else {
+        return Ok(());
+    };
+    Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))
+        .and_then(|socket| socket.set_tcp_congestion(name.as_bytes()))
+        .map_err(|source| StartError::Congestion {
+            name: name.clone(),
+            source,
+        })
 }
 
 /// With `SO_REUSEPORT` the kernel lets two servers of one user share a port, and splits the

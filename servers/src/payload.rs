@@ -50,13 +50,16 @@ fn json(random: &mut SplitMix64, channel: u32, sequence: u64, end: usize, out: &
     let start = out.len();
     let room = end - start;
     let bits = random.next();
-    let head = format!(
-        r#"{{"channel":{channel},"revision":{sequence},"value":{}.{:02},"change":{},"state":"{}","note":""#,
+    let state = ["queued", "running", "done", "failed"][(bits >> 40) as usize & 3];
+    let mut head = format!(
+        r#"{{"channel":{channel},"revision":{sequence},"value":{}.{:02},"change":{},"state":"{state}","note":""#,
         bits % 10_000,
         bits >> 16 & 63,
         (bits >> 24) as i8,
-        ["queued", "running", "done", "failed"][(bits >> 40) as usize & 3],
     );
+    if head.len() + 2 > room {
+        head = format!(r#"{{"revision":{sequence},"state":"{state}","note":""#);
+    }
     if head.len() + 2 <= room {
         out.extend_from_slice(head.as_bytes());
         while out.len() + 2 < end {
@@ -177,6 +180,16 @@ mod tests {
                 "{bytes}: {}",
                 String::from_utf8_lossy(&payload)
             );
+        }
+    }
+
+    #[test]
+    fn json_payloads_of_the_usual_size_are_objects() {
+        // 128 bytes with the head of the envelope, as in the built-in scenarios.
+        for sequence in [1, 1_000_000] {
+            let payload = one(PayloadKind::Json, 77, sequence);
+            let parsed: serde_json::Value = serde_json::from_slice(&payload).expect("JSON");
+            assert!(parsed.is_object(), "{parsed}");
         }
     }
 

@@ -204,12 +204,11 @@ fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
                         && due.intended_ns < plan.measure_until_ns;
                     progress.note(receipt.actual_ns, measured);
                     if measured {
-                        if leads {
-                            if let Some(last) = last.replace(receipt.actual_ns)
-                                && gaps_ns.len() < MAX_GAPS
-                            {
-                                gaps_ns.push(receipt.actual_ns.saturating_sub(last));
-                            }
+                        if leads
+                            && let Some(last) = last.replace(receipt.actual_ns)
+                            && gaps_ns.len() < MAX_GAPS
+                        {
+                            gaps_ns.push(receipt.actual_ns.saturating_sub(last));
                         }
                         lag.saturating_record(receipt.actual_ns.saturating_sub(due.intended_ns));
                     }
@@ -219,7 +218,7 @@ fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
                     break;
                 }
                 // Checked when the plan was taken; channels are never withdrawn.
-                Err(AppendError::UnknownChannel(_)) => return,
+                Err(AppendError::UnknownChannel(_)) => index = end,
             }
         }
         hub.wake_shards();

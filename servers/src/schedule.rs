@@ -75,7 +75,8 @@ impl Schedule {
     /// The index of message `sequence` (from 1) of `channel`: the inverse of [`Self::place_of`].
     pub fn index_of(&self, channel: u32, sequence: u64) -> u64 {
         let burst = u64::from(self.burst);
-        let position = sequence - 1;
+        // Sequences count from 1; a 0 can only come from a server that is wrong.
+        let position = sequence.saturating_sub(1);
         let tick = position / burst * u64::from(self.channels) + u64::from(channel);
         tick * burst + position % burst
     }
@@ -144,7 +145,8 @@ impl Timetable {
 
     /// How many messages are due before `time_ns`, over all channels.
     pub fn messages_before(&self, time_ns: u64) -> u64 {
-        self.ticks_before(time_ns) * u64::from(self.schedule.burst)
+        self.ticks_before(time_ns)
+            .saturating_mul(u64::from(self.schedule.burst))
     }
 
     /// The last sequence of `channel` that is due before `time_ns`; 0 where there is none.
@@ -165,7 +167,7 @@ impl Timetable {
             // Multiplied out from the start each time: rounding never accumulates.
             None => (tick as f64 * self.schedule.ns_per_tick()) as u64,
         };
-        self.schedule.start_ns + offset
+        self.schedule.start_ns.saturating_add(offset)
     }
 
     /// Ticks due before `time_ns` and before the end.
@@ -180,9 +182,14 @@ impl Timetable {
         if let Some(ticks) = &self.ticks {
             return ticks.partition_point(|&offset| offset < elapsed) as u64;
         }
+        let ticks = (elapsed as f64 / self.schedule.ns_per_tick()) as u64;
+        // Beyond 2^53 ns (104 days) a double no longer tells neighbours apart, and nobody counts.
+        if elapsed >= 1 << 53 {
+            return ticks;
+        }
         // The division may be off by one through rounding, so it is settled against the times
         // that messages carry.
-        let mut ticks = (elapsed as f64 / self.schedule.ns_per_tick()) as u64;
+        let mut ticks = ticks;
         while self.tick_ns(ticks) < time_ns {
             ticks += 1;
         }
@@ -253,6 +260,16 @@ mod tests {
         };
         assert!(ending(1_000).is_empty());
         assert_eq!(ending(1_001).len(), 1);
+    }
+
+    #[test]
+    fn a_schedule_without_end_has_its_first_messages_at_once() {
+        let endless = Timetable::new(Schedule {
+            end_ns: u64::MAX,
+            ..schedule(2.0, 1, 1)
+        });
+        assert!(endless.len() > 30_000_000_000);
+        assert_eq!(endless.message(2).intended_ns, 1_000_001_000);
     }
 
     #[test]

@@ -153,6 +153,8 @@ pub async fn pump(stopped: impl Fn() -> bool) -> std::io::Result<()> {
             _ = tick.tick() => with(Shard::tick),
         }
         if stopped() {
+            // A tick may have come first: what was published before the stop is delivered too.
+            drain();
             with(Shard::close);
             return Ok(());
         }
@@ -503,6 +505,14 @@ impl Drop for Subscription {
             if let Ok(mut shard) = shard.try_borrow_mut()
                 && let Some(shard) = shard.as_mut()
             {
+                // One that stopped reading and was cut off could not be told what it lost.
+                let first = shard
+                    .ring(self.channel, self.framing)
+                    .map_or(0, |ring| ring.first());
+                if self.next < first {
+                    count(&shard.stats.lagged, 1);
+                    count(&shard.stats.lost_messages, first - self.next);
+                }
                 shard.unsubscribe(self.id);
             }
         });

@@ -4,13 +4,24 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
 
 use nix::sched::{CloneFlags, CpuSet};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
+use nix::sys::socket::{UnixAddr, getsockname};
 use nix::time::{ClockId, ClockNanosleepFlags};
 use nix::unistd::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// Why an operation failed, in lower case and without the number of the error.
+pub fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_lowercase(),
+        None => error.to_string(),
+    }
+}
 
 /// The time on `CLOCK_MONOTONIC`, in ns. All processes of one host read the same clock.
 pub fn monotonic_ns() -> u64 {
@@ -96,11 +107,26 @@ pub fn raise_descriptor_limit() -> u64 {
 /// limit as it has such threads. Must run before the thread opens anything, and whatever it opens
 /// afterwards must be closed by the same thread: the number means another file elsewhere.
 ///
+/// Signals are left to the other threads. tokio tells its runtimes of signals through one pair of
+/// sockets for the whole process, by their numbers, and wakes the one that listens by a number
+/// too. So that a runtime can be built on this thread and never takes part in that, those numbers
+/// stand here for a socket from which nothing ever comes, and signals are blocked.
+///
 /// # Errors
 /// Those of `unshare(2)`; `EMFILE` and `ENOMEM` are the likely ones.
 pub fn own_descriptor_table(keep: &[RawFd]) -> io::Result<()> {
+    // Makes tokio's pair now, in the table that is common to all: made here later, its numbers
+    // would mean nothing elsewhere.
+    drop(
+        tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()?,
+    );
+    SigSet::all().thread_block()?;
     nix::sched::unshare(CloneFlags::CLONE_FILES)?;
-    let mut keep: Vec<u32> = keep.iter().map(|&fd| fd as u32).chain([0, 1, 2]).collect();
+    let signal_sockets = unix_sockets(keep)?;
+    let kept = keep.iter().chain(&signal_sockets);
+    let mut keep: Vec<u32> = kept.map(|&fd| fd as u32).chain([0, 1, 2]).collect();
     keep.sort_unstable();
     let mut next = 0;
     for fd in keep.into_iter().chain([u32::MAX]) {
@@ -110,7 +136,43 @@ pub fn own_descriptor_table(keep: &[RawFd]) -> io::Result<()> {
         }
         next = fd.saturating_add(1);
     }
+    if !signal_sockets.is_empty() {
+        let (silent, peer) = UnixStream::pair()?;
+        for fd in signal_sockets {
+            replace(fd, &silent)?;
+        }
+        // Open for as long as the table is: without a peer the others would read an end.
+        std::mem::forget(peer);
+    }
     Ok(())
+}
+
+/// The Unix sockets of the calling thread's table, but for `except` and the standard streams.
+fn unix_sockets(except: &[RawFd]) -> io::Result<Vec<RawFd>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/thread-self/fd")? {
+        let name = entry?.file_name();
+        let fd: Option<RawFd> = name.to_str().and_then(|name| name.parse().ok());
+        found.extend(fd.filter(|fd| {
+            // Fails for whatever is no socket, or one of another family.
+            *fd > 2 && !except.contains(fd) && getsockname::<UnixAddr>(*fd).is_ok()
+        }));
+    }
+    Ok(found)
+}
+
+/// Makes `fd` another number of `by`'s file, in the table that [`own_descriptor_table`] has just
+/// made.
+#[allow(unsafe_code)]
+fn replace(fd: RawFd, by: &impl AsRawFd) -> io::Result<()> {
+    // SAFETY: takes numbers and no pointers. What `fd` stood for was inherited with the table: no
+    // value of this thread owns it, so none is deceived.
+    let result = unsafe { libc::dup3(by.as_raw_fd(), fd, libc::O_CLOEXEC) };
+    if result == fd {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Registers a descriptor that is never closed with the calling thread's runtime, for reading.
@@ -224,6 +286,13 @@ mod tests {
     use std::io::{Read, Write};
 
     #[test]
+    fn a_reason_is_told_in_lower_case() {
+        let error = io::Error::from_raw_os_error(libc::EACCES);
+        assert_eq!(reason(&error), "permission denied");
+        assert_eq!(reason(&io::Error::other("made up")), "made up");
+    }
+
+    #[test]
     fn tcp_counters_count_the_payload_of_both_ends() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
@@ -247,6 +316,8 @@ mod tests {
             let mut open: Vec<RawFd> = open
                 .filter_map(|e| e.ok()?.file_name().to_str()?.parse().ok())
                 .filter(|&fd| fd > 2)
+                // Those stand for tokio's, and are silent.
+                .filter(|&fd| getsockname::<UnixAddr>(fd).is_err())
                 .collect();
             open.sort_unstable();
             open
@@ -258,6 +329,44 @@ mod tests {
         writer
             .write_all(b"x")
             .expect("the reader is still open here");
+    }
+
+    #[test]
+    fn runtimes_work_in_tables_of_their_own_and_signals_go_to_the_other_threads() {
+        // Several, and one in the common table beside them: tokio shares one pair of sockets.
+        let runtime = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().build().expect("a runtime")
+        };
+        let before = runtime();
+        let threads = [(); 3].map(|()| {
+            std::thread::spawn(move || {
+                own_descriptor_table(&[]).expect("unshare is allowed to everyone");
+                let mask = SigSet::thread_get_mask().expect("a mask");
+                assert!(mask.contains(nix::sys::signal::SIGTERM));
+                runtime().block_on(async {
+                    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+                    let client = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
+                    let (server, _) = listener.accept().await?;
+                    server.writable().await?;
+                    server.try_write(b"x")?;
+                    client.readable().await?;
+                    client.try_read(&mut [0; 2])
+                })
+            })
+        });
+        for thread in threads {
+            assert_eq!(thread.join().expect("no panic").expect("no error"), 1);
+        }
+        let after = runtime();
+        let heard = after.block_on(async {
+            let mut signals =
+                tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
+            nix::sys::signal::raise(nix::sys::signal::SIGWINCH)?;
+            std::io::Result::Ok(signals.recv().await)
+        });
+        assert_eq!(heard.expect("no error"), Some(()));
+        drop(before);
     }
 
     #[test]

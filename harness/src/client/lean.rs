@@ -45,6 +45,8 @@ enum Ended {
 struct Connection<'a> {
     stream: TcpStream,
     session: &'a Session,
+    /// Whether the kernel stamps what arrives: on probe clients.
+    stamped: bool,
 }
 
 impl<'a> Connection<'a> {
@@ -54,7 +56,12 @@ impl<'a> Connection<'a> {
             .await
             .map_err(|e| ClientError::Connect(server, e))?;
         session.opened(&stream);
-        Ok(Self { stream, session })
+        let stamped = session.is_probe() && socket::enable_stamps(&stream);
+        Ok(Self {
+            stream,
+            session,
+            stamped,
+        })
     }
 
     async fn send(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
@@ -117,16 +124,21 @@ impl<'a> Connection<'a> {
     ) -> Result<Received, ClientError> {
         std::future::poll_fn(|cx| {
             let read = session.with_buffer(|space| {
-                let (bytes, at_ns) = match socket::poll_read(&mut self.stream, cx, space) {
-                    Poll::Ready(Ok(read)) => read,
+                let arrived = if self.stamped {
+                    socket::poll_read_stamped(&mut self.stream, cx, space)
+                } else {
+                    socket::poll_read(&mut self.stream, cx, space)
+                };
+                let arrived = match arrived {
+                    Poll::Ready(Ok(arrived)) => arrived,
                     Poll::Ready(Err(e)) => return Poll::Ready(Err(e.into())),
                     Poll::Pending => return Poll::Pending,
                 };
-                if bytes == 0 {
+                if arrived.bytes == 0 {
                     return Poll::Ready(Ok(Received::Eof));
                 }
-                let next = session.receive_at(at_ns, |target, sink| {
-                    protocol.receive(&mut space[..bytes], target, sink, out)
+                let next = session.receive(arrived, |target, sink| {
+                    protocol.receive(&mut space[..arrived.bytes], target, sink, out)
                 });
                 Poll::Ready(next.map(Received::Next))
             });

@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 
 use eventsource_stream::Eventsource;
 use futures_util::{SinkExt, Stream};
+use pushbench_servers::framing::websocket::CLOSE_LAGGED;
 use pushbench_servers::framing::{self, parse_decimal, parse_range};
 use pushbench_servers::sys::monotonic_ns;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -86,7 +87,9 @@ pub(crate) async fn websocket(session: &Session) -> Result<(), ClientError> {
                     .map_err(|e| ClientError::Protocol(e.to_string()))?;
             }
             Message::Close(frame) => {
-                if let Some(frame) = frame {
+                if let Some(frame) = frame
+                    && u16::from(frame.code) == CLOSE_LAGGED
+                {
                     lagged(session, &frame.reason);
                 }
                 return Err(ClientError::Eof("after saying why"));

@@ -90,10 +90,10 @@ impl Protocol for WebSocket {
             Event::Close { code, reason } => {
                 // Echoed (RFC 6455, section 5.5.1); the server then ends the connection.
                 websocket::encode_close(code.unwrap_or(1000), "", Some(MASK), out);
-                if code == Some(CLOSE_LAGGED) {
-                    if let Some((from, to)) = parse_range(reason.as_bytes()) {
-                        sink.lagged(from, to);
-                    }
+                if code == Some(CLOSE_LAGGED)
+                    && let Some((from, to)) = parse_range(reason.as_bytes())
+                {
+                    sink.lagged(from, to);
                 }
                 result = Ok(Next::Closed);
             }

@@ -21,9 +21,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let text = if arguments.schema {
         results::schema_text()
     } else if let Some(name) = &arguments.show {
-        let scenario = Scenario::load(name).map_err(usage)?;
-        let found = EMBEDDED.iter().find(|(known, _)| *known == scenario.name);
-        match found {
+        Scenario::load(name).map_err(usage)?;
+        // By what was asked for, not by the scenario's name: a file may be called like one of ours.
+        match EMBEDDED.iter().find(|(known, _)| known == name) {
             Some((_, text)) => (*text).to_owned(),
             None => std::fs::read_to_string(name).map_err(usage)?,
         }

@@ -5,13 +5,21 @@
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 
+use pushbench_servers::sys;
+
+use crate::text;
+
 mod fleet;
+mod known;
 mod list;
 mod progress;
 mod run;
 mod serve;
+mod statistics;
+mod usage;
 mod verify;
 
 /// Settles "SSE, WebSocket or polling?" with measurements.
@@ -67,7 +75,10 @@ pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Failure {
 
 /// Parses the command line and carries it out.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage::refuse(&error),
+    };
     let result = match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
@@ -81,7 +92,8 @@ pub fn main() -> ExitCode {
         Err(Failure::Usage(error)) => (2, error),
         Err(Failure::Failed(error)) => (1, error),
     };
-    eprintln!("pushbench: {error:#}");
+    // Every error says in its own text what caused it.
+    say(&format!("pushbench: {error}"));
     ExitCode::from(code)
 }
 
@@ -93,6 +105,15 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(failed)
 }
 
+/// Writes a line to standard error. Where nobody reads it any more (`2>&1 | head`), it is lost and
+/// the run goes on: it has a record to finish.
+pub(crate) fn say(line: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr()
+        .lock()
+        .write_all(format!("{line}\n").as_bytes());
+}
+
 /// Writes to standard output. A reader that has gone away (`| head`) is no error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
@@ -101,33 +122,71 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())
     {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(anyhow!(
+            "cannot write to standard output: {}; send it elsewhere, or free some space",
+            text::io_reason(&error)
+        ))),
         _ => Ok(()),
     }
 }
 
-/// Ends at SIGINT or SIGTERM.
-pub(crate) async fn interrupt() {
+/// Ends at SIGINT or SIGTERM, counted from the call: none is lost before the first poll.
+///
+/// # Panics
+/// Outside of a runtime.
+pub(crate) fn interrupt() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut int), Ok(mut term)) = (
+    let signals = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
-    ) else {
-        // Without handlers the signals end the process by themselves, and with it the children.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = int.recv() => {}
-        _ = term.recv() => {}
+    );
+    async {
+        let (Ok(mut int), Ok(mut term)) = signals else {
+            // Without handlers the signals end the process by themselves, and with it the children.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+        }
     }
 }
 
 /// Ends when standard input does.
 pub(crate) async fn end_of_input() {
-    use tokio::io::AsyncReadExt;
-    let mut input = tokio::io::stdin();
-    let mut space = [0; 64];
-    while matches!(input.read(&mut space).await, Ok(1..)) {}
+    let (ended, end) = tokio::sync::oneshot::channel();
+    // On a thread that nobody waits for: a runtime would not end before its own read does, and so
+    // a signal would not end the process.
+    let reader = move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        let _ = ended.send(());
+    };
+    let thread = std::thread::Builder::new().name("input".into());
+    // Where it does not start, this ends at once: a child that cannot tell when its run ends must
+    // not outlive it.
+    if thread.spawn(reader).is_ok() {
+        let _ = end.await;
+    }
+}
+
+/// Restricts this process to the cores of `--cpus`, where any are given.
+pub(crate) fn pin(cpus: &[usize]) -> Result<(), Failure> {
+    if cpus.is_empty() {
+        return Ok(());
+    }
+    let allowed = sys::allowed_cpus();
+    sys::pin_to(cpus).map_err(|error| {
+        let list = |cpus: &[usize]| {
+            let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
+            cpus.join(",")
+        };
+        usage(anyhow!(
+            "'--cpus' is '{}': {}; this process may run on '{}'",
+            list(cpus),
+            text::io_reason(&error),
+            list(&allowed)
+        ))
+    })
 }
 
 /// Parses `0,2,3`.

@@ -65,7 +65,7 @@ impl Watch for Bar {
     fn ended(&self, record: &Record) {
         if let (true, Some(trial)) = (self.lines, record.trials.last()) {
             let d = &trial.deliveries;
-            eprintln!(
+            super::say(&format!(
                 "{}: {}; {} of {} clients, {} of {} deliveries",
                 trial.label(),
                 trial.validity.verdict,
@@ -73,7 +73,7 @@ impl Watch for Bar {
                 trial.clients.target,
                 d.received,
                 d.expected,
-            );
+            ));
         }
     }
 }

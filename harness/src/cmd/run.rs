@@ -1,12 +1,15 @@
 //! `pushbench run`: trials, a record, a table.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pushbench_servers::transport::{Profile, Transport};
 
 use super::progress::Bar;
-use super::{Failure, Outcome, failed, interrupt, print, runtime, usage};
+use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
 use crate::client::Family;
+use crate::compare::MIN_ROUNDS;
+use crate::layout::MAX_SHARDS;
 use crate::report::Format;
 use crate::results::{Record, RecordError, Status, Verdict};
 use crate::run::{Done, Options, RunError};
@@ -17,6 +20,8 @@ const DEFAULT_WIDTH: u16 = 120;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
+// So that '--rate -1' is told as a bad rate and not as an unknown option.
+#[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
     /// Scenarios by name ('pushbench list') or as paths of TOML files
     #[arg(value_name = "SCENARIO", default_value = "quick")]
@@ -36,9 +41,12 @@ pub(super) struct Arguments {
     /// Length of the measure phase, in s
     #[arg(long, value_name = "S")]
     duration: Option<f64>,
-    /// Trials of each transport and profile
-    #[arg(long, value_name = "N")]
-    trials: Option<u32>,
+    /// Trials of each transport and profile; 'auto' goes on until every difference is decided
+    #[arg(long, value_name = "N", value_parser = trials)]
+    trials: Option<Trials>,
+    /// Time that '--trials auto' may spend on a scenario, in s
+    #[arg(long, value_name = "S", default_value_t = 600.0)]
+    budget: f64,
     /// Seed of payloads, phases and the order of trials
     #[arg(long)]
     seed: Option<u64>,
@@ -73,9 +81,11 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let scenarios: Vec<Scenario> = scenarios
         .collect::<Result<_, crate::scenario::ScenarioError>>()
         .map_err(usage)?;
-    if arguments.shards == Some(0) {
+    if let Some(shards) = arguments.shards
+        && !(1..=MAX_SHARDS).contains(&shards)
+    {
         return Err(usage(anyhow::anyhow!(
-            "'--shards' is 0, expected at least 1"
+            "'--shards' is {shards}, expected 1 to {MAX_SHARDS}"
         )));
     }
     let program = std::env::current_exe().map_err(failed)?;
@@ -85,17 +95,22 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         out: Some(&arguments.out),
         program: &program,
         check_payloads: false,
+        until_decided: arguments.until_decided()?,
     };
     let runtime = runtime()?;
+    let _context = runtime.enter();
+    let mut interrupted = std::pin::pin!(interrupt());
     let mut outcome = Outcome::Good;
     for scenario in &scenarios {
         let bar = Bar::new(arguments.quiet);
-        let done = runtime.block_on(crate::run::run(scenario, &options, &bar, interrupt()));
+        let done = runtime.block_on(crate::run::run(
+            scenario,
+            &options,
+            &bar,
+            interrupted.as_mut(),
+        ));
         bar.finish();
-        let done = done.map_err(|error| match error {
-            RunError::Layout(_) | RunError::Record(RecordError::Write { .. }) => usage(error),
-            other => failed(other),
-        })?;
+        let done = done.map_err(run_failure)?;
         if arguments.report(&done)? == Outcome::Bad {
             outcome = Outcome::Bad;
         }
@@ -106,7 +121,41 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     Ok(outcome)
 }
 
+/// What the user can mend is wrong usage, the rest is a failure.
+pub(super) fn run_failure(error: RunError) -> Failure {
+    match error {
+        RunError::Layout(_) | RunError::Record(RecordError::Write { .. }) => usage(error),
+        other => failed(other),
+    }
+}
+
+/// How many trials were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trials {
+    Number(u32),
+    Auto,
+}
+
+fn trials(text: &str) -> Result<Trials, String> {
+    if text == "auto" {
+        return Ok(Trials::Auto);
+    }
+    let number = text.parse().map(Trials::Number);
+    number.map_err(|_| format!("'{text}' is neither a number of trials nor 'auto'"))
+}
+
 impl Arguments {
+    fn until_decided(&self) -> Result<Option<Duration>, Failure> {
+        if !(self.budget > 0.0 && self.budget <= 86_400.0) {
+            return Err(usage(anyhow::anyhow!(
+                "'--budget' is {}, expected seconds above 0 and up to 86400",
+                self.budget
+            )));
+        }
+        let auto = self.trials == Some(Trials::Auto);
+        Ok(auto.then(|| Duration::from_secs_f64(self.budget)))
+    }
+
     fn overrides(&self) -> Overrides {
         Overrides {
             transports: self.transports.clone(),
@@ -114,7 +163,11 @@ impl Arguments {
             clients: self.clients,
             rate: self.rate,
             duration_s: self.duration,
-            trials: self.trials,
+            trials: match self.trials {
+                Some(Trials::Number(number)) => Some(number),
+                Some(Trials::Auto) => Some(MIN_ROUNDS as u32),
+                None => None,
+            },
             seed: self.seed,
         }
     }
@@ -128,10 +181,10 @@ impl Arguments {
             print(&self.format.render(record, width))?;
         }
         if interrupted {
-            eprintln!("pushbench: interrupted; the trials that were done are kept");
+            say("pushbench: interrupted; the trials that were done are kept");
         }
         if let (Some(folder), false) = (&done.folder, self.quiet) {
-            eprintln!("record: {}", folder.display());
+            say(&format!("record: {}", folder.display()));
         }
         Ok(if interrupted {
             Outcome::Bad
@@ -152,8 +205,6 @@ impl Arguments {
 
 /// Width of the terminal in columns.
 fn console_width() -> u16 {
-    match indicatif::TermLike::width(&console::Term::stdout()) {
-        0 => DEFAULT_WIDTH,
-        width => width,
-    }
+    let size = console::Term::stdout().size_checked();
+    size.map_or(DEFAULT_WIDTH, |(_, columns)| columns)
 }

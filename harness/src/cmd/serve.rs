@@ -15,10 +15,14 @@ use pushbench_servers::schedule::{Arrival, Schedule};
 use pushbench_servers::sys;
 use pushbench_servers::transport::{Profile, Transport};
 
-use super::{Failure, Outcome, end_of_input, failed, interrupt, print, runtime, usage};
+use crate::text;
+
+use super::{Failure, Outcome, end_of_input, failed, interrupt, pin, print, runtime, usage};
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
+// So that '--rate -1' is told as a bad rate and not as an unknown option.
+#[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
     /// What to serve; all transports by default. HTTP transports share one port
     #[arg(long = "transport", value_name = "ID", value_delimiter = ',')]
@@ -162,6 +166,7 @@ impl Arguments {
         let start_ns = sys::monotonic_ns();
         let schedule = Schedule {
             start_ns,
+            // For as long as it runs.
             end_ns: u64::MAX,
             rate_per_s: self.rate,
             burst: 1,
@@ -184,12 +189,10 @@ impl Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config()?;
     sys::raise_descriptor_limit();
-    if !config.cpus.is_empty() {
-        // Everything of this process, the publisher's thread too.
-        sys::pin_to(&config.cpus).map_err(|e| usage(anyhow!("'--cpus': {e}")))?;
-    }
+    // Everything of this process, the publisher's thread too.
+    pin(&config.cpus)?;
     let server = Server::start(&config).map_err(|error| match error {
-        StartError::Listen { .. } => usage(error),
+        StartError::Listen { .. } | StartError::Congestion { .. } => usage(error),
         other => failed(other),
     })?;
     if !arguments.no_channels {
@@ -216,7 +219,8 @@ async fn serve(
     let address = arguments.control;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|e| {
         usage(anyhow!(
-            "cannot listen on {address} for control: {e}; use '--control 127.0.0.1:0'"
+            "cannot listen on {address} for control: {}; use '--control 127.0.0.1:0'",
+            text::io_reason(&e)
         ))
     })?;
     let control_address = listener.local_addr().map_err(failed)?;
@@ -236,11 +240,13 @@ async fn serve(
     if let Some(tcp) = server.addresses.tcp {
         line["tcp"] = serde_json::json!(tcp);
     }
+    // Whoever reads the line below may signal at once.
+    let interrupted = interrupt();
     let publisher = plan.map(|plan| Publisher::start(server.hub.clone(), plan));
     let publisher = publisher.transpose().map_err(failed)?;
     print(&format!("{line}\n"))?;
     tokio::select! {
-        () = interrupt() => {}
+        () = interrupted => {}
         () = end_of_input(), if arguments.end_with_input => {}
     }
     drop(publisher);

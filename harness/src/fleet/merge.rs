@@ -6,8 +6,15 @@ use hdrhistogram::Histogram;
 use pushbench_servers::publisher::encode_histogram;
 
 use super::shard::ShardReport;
-use super::{FleetReport, MeasurePhase, Wire};
-use crate::recorder::histogram;
+use super::{FleetReport, MeasurePhase, ProbeReport, QuantileIntervals, Wire};
+use crate::recorder::{Probes, SLICES, Sample, Slice, histogram};
+use crate::stats::{Bootstrap, quantile_intervals};
+
+/// Publishes drawn for the intervals of a trial, over all replicates.
+const MAX_DRAWS: u32 = 100_000_000;
+
+/// Fewer replicates would not reach into the tails of a 95% interval.
+const MIN_REPLICATES: u32 = 100;
 
 /// Merges the reports of all shards. `wire`: whether the clients' sockets could be read.
 pub(super) fn merge(
@@ -21,6 +28,9 @@ pub(super) fn merge(
     let mut intervals: BTreeMap<u64, Histogram<u64>> = BTreeMap::new();
     let mut last_receipt_ns: Vec<u64> = Vec::new();
     let mut wire = Wire::default();
+    let mut probes = Probes::default();
+    let mut series = vec![Slice::default(); SLICES];
+    let mut samples: Vec<Sample> = Vec::new();
     for shard in shards {
         report.counts += shard.counts;
         report.ledger_overflowed |= shard.overflowed;
@@ -41,6 +51,14 @@ pub(super) fn merge(
         report.last_received_ns = report.last_received_ns.max(recorded.last_ns);
         sum(&mut delivery, &recorded.delivery);
         sum(&mut service, &recorded.service);
+        sum(&mut probes.waited, &recorded.probes.waited);
+        sum(&mut probes.rest, &recorded.probes.rest);
+        probes.impossible += recorded.probes.impossible;
+        for (slice, other) in series.iter_mut().zip(&recorded.series) {
+            slice.count += other.count;
+            slice.sum_of_logs += other.sum_of_logs;
+        }
+        samples.extend(recorded.samples);
         for interval in recorded.intervals {
             let merged = intervals.entry(interval.number).or_insert_with(histogram);
             sum(merged, &interval.histogram);
@@ -52,6 +70,15 @@ pub(super) fn merge(
     }
     report.delivery = encode_histogram(&delivery);
     report.service = encode_histogram(&service);
+    report.probes = ProbeReport {
+        reads: probes.waited.len(),
+        waited: encode_histogram(&probes.waited),
+        rest: encode_histogram(&probes.rest),
+        impossible: probes.impossible,
+    };
+    report.intervals_of_quantiles = intervals_of_quantiles(&samples);
+    let mean = |s: &Slice| (s.count > 0).then(|| (s.sum_of_logs / s.count as f64).exp());
+    report.series = series.iter().map(mean).collect();
     report.connect = encode_histogram(&connect);
     report.scheduler_lag = encode_histogram(&lag);
     report.fanout = encode_histogram(&fanout(&last_receipt_ns, phase));
@@ -61,6 +88,34 @@ pub(super) fn merge(
         .collect();
     report.wire = sockets_known.then_some(wire);
     report
+}
+
+/// Intervals by bootstrap over publishes, from the deliveries that were kept.
+fn intervals_of_quantiles(samples: &[Sample]) -> QuantileIntervals {
+    let latency_us: Vec<u64> = samples.iter().map(|s| u64::from(s.latency_us)).collect();
+    let messages: Vec<u32> = samples.iter().map(|s| s.message).collect();
+    let quantiles = [0.5, 0.9, 0.99, 0.999];
+    // The same deliveries give the same intervals: nothing of the run's seed is needed. A
+    // replicate takes some 9 ns a publish, and no report should take longer than a second.
+    let usual = Bootstrap::new(0);
+    let publishes = messages
+        .iter()
+        .max()
+        .map_or(1, |&last| last.saturating_add(1));
+    let replicates = (MAX_DRAWS / publishes).clamp(MIN_REPLICATES, usual.replicates);
+    let how = Bootstrap {
+        replicates,
+        ..usual
+    };
+    let found = quantile_intervals(&latency_us, &messages, &quantiles, &how);
+    // Samples are whole µs, rounded down.
+    let ns = |index: usize| found[index].map(|i| (i.low_ns * 1_000, i.high_ns * 1_000 + 999));
+    QuantileIntervals {
+        p50: ns(0),
+        p90: ns(1),
+        p99: ns(2),
+        p999: ns(3),
+    }
 }
 
 /// Time from each message's intended time to its last subscriber.
@@ -84,6 +139,7 @@ fn sum(into: &mut Histogram<u64>, from: &Histogram<u64>) {
 
 impl Wire {
     fn add(&mut self, other: Self) {
+        self.deliveries += other.deliveries;
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;
         self.received_segments += other.received_segments;

@@ -56,6 +56,8 @@ pub struct Setup {
     pub first_source: u32,
     /// Congestion control; the system's where `None`.
     pub congestion: Option<String>,
+    /// Whether some clients have the kernel stamp what they receive.
+    pub probes: bool,
     /// Payloads to compare with, byte for byte, where given.
     pub check_payload: Option<PayloadCheck>,
 }
@@ -191,6 +193,13 @@ pub struct FleetReport {
     pub service: String,
     /// Intended time to the last subscriber, one a message; empty where there were too many.
     pub fanout: String,
+    /// What the probe clients found; empty where there was no probe or no stamp.
+    pub probes: ProbeReport,
+    /// Intervals of the quantiles of delivery latency, by bootstrap over publishes.
+    pub intervals_of_quantiles: QuantileIntervals,
+    /// Delivery latency over the measure phase in slices of equal length, by intended time: the
+    /// geometric mean in ns, `None` for a slice without a delivery.
+    pub series: Vec<Option<f64>>,
     /// From the start of a connect to the cursor.
     pub connect: String,
     /// How late the shards' own timers were.
@@ -206,9 +215,37 @@ pub struct FleetReport {
     pub empty_responses: u64,
 }
 
+/// What the probe clients found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Reads whose last segment the kernel had stamped.
+    pub reads: u64,
+    /// How long that segment had waited for the read in ns: a histogram, V2, base64.
+    pub waited: String,
+    /// Delivery latency of the read's last message without that wait.
+    pub rest: String,
+    /// Stamps that lay after the read, or before the message was due.
+    pub impossible: u64,
+}
+
+/// Intervals of quantiles of delivery latency in ns, low and high, at 95%.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuantileIntervals {
+    /// Of the median.
+    pub p50: Option<(u64, u64)>,
+    /// Of the quantile 0.9.
+    pub p90: Option<(u64, u64)>,
+    /// Of the quantile 0.99.
+    pub p99: Option<(u64, u64)>,
+    /// Of the quantile 0.999.
+    pub p999: Option<(u64, u64)>,
+}
+
 /// The kernel's counters over all connections.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wire {
+    /// Deliveries in that time, those of the warm-up's last messages too.
+    pub deliveries: u64,
     /// Bytes from the server.
     pub received_bytes: u64,
     /// Bytes to the server.
@@ -222,9 +259,10 @@ pub struct Wire {
 }
 
 impl Wire {
-    fn between(before: TcpCounters, after: TcpCounters) -> Self {
+    fn between(before: TcpCounters, after: TcpCounters, deliveries: u64) -> Self {
         let since = |f: fn(&TcpCounters) -> u64| f(&after).saturating_sub(f(&before));
         Self {
+            deliveries,
             received_bytes: since(|c| c.bytes_received),
             sent_bytes: since(|c| c.bytes_sent),
             received_segments: since(|c| c.data_segments_in),

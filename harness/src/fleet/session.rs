@@ -19,10 +19,16 @@ use tokio::time::Sleep;
 
 use super::MeasurePhase;
 use super::shard::{Client, Shard};
-use crate::client::socket::Options;
+use crate::client::socket::{Arrived, Options};
 use crate::client::{ClientError, Sink, Target};
 use crate::ledger::{Arrival, Ledger};
 use crate::recorder::Delivery;
+
+/// Most probes of a fleet: enough for a quantile, too few to weigh on what they measure.
+const MAX_PROBES: u32 = 64;
+
+/// At most one client in so many is a probe: the others are read in the cheapest way.
+const PROBE_EVERY: u32 = 16;
 
 /// How often a client that must still receive something before it departs looks again, and a
 /// client with sessions looks whether the timing is known.
@@ -76,7 +82,6 @@ impl Session {
         let mut clients = self.shard.clients.borrow_mut();
         let client = &mut clients[self.slot];
         client.has_cursor = false;
-        client.away = false;
         client.connected = false;
         client.lagged_to = 0;
     }
@@ -126,6 +131,13 @@ impl Session {
         }
     }
 
+    /// Whether the kernel is to stamp what this client receives: on a few, evenly spread.
+    pub(crate) fn is_probe(&self) -> bool {
+        let setup = &self.shard.setup;
+        let every = setup.clients.div_ceil(MAX_PROBES).max(PROBE_EVERY);
+        setup.probes && self.index().is_multiple_of(every)
+    }
+
     /// Lets `f` write a request.
     pub(crate) fn with_sink<T>(&self, f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T) -> T {
         self.receive_at(0, f)
@@ -137,14 +149,38 @@ impl Session {
         at_ns: u64,
         f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
     ) -> T {
+        self.receive(
+            Arrived {
+                bytes: 0,
+                at_ns,
+                waited_ns: None,
+            },
+            f,
+        )
+    }
+
+    /// Lets `f` hand over what a read brought.
+    pub(crate) fn receive<T>(
+        &self,
+        arrived: Arrived,
+        f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
+    ) -> T {
         let mut clients = self.shard.clients.borrow_mut();
         let mut entry = Entry {
             shard: &self.shard,
             client: &mut clients[self.slot],
             channel: self.shard.channel_of(self.slot),
-            at_ns,
+            at_ns: arrived.at_ns,
+            last_latency_ns: None,
         };
-        f(self.target(), &mut entry)
+        let result = f(self.target(), &mut entry);
+        // The stamp is that of the last segment, so it belongs to the last message of the read.
+        if let (Some(waited_ns), Some(latency_ns)) = (arrived.waited_ns, entry.last_latency_ns)
+            && let Some(recorder) = self.shard.recorder.borrow_mut().as_mut()
+        {
+            recorder.probe(latency_ns, waited_ns);
+        }
+        result
     }
 
     /// Lends the shard's read buffer.
@@ -254,11 +290,14 @@ pub(crate) struct Entry<'a> {
     client: &'a mut Client,
     channel: u32,
     at_ns: u64,
+    /// Delivery latency of the last message of the read that belongs to the measure phase.
+    last_latency_ns: Option<u64>,
 }
 
 impl Sink for Entry<'_> {
     fn subscribed(&mut self, cursor: u64) {
         self.client.has_cursor = true;
+        self.client.away = false;
         let ledger = self
             .client
             .ledger
@@ -270,6 +309,7 @@ impl Sink for Entry<'_> {
 
     fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let message = envelope::decode(bytes)?;
+        self.shard.count_message();
         let phase = self.shard.phase();
         let in_phase = phase.is_some_and(|phase| phase.holds(message.intended_ns));
         let Some(ledger) = self.client.ledger.as_mut() else {
@@ -305,6 +345,7 @@ impl Sink for Entry<'_> {
             .schedule
             .index_of(self.channel, message.sequence);
         if let Some(recorder) = self.shard.recorder.borrow_mut().as_mut() {
+            self.last_latency_ns = self.at_ns.checked_sub(message.intended_ns);
             recorder.record(Delivery {
                 message: index.wrapping_sub(self.shard.first_message.get()),
                 intended_ns: message.intended_ns,

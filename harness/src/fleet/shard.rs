@@ -25,7 +25,7 @@ use crate::client::socket::Options;
 use crate::client::{ClientError, Family, lean, library};
 use crate::client::{long_poll, short_poll, sse, tcp, websocket};
 use crate::ledger::{Counts, Ledger};
-use crate::recorder::{Recorded, Recorder, histogram};
+use crate::recorder::{self, Recorded, Recorder, histogram};
 
 /// Bytes that one read can bring: 64 KiB, one full loopback segment. Shared by all clients.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -33,6 +33,10 @@ const READ_BUFFER_BYTES: usize = 64 << 10;
 /// Connects under way at once in a shard. Half the backlog of a listener (4,096), so that a
 /// SYN is never dropped and retried a second later.
 const MAX_CONNECTING: usize = 512;
+
+/// Deliveries of a fleet that are kept one by one for the intervals of quantiles: 8 bytes each.
+/// More would make the intervals no narrower, as the publishes are what counts.
+const MAX_SAMPLES: u64 = 1 << 20;
 
 /// Errors kept in words. The rest is counted.
 const MAX_ERRORS: usize = 5;
@@ -218,6 +222,8 @@ pub(super) struct Shard {
     corrupt: Cell<u64>,
     first_corrupt: RefCell<Option<String>>,
     lagged_messages: Cell<u64>,
+    /// Messages received, of whatever phase.
+    messages: Cell<u64>,
     received: Cell<u64>,
     received_bytes: Cell<u64>,
     requests: Cell<u64>,
@@ -230,6 +236,8 @@ pub(super) struct Shard {
 
 #[derive(Debug, Clone, Copy)]
 struct Mark {
+    /// Messages received, of whatever phase.
+    messages: u64,
     wire: TcpCounters,
     requests: u64,
     empty_responses: u64,
@@ -284,6 +292,7 @@ impl Shard {
             corrupt: Cell::new(0),
             first_corrupt: RefCell::default(),
             lagged_messages: Cell::new(0),
+            messages: Cell::new(0),
             received: Cell::new(0),
             received_bytes: Cell::new(0),
             requests: Cell::new(0),
@@ -381,30 +390,28 @@ impl Shard {
 
     /// Watches the clock: how late timers fire, when the measure phase begins, what is left.
     async fn keep_time(self: Rc<Self>) {
-        let mut due = tokio::time::Instant::now();
+        let mut due = tokio::time::Instant::now() + LAG_TICK;
         loop {
-            due += LAG_TICK;
             tokio::time::sleep_until(due).await;
             let now = tokio::time::Instant::now();
-            let late = now.saturating_duration_since(due);
-            if late > LAG_TICK {
-                // One long stall is one long lateness, not a burst of catching up.
-                due = now;
+            let now_ns = monotonic_ns();
+            let timing = self.phase().map(|phase| phase.timing);
+            // Every tick that has passed was late, not only the first: otherwise a thread that is
+            // starved has the fewer samples, the less it gets to run.
+            while due <= now {
+                let late_ns = (now - due).as_nanos() as u64;
+                let due_ns = now_ns.saturating_sub(late_ns);
+                due += LAG_TICK;
+                if timing.is_some_and(|t| (t.measure_from_ns..t.measure_until_ns).contains(&due_ns))
+                {
+                    self.scheduler_lag.borrow_mut().saturating_record(late_ns);
+                }
             }
             let Some(phase) = self.phase() else {
                 continue;
             };
-            let timing = phase.timing;
-            let now_ns = monotonic_ns();
-            if now_ns >= timing.measure_from_ns {
-                if self.mark.get().is_none() {
-                    self.mark.set(Some(self.counters()));
-                }
-                if now_ns < timing.measure_until_ns {
-                    self.scheduler_lag
-                        .borrow_mut()
-                        .saturating_record(late.as_nanos() as u64);
-                }
+            if now_ns >= phase.timing.measure_from_ns && self.mark.get().is_none() {
+                self.mark.set(Some(self.counters()));
             }
             self.show_outstanding(phase);
         }
@@ -412,9 +419,15 @@ impl Shard {
 
     fn begin(&self, phase: Arc<MeasurePhase>) {
         self.first_message.set(phase.first_message());
-        let recorder = Recorder::new(phase.timing.measure_from_ns, phase.messages());
-        *self.recorder.borrow_mut() = Some(recorder);
-        self.expected_in_all.set(self.expected(&phase));
+        let expected = self.expected(&phase);
+        self.expected_in_all.set(expected);
+        *self.recorder.borrow_mut() = Some(Recorder::new(recorder::Plan {
+            start_ns: phase.timing.measure_from_ns,
+            end_ns: phase.timing.measure_until_ns,
+            messages: phase.messages(),
+            deliveries: expected,
+            max_samples: MAX_SAMPLES / self.setup.shards as u64,
+        }));
         self.show_outstanding(&phase);
         // A second schedule has no place in a trial: the first stays.
         let _ = self.phase.set(phase);
@@ -435,6 +448,7 @@ impl Shard {
             }
         }
         Mark {
+            messages: self.messages.get(),
             wire,
             requests: self.requests.get(),
             empty_responses: self.empty_responses.get(),
@@ -462,7 +476,7 @@ impl Shard {
             recorded: recorder.map(Recorder::finish_all),
             connect: self.connect.borrow().clone(),
             scheduler_lag: self.scheduler_lag.borrow().clone(),
-            wire: Wire::between(before.wire, after.wire),
+            wire: Wire::between(before.wire, after.wire, after.messages - before.messages),
             requests: after.requests - before.requests,
             empty_responses: after.empty_responses - before.empty_responses,
         }
@@ -560,6 +574,10 @@ impl Shard {
 
     pub(super) fn count_connected(&self, by: u64) {
         self.gauges.connected.fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_message(&self) {
+        add(&self.messages, 1);
     }
 
     pub(super) fn count_received(&self, bytes: usize) {

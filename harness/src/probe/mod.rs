@@ -12,6 +12,7 @@
 pub mod environment;
 pub mod kernel;
 pub mod machine;
+pub mod network;
 pub mod process;
 
 /// The text of a file of `/proc` or `/sys`; `None` where it cannot be read.

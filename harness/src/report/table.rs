@@ -4,9 +4,12 @@
 //! one unit, which stands in its heading, so that rows can be compared by eye.
 
 use super::figure::{NONE, count, in_unit, ms, three};
+use crate::compare::{CONFIDENCE, Comparison, MIN_ROUNDS, MetricComparison, Says};
 use crate::results::{Record, Status, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario};
+use crate::stats::decision::SMALLEST_EFFECT;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use pushbench_servers::transport::Transport;
 use std::fmt::Write;
 
 /// Prose in lines shorter than this is harder to read than what the terminal makes of long ones.
@@ -35,8 +38,89 @@ pub fn render(record: &Record, width: u16) -> String {
          KB: 1,000 bytes; kernel memory counts both ends of a connection. –: too few samples, or \
          not to be measured here.",
     );
+    differences(&mut out, record, width);
     doubts(&mut out, record, width);
     out
+}
+
+/// What may be said of each pair: transports of one profile, and profiles of one transport. The
+/// baseline is left to its column.
+fn differences(out: &mut String, record: &Record, width: u16) {
+    let shown = |c: &&Comparison| {
+        let baseline = [c.a, c.b]
+            .iter()
+            .any(|side| side.transport == Transport::Tcp);
+        !baseline && (c.a.profile == c.b.profile || c.a.transport == c.b.transport)
+    };
+    let pairs: Vec<&Comparison> = record.comparisons.iter().filter(shown).collect();
+    if pairs.is_empty() {
+        if record.summary.len() > 1 && record.comparisons.is_empty() {
+            out.push('\n');
+            let text = format!(
+                "With fewer than {MIN_ROUNDS} trials each, a difference between two rows may be \
+                 chance: '--trials {MIN_ROUNDS}' says which are real, '--trials auto' goes on until \
+                 it can."
+            );
+            paragraph(out, width, "", &text);
+        }
+        return;
+    }
+    let _ = writeln!(out, "\ndifferences");
+    for pair in pairs {
+        let left_out = match pair.left_out {
+            0 => String::new(),
+            n => format!(" ({n} void rounds left out)"),
+        };
+        let primary: Vec<String> = pair
+            .metrics
+            .iter()
+            .filter(|m| m.primary)
+            .map(difference)
+            .collect();
+        let text = format!(
+            "{} against {}{left_out}: {}",
+            pair.a,
+            pair.b,
+            primary.join("; ")
+        );
+        paragraph(out, width, "  ", &text);
+    }
+    let text = format!(
+        "Ratios of {} paired trials with {:.0}% intervals, corrected for three metrics; same: within \
+         {:.0}%.",
+        record
+            .comparisons
+            .iter()
+            .map(|c| c.rounds)
+            .max()
+            .unwrap_or(0),
+        CONFIDENCE * 100.0,
+        SMALLEST_EFFECT * 100.0
+    );
+    paragraph(out, width, "", &text);
+}
+
+fn difference(metric: &MetricComparison) -> String {
+    let name = match metric.metric.as_str() {
+        "latency_ns.p50" => "p50",
+        "latency_ns.p99" => "p99",
+        "server.cpu_ns_per_delivery" => "server CPU",
+        other => other,
+    };
+    let interval = format!(
+        "× {} ({}–{})",
+        three(metric.ratio),
+        three(metric.low),
+        three(metric.high)
+    );
+    match (metric.says, metric.more_trials) {
+        (Says::Different, _) => format!("{name} different, {interval}"),
+        (Says::Same, _) => format!("{name} same, {interval}"),
+        (Says::Undecided, Some(more)) => {
+            format!("{name} undecided, {interval}, some {more} more trials would decide")
+        }
+        (Says::Undecided, None) => format!("{name} undecided, {interval}"),
+    }
 }
 
 /// Heading and content of a column.
@@ -272,8 +356,8 @@ mod tests {
         record.summary = summarise(&record.trials, &Default::default());
         let text = render(&record, 40);
         let doubts = text
-            .split_once("not to be measured here.\n")
-            .expect("the legend")
+            .split_once("auto' goes on until it can.\n")
+            .expect("what comes before")
             .1;
         assert_eq!(
             doubts,

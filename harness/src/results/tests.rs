@@ -85,12 +85,13 @@ fn the_record_has_the_documented_keys() {
     for (pointer, expected) in [
         (
             "",
-            "schema_version tool environment scenario seed status trials summary",
+            "schema_version tool environment scenario seed status trials summary comparisons",
         ),
         (
             "/trials/0",
             "transport profile index error phase_ns clients publish deliveries throughput \
-             latency_ns fanout_ns service_ns server harness machine wire validity",
+             latency_ns latency_interval_ns latency_over_time_ns probe fanout_ns service_ns \
+             server harness machine wire validity",
         ),
         (
             "/trials/0/clients",
@@ -129,7 +130,7 @@ fn the_record_has_the_documented_keys() {
             "server_to_client_bytes_per_delivery client_to_server_bytes_per_delivery \
              segments_per_delivery requests empty_responses",
         ),
-        ("/trials/0/validity", "verdict reasons"),
+        ("/trials/0/validity", "verdict reasons checks"),
         (
             "/trials/1/validity/reasons/0",
             "check measured limit remedy message",

@@ -33,7 +33,14 @@ pub struct Trial {
     pub throughput: Throughput,
     /// Delivery latency: from the intended publish time to the receive time.
     pub latency_ns: Latency,
-    /// Per message of more than one subscriber: from its intended time to its last subscriber.
+    /// Intervals of its quantiles.
+    pub latency_interval_ns: LatencyIntervals,
+    /// Delivery latency over the measure phase, in slices of equal length by intended time: the
+    /// geometric mean of each; `null` for a slice without a delivery.
+    pub latency_over_time_ns: Vec<Option<f64>>,
+    /// Where the time went, on probe clients; `null` where there was none, or no stamp.
+    pub probe: Option<Probe>,
+    /// Per message: from its intended time to its last subscriber.
     pub fanout_ns: Quantiles,
     /// Service latency: from the actual publish time to the receive time.
     pub service_ns: Latency,
@@ -77,7 +84,7 @@ pub struct Clients {
     pub target: u64,
     /// Clients that held a cursor at the end of the connect phase.
     pub connected: u64,
-    /// Attempts that were refused or timed out.
+    /// Attempts that failed or were refused.
     pub refused: u64,
     /// Connections that ended before they were to.
     pub disconnected: u64,
@@ -109,6 +116,40 @@ pub struct Deliveries {
     pub duplicate: u64,
     /// Messages that came after a later one.
     pub out_of_order: u64,
+}
+
+/// Intervals of the quantiles of delivery latency, at 95%: by bootstrap over publishes, since the
+/// deliveries of one publish share their fate. `null` where too few publishes lie beyond.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencyIntervals {
+    /// Of the quantile 0.5.
+    pub p50: Option<IntervalNs>,
+    /// Of the quantile 0.9.
+    pub p90: Option<IntervalNs>,
+    /// Of the quantile 0.99.
+    pub p99: Option<IntervalNs>,
+    /// Of the quantile 0.999.
+    pub p999: Option<IntervalNs>,
+}
+
+/// An interval in ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IntervalNs {
+    /// Its lower end.
+    pub low: u64,
+    /// Its upper end.
+    pub high: u64,
+}
+
+/// Delivery latency taken apart on a few clients, by the kernel's stamp of each segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Probe {
+    /// Reads that could be taken apart.
+    pub reads: u64,
+    /// The harness's share: from the kernel's stamp to the read, in ns of the wall clock.
+    pub harness_ns: Quantiles,
+    /// The rest, which is server and network: delivery latency without the harness's share.
+    pub server_and_network_ns: Quantiles,
 }
 
 /// Deliveries over time.
@@ -144,7 +185,8 @@ pub struct HarnessCost {
     pub cpu_ns_per_delivery: Option<f64>,
     /// User memory of the fleet per client; `null` below 1,000 clients.
     pub memory_bytes_per_client: Option<f64>,
-    /// How late the fleet's threads wake up: what it adds to each latency by itself.
+    /// How late a timer of the fleet's runtime fires. Such timers are good to 1 ms, so a
+    /// millisecond or two is what an idle machine shows.
     pub scheduler_lag_ns: Quantiles,
 }
 
@@ -158,7 +200,8 @@ pub struct Machine {
     pub steal_ns: Option<u64>,
 }
 
-/// Bytes and segments of TCP, by the kernel's counters, over the same stretch as the CPU.
+/// Bytes and segments of TCP, by the kernel's counters, from the start of the measure phase (to some
+/// ms) to the end of the drain, over all deliveries in that time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Wire {
     /// Payload bytes of TCP from server to clients.
@@ -212,6 +255,37 @@ pub struct Validity {
     pub verdict: Verdict,
     /// One for each check that did not pass.
     pub reasons: Vec<Reason>,
+    /// Every check that was made, passed or not.
+    pub checks: Vec<Check>,
+}
+
+/// A check of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// Its name, in snake case; `METHODOLOGY.md` says what it looks at.
+    pub check: String,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was found; `null` where there was nothing to measure.
+    pub measured: Option<f64>,
+    /// Where the check passes.
+    pub limit: Option<f64>,
+    /// Why it was not tested; `null` where it was.
+    pub not_tested: Option<String>,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should.
+    Passed,
+    /// There is doubt: the trial is suspect.
+    Doubtful,
+    /// The trial is void.
+    Failed,
+    /// It could not be made.
+    NotTested,
 }
 
 impl Validity {
@@ -251,6 +325,9 @@ impl Trial {
             deliveries: Deliveries::default(),
             throughput: Throughput::default(),
             latency_ns: Latency::default(),
+            latency_interval_ns: LatencyIntervals::default(),
+            latency_over_time_ns: Vec::new(),
+            probe: None,
             fanout_ns: Quantiles::default(),
             service_ns: Latency::default(),
             server: ServerCost::default(),

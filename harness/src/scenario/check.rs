@@ -4,6 +4,7 @@
 use super::error::Problem;
 use super::{ChannelCount, Channels, Phases, Publish, Scenario, Server, Sessions};
 use pushbench_servers::envelope;
+use pushbench_servers::hub::MAX_CHANNELS;
 use pushbench_servers::schedule::{Arrival, MAX_POISSON_TICKS};
 
 /// Longest wait of any kind, in s: one day. Longer is a slip of the unit, and a `Duration` made of
@@ -93,6 +94,14 @@ fn channels(channels: &Channels) -> Check {
             "is 0, but clients need at least 1 channel; use a number, or \"per_client\" for a \
              private one each"
                 .to_owned(),
+        );
+    }
+    if let ChannelCount::Fixed(count) = channels.count
+        && count > MAX_CHANNELS
+    {
+        return refuse(
+            "channels.count",
+            format!("is {count}, but a server keeps at most {MAX_CHANNELS} channels; use fewer"),
         );
     }
     // It travels in a query, in a line, and in file names of reports: no escaping anywhere.

@@ -333,6 +333,11 @@ fn every_rule_is_told_with_the_line_of_its_key() {
         ),
         (
             "count = 2\n",
+            "count = 4000001\n",
+            "10: 'count' is 4000001, but a server keeps at most 4000000 channels; use fewer",
+        ),
+        (
+            "count = 2\n",
             "prefix = 'a b'\n",
             "10: 'prefix' is 'a b', but a channel name has 1 to 32 letters, digits, '-' or '_' \
              before its number",

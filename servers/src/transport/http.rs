@@ -15,8 +15,8 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 
 use super::{Profile, Transport};
-use crate::envelope;
-use crate::framing::Framing;
+use crate::envelope::{self, MAX_PAYLOAD_BYTES};
+use crate::framing::{Framing, parse_decimal};
 use crate::hub::{AppendError, Hub};
 use crate::shard::{SubscribeError, Subscription};
 
@@ -25,9 +25,6 @@ pub(crate) const PUSH_CURSOR: HeaderName = HeaderName::from_static("push-cursor"
 
 /// Tells nginx and its kin not to hold a stream back.
 pub(crate) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
-/// Longest body of `POST /publish`: one payload.
-const MAX_PUBLISH_BYTES: usize = envelope::MAX_BYTES - envelope::HEAD_BYTES;
 
 /// What every handler of a shard knows.
 #[derive(Debug, Clone)]
@@ -60,7 +57,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/info", get(info))
         .route(
             "/publish",
-            post(publish).layer(DefaultBodyLimit::max(MAX_PUBLISH_BYTES)),
+            post(publish).layer(DefaultBodyLimit::max(MAX_PAYLOAD_BYTES)),
         );
     for transport in &http.transports {
         router = match transport {
@@ -132,7 +129,7 @@ pub(crate) fn subscribe(
     let resumed = match last_event_id {
         None => None,
         Some(id) => {
-            let id = id.to_str().ok().and_then(|id| id.trim().parse().ok());
+            let id = parse_decimal(id.as_bytes().trim_ascii());
             Some(id.ok_or_else(|| {
                 Refusal::LastEventId(
                     String::from_utf8_lossy(last_event_id.map_or(&[], |v| v.as_bytes())).into(),
@@ -173,8 +170,9 @@ async fn publish(
     let body = body.map_err(|e| {
         (
             e.status(),
+            [(header::CACHE_CONTROL, "no-store")],
             format!(
-                "{}; a payload has at most {MAX_PUBLISH_BYTES} bytes\n",
+                "{}; a payload has at most {MAX_PAYLOAD_BYTES} bytes\n",
                 e.body_text()
             ),
         )

@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 use super::http::append;
 use crate::envelope;
-use crate::framing::Framing;
 use crate::framing::tcp::{self, Request};
+use crate::framing::{Framing, find};
 use crate::hub::{Hub, MAX_NAME_BYTES};
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
 
@@ -143,6 +143,8 @@ async fn send_pending(stream: &mut TcpStream, subscription: &mut Subscription) -
 #[derive(Default)]
 struct Upstream {
     line: Vec<u8>,
+    /// Bytes of `line` known to have no LF, so that a long one is not searched again at each read.
+    searched: usize,
 }
 
 impl Upstream {
@@ -167,8 +169,10 @@ impl Upstream {
         keep_alive: Duration,
     ) -> Result<Option<Subscription>, Refused> {
         let mut subscription = None;
-        while let Some(end) = self.line.iter().position(|&b| b == b'\n') {
+        while let Some(at) = find(&self.line[self.searched..], |byte| byte == b'\n') {
+            let end = self.searched + at;
             let line: Vec<u8> = self.line.drain(..=end).collect();
+            self.searched = 0;
             match Request::parse(&line[..end]).map_err(|e| Refused(e.to_string()))? {
                 Request::Subscribe { .. } if open.is_some() || subscription.is_some() => {
                     return Err(Refused("this connection is subscribed already".into()));
@@ -185,6 +189,7 @@ impl Upstream {
                 }
             }
         }
+        self.searched = self.line.len();
         if self.line.len() > MAX_LINE_BYTES {
             return Err(Refused(format!(
                 "a line has at most {MAX_LINE_BYTES} bytes"

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::Profile;
 use super::http::{Http, PUSH_CURSOR, Refusal, SubscribeQuery, append, subscribe};
-use crate::envelope;
+use crate::envelope::{self, MAX_PAYLOAD_BYTES};
 use crate::framing::Framing;
 use crate::framing::websocket::CLOSE_LAGGED;
 use crate::hub::AppendError;
@@ -29,8 +29,9 @@ use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 /// clears it at every read. Stock is 128 KiB.
 const READ_BUFFER_BYTES: usize = 2 << 10;
 
-/// `tuned`: messages gather here until the flush. Stock is 128 KiB.
-const WRITE_BUFFER_BYTES: usize = 4 << 10;
+/// `tuned`: messages gather here until the flush, so that all that is pending goes out in one write
+/// as on the other transports. It is allocated as it fills, and kept. Stock is 128 KiB.
+const WRITE_BUFFER_BYTES: usize = MAX_WRITE_BYTES;
 
 /// How long the client may take to answer a close frame (RFC 6455, section 7.1.1).
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -42,7 +43,11 @@ pub(crate) async fn handler(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
-        Ok(upgrade) => upgrade.max_message_size(envelope::MAX_BYTES),
+        // The frame's limit too: by itself, a header's word for 16 MiB would be taken, and all of
+        // it be kept, before the message is found too large.
+        Ok(upgrade) => upgrade
+            .max_message_size(MAX_PAYLOAD_BYTES)
+            .max_frame_size(MAX_PAYLOAD_BYTES),
         Err(rejection) => return rejection.into_response(),
     };
     // Before the upgrade, so that an unknown channel is a 404 and not a close frame.
@@ -174,13 +179,16 @@ async fn send(
 ) -> Result<ControlFlow<Option<CloseFrame>>, axum::Error> {
     match ready {
         Ready::Pending => {
-            let mut fed = 0;
-            while fed < MAX_WRITE_BYTES
-                && let Some(line) = subscription.take(0)
-            {
-                fed += line.len();
-                // Without the LF. Valid: payloads are checked when they are appended.
-                let Ok(text) = Utf8Bytes::try_from(line.slice(..line.len() - 1)) else {
+            // One piece that all subscribers share; each message is a slice of it.
+            let Some(lines) = subscription.take(MAX_WRITE_BYTES) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let mut start = 0;
+            while let Some(length) = lines[start..].iter().position(|&b| b == b'\n') {
+                let envelope = lines.slice(start..start + length);
+                start += length + 1;
+                // Valid: payloads are checked when they are appended.
+                let Ok(text) = Utf8Bytes::try_from(envelope) else {
                     return Ok(close(close_code::ERROR, "a message is not UTF-8"));
                 };
                 match profile {

@@ -1,0 +1,300 @@
+//! Every check has a test in which it fires, and none fires on a good trial.
+
+use super::*;
+use crate::fleet::ProbeReport;
+use crate::results::{Probe, Quantiles};
+use pushbench_servers::payload::SplitMix64;
+use pushbench_servers::transport::{Profile, Transport};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// What a trial is made of.
+struct Case {
+    trial: Trial,
+    report: FleetReport,
+    window_ns: u64,
+    connecting: NetworkCounters,
+    measuring: NetworkCounters,
+    arrival: Arrival,
+    gaps_ns: Vec<u64>,
+}
+
+fn exponential_gaps() -> Vec<u64> {
+    let mut random = SplitMix64::new(5);
+    let mut gap = || {
+        let uniform = ((random.next() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+        (-uniform.ln() * 1e7) as u64
+    };
+    (0..1_000).map(|_| gap()).collect()
+}
+
+/// A trial in which everything is as it should be.
+fn good() -> Case {
+    let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
+    trial.clients.target = 10;
+    trial.clients.connected = 10;
+    trial.deliveries.expected = 10_000;
+    trial.deliveries.received = 10_000;
+    trial.publish.offered_per_s = 100.0;
+    trial.publish.achieved_per_s = Some(100.5);
+    let told = |p50: u64, p99: u64| Quantiles {
+        count: 1_000,
+        p50: Some(p50),
+        p99: Some(p99),
+        ..Quantiles::default()
+    };
+    trial.publish.lag_ns = told(50_000, 1_000_000);
+    trial.latency_ns.count = 10_000;
+    trial.latency_ns.p50 = Some(4_000_000);
+    trial.latency_ns.p99 = Some(20_000_000);
+    trial.harness.cpu_ns = Some(5 * SECOND);
+    trial.harness.scheduler_lag_ns = told(1_000_000, 2_000_000);
+    trial.probe = Some(Probe {
+        reads: 1_000,
+        harness_ns: told(100_000, 5_000_000),
+        server_and_network_ns: told(3_900_000, 15_000_000),
+    });
+    trial.machine.steal_ns = Some(SECOND);
+    trial.machine.unattributed_cpu_ns = Some(SECOND as i64);
+    let mut random = SplitMix64::new(1);
+    let mut noise = || Some(4e6 * (1.0 + random.below(100) as f64 / 1_000.0));
+    let report = FleetReport {
+        series: (0..100).map(|_| noise()).collect(),
+        probes: ProbeReport {
+            reads: 1_000,
+            ..ProbeReport::default()
+        },
+        ..FleetReport::default()
+    };
+    Case {
+        trial,
+        report,
+        window_ns: 10 * SECOND,
+        connecting: NetworkCounters::default(),
+        measuring: NetworkCounters {
+            segments_out: 100_000,
+            ..NetworkCounters::default()
+        },
+        arrival: Arrival::Poisson,
+        gaps_ns: exponential_gaps(),
+    }
+}
+
+fn judge(mut case: Case) -> Trial {
+    let evidence = Evidence {
+        report: &case.report,
+        window_ns: case.window_ns,
+        fleet_cores: 1,
+        cores: 2,
+        connecting: Some(case.connecting),
+        measuring: Some(case.measuring),
+        arrival: case.arrival,
+        gaps_ns: &case.gaps_ns,
+    };
+    audit(&mut case.trial, &evidence);
+    case.trial
+}
+
+/// Verdict and names of the checks that did not pass, after a change to a good trial.
+fn fired(change: impl FnOnce(&mut Case)) -> (Verdict, Vec<String>) {
+    let mut case = good();
+    change(&mut case);
+    let trial = judge(case);
+    let names = trial
+        .validity
+        .reasons
+        .into_iter()
+        .map(|r| r.check)
+        .collect();
+    (trial.validity.verdict, names)
+}
+
+fn void(name: &str) -> (Verdict, Vec<String>) {
+    (Verdict::Void, vec![name.to_owned()])
+}
+
+fn suspect(name: &str) -> (Verdict, Vec<String>) {
+    (Verdict::Suspect, vec![name.to_owned()])
+}
+
+#[test]
+fn a_good_trial_is_valid_and_every_check_was_made() {
+    let trial = judge(good());
+    assert_eq!(
+        trial.validity.verdict,
+        Verdict::Valid,
+        "{:?}",
+        trial.validity.reasons
+    );
+    let passed = |check: &Check| check.outcome == Outcome::Passed;
+    assert!(
+        trial.validity.checks.iter().all(passed),
+        "{:?}",
+        trial.validity.checks
+    );
+    assert_eq!(trial.validity.checks.len(), 25);
+}
+
+#[test]
+fn clients_that_are_missing_or_leave_void_a_trial() {
+    assert_eq!(
+        fired(|c| c.trial.clients.connected = 9),
+        void("clients_connected")
+    );
+    assert_eq!(
+        fired(|c| c.trial.clients.refused = 1),
+        void("clients_refused")
+    );
+    assert_eq!(
+        fired(|c| c.trial.clients.disconnected = 1),
+        void("clients_stayed")
+    );
+}
+
+#[test]
+fn limits_that_were_hit_are_named() {
+    let said = |text: &str| {
+        let error = format!("client 7: cannot connect to 127.0.0.1:1: {text} (os error)");
+        fired(|c| c.report.errors.push(error))
+    };
+    assert_eq!(said("Too many open files"), void("descriptors"));
+    assert_eq!(said("Cannot assign requested address"), void("ports"));
+    assert_eq!(
+        fired(|c| c.connecting.listen_overflows = 1),
+        suspect("backlog")
+    );
+}
+
+#[test]
+fn a_ledger_that_does_not_balance_voids_a_trial() {
+    let missing = |c: &mut Case| {
+        c.trial.deliveries.missing = 1;
+        c.trial.deliveries.received -= 1;
+    };
+    assert_eq!(fired(missing), void("ledger_missing"));
+    assert_eq!(
+        fired(|c| c.trial.deliveries.duplicate = 1),
+        void("ledger_duplicate")
+    );
+    assert_eq!(
+        fired(|c| c.trial.deliveries.out_of_order = 1),
+        void("ledger_order")
+    );
+    assert_eq!(
+        fired(|c| c.report.ledger_overflowed = true),
+        void("ledger_overflow")
+    );
+    assert_eq!(
+        fired(|c| c.trial.deliveries.received += 1),
+        void("ledger_balance")
+    );
+    assert_eq!(fired(|c| c.report.corrupt = 1), void("payload"));
+}
+
+#[test]
+fn a_publisher_that_does_not_hold_its_schedule_is_found() {
+    assert_eq!(
+        fired(|c| c.trial.publish.achieved_per_s = Some(98.9)),
+        void("achieved_rate")
+    );
+    assert_eq!(
+        fired(|c| c.trial.publish.achieved_per_s = None),
+        void("achieved_rate")
+    );
+    let late = |c: &mut Case| c.trial.publish.lag_ns.p99 = Some(10_000_001);
+    assert_eq!(fired(late), suspect("publish_lag"));
+    let regular = |c: &mut Case| c.gaps_ns = vec![10_000_000; 1_000];
+    assert_eq!(fired(regular), suspect("arrivals"));
+}
+
+#[test]
+fn a_harness_that_was_the_bottleneck_is_found() {
+    assert_eq!(
+        fired(|c| c.trial.harness.cpu_ns = Some(8_100_000_000)),
+        suspect("harness_cpu")
+    );
+    assert_eq!(
+        fired(|c| c.trial.harness.cpu_ns = Some(9_600_000_000)),
+        void("harness_cpu")
+    );
+    let late = |c: &mut Case| c.trial.harness.scheduler_lag_ns.p99 = Some(10_000_001);
+    assert_eq!(fired(late), suspect("scheduler_lag"));
+    let share = |p50: u64, p99: u64| {
+        fired(|c| {
+            let probe = c.trial.probe.as_mut().expect("a probe");
+            probe.harness_ns.p50 = Some(p50);
+            probe.harness_ns.p99 = Some(p99);
+        })
+    };
+    assert_eq!(share(3_900_001, 5_000_000), void("harness_share"));
+    assert_eq!(share(100_000, 15_000_001), suspect("harness_share"));
+}
+
+#[test]
+fn a_noisy_machine_makes_a_trial_suspect() {
+    let lost = |c: &mut Case| c.measuring.segments_retransmitted = 101;
+    assert_eq!(fired(lost), suspect("retransmissions"));
+    assert_eq!(
+        fired(|c| c.trial.machine.steal_ns = Some(2_100_000_000)),
+        suspect("steal")
+    );
+    let other = |c: &mut Case| c.trial.machine.unattributed_cpu_ns = Some(2_100_000_000);
+    assert_eq!(fired(other), suspect("other_load"));
+}
+
+#[test]
+fn clocks_that_cannot_be_right_are_found() {
+    assert_eq!(fired(|c| c.report.negative_latencies = 1), void("clock"));
+    assert_eq!(
+        fired(|c| c.report.probes.impossible = 11),
+        suspect("wall_clock")
+    );
+}
+
+#[test]
+fn a_latency_that_drifts_makes_a_trial_suspect() {
+    let drifting = |c: &mut Case| {
+        for (i, slice) in c.report.series.iter_mut().enumerate() {
+            *slice = slice.map(|ns| ns * (1.0 + i as f64 / 50.0));
+        }
+    };
+    assert_eq!(fired(drifting), suspect("stationary"));
+}
+
+#[test]
+fn too_few_deliveries_for_a_median_make_a_trial_suspect() {
+    assert_eq!(fired(|c| c.trial.latency_ns.p50 = None), suspect("samples"));
+}
+
+#[test]
+fn what_cannot_be_tested_says_so_and_is_held_against_nobody() {
+    let mut case = good();
+    case.trial.publish.offered_per_s = 0.0;
+    case.trial.deliveries.expected = 0;
+    case.trial.deliveries.received = 0;
+    case.trial.latency_ns = crate::results::Latency::default();
+    case.trial.probe = None;
+    case.report.series = vec![None; 100];
+    let trial = judge(case);
+    assert_eq!(trial.validity.verdict, Verdict::Valid);
+    let untested = |c: &&Check| c.outcome == Outcome::NotTested && c.not_tested.is_some();
+    let names: Vec<&str> = trial
+        .validity
+        .checks
+        .iter()
+        .filter(untested)
+        .map(|c| c.check.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "achieved_rate",
+            "publish_lag",
+            "arrivals",
+            "scheduler_lag",
+            "harness_share",
+            "stationary",
+            "samples"
+        ]
+    );
+}

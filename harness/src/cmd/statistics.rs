@@ -1,0 +1,291 @@
+//! `pushbench verify --statistics`: the comparison itself, compared with what is known.
+//!
+//! A transport against itself must hardly ever be *different* (A/A); against itself with a relay
+//! that holds its bytes for 11 ms instead of 10, it must be, and by 10% (A/B). Beside it what the
+//! probes cost: paired trials with and without them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pushbench_servers::transport::{Profile, Transport};
+
+use super::{Failure, Outcome, failed, interrupt, print, runtime, say};
+use crate::client::Family;
+use crate::compare::{Comparison, MIN_ROUNDS, Says, compare_pair};
+use crate::layout::Layout;
+use crate::relay::RelayPlan;
+use crate::results::Trial;
+use crate::run::congestion_of_this_machine;
+use crate::scenario::Scenario;
+use crate::stats::{Ratio, paired_log_ratio};
+use crate::trial;
+
+/// What the trials of A/A and A/B have in common.
+const SMALL: (&str, &str) = ("known-answers.toml", include_str!("known-answers.toml"));
+
+/// A/A runs that may find a difference in any primary metric, of 20.
+const MOST_FALSE: f64 = 1.0 / 20.0;
+
+/// A/B runs that must find the difference, of 20.
+const LEAST_FOUND: f64 = 18.0 / 20.0;
+
+/// What the relays of A/B hold bytes for.
+const DELAYS: [Duration; 2] = [Duration::from_millis(11), Duration::from_millis(10)];
+
+/// The difference that A/B must find.
+const DIFFERENCE: f64 = 1.1;
+
+/// Pairs of trials with and without probes.
+const OVERHEAD_PAIRS: u32 = 15;
+
+/// What the probes may cost, of the CPU per delivery on both sides.
+const MOST_OVERHEAD: f64 = 1.03;
+
+/// One side of a pair.
+#[derive(Debug, Clone, Copy)]
+struct Side {
+    delay: Option<Duration>,
+    probes: bool,
+}
+
+const PLAIN: Side = Side {
+    delay: None,
+    probes: true,
+};
+
+/// Checks all three and prints the counts.
+pub(super) fn run(runs: u32, quiet: bool) -> Result<Outcome, Failure> {
+    let mut runner = Runner {
+        program: std::env::current_exe().map_err(failed)?,
+        congestion: congestion_of_this_machine(),
+        done: 0,
+        quiet,
+    };
+    let ended = runtime()?.block_on(async {
+        tokio::select! {
+            ended = runner.check(runs) => ended.map(Some),
+            // Dropping a trial kills its children.
+            () = interrupt() => Ok(None),
+        }
+    })?;
+    match ended {
+        Some(true) => Ok(Outcome::Good),
+        Some(false) => Ok(Outcome::Bad),
+        None => {
+            say("pushbench: interrupted");
+            Ok(Outcome::Bad)
+        }
+    }
+}
+
+struct Runner {
+    program: PathBuf,
+    congestion: Option<String>,
+    done: u32,
+    quiet: bool,
+}
+
+impl Runner {
+    async fn check(&mut self, runs: u32) -> Result<bool, Failure> {
+        let (name, source) = SMALL;
+        let mut scenario = Scenario::parse(name, source).map_err(failed)?;
+        scenario.phases.settle_s = 0.05;
+        scenario.phases.warm_up_s = 0.1;
+        scenario.phases.measure_s = 1.0;
+        let same = self.same(&scenario, runs).await?;
+        let different = self.different(&scenario, runs).await?;
+        let overhead = self.overhead(scenario).await?;
+        Ok(same && different && overhead)
+    }
+
+    /// A/A: counts the runs in which some primary metric is different.
+    async fn same(&mut self, scenario: &Scenario, runs: u32) -> Result<bool, Failure> {
+        let (mut compared, mut wrong) = (0, 0);
+        let mut by_metric: Vec<(String, u32)> = Vec::new();
+        for _ in 0..runs {
+            let Some(found) = self.compare(scenario, PLAIN, PLAIN).await? else {
+                continue;
+            };
+            compared += 1;
+            let primary = found.metrics.iter().filter(|m| m.primary);
+            let different: Vec<&str> = primary
+                .filter(|m| m.says == Says::Different)
+                .map(|m| m.metric.as_str())
+                .collect();
+            wrong += u32::from(!different.is_empty());
+            for metric in different {
+                match by_metric.iter_mut().find(|(name, _)| name == metric) {
+                    Some((_, count)) => *count += 1,
+                    None => by_metric.push((metric.to_owned(), 1)),
+                }
+            }
+        }
+        let most = (f64::from(runs) * MOST_FALSE).floor() as u32;
+        let holds = compared == runs && wrong <= most;
+        let which: Vec<String> = by_metric.iter().map(|(m, n)| format!("{m} {n}")).collect();
+        let which = if which.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", which.join(", "))
+        };
+        print(&format!(
+            "A/A: sse against itself, {runs} runs of {MIN_ROUNDS} paired trials: different in {wrong} \
+             of {compared}{which}, at most {most} allowed: {}\n",
+            word(holds)
+        ))?;
+        Ok(holds)
+    }
+
+    /// A/B: counts the runs in which the median is different, and sized right.
+    async fn different(&mut self, scenario: &Scenario, runs: u32) -> Result<bool, Failure> {
+        let side = |delay| Side {
+            delay: Some(delay),
+            probes: true,
+        };
+        let (mut found, mut sized, mut ratios) = (0, 0, Vec::new());
+        for _ in 0..runs {
+            let comparison = self
+                .compare(scenario, side(DELAYS[0]), side(DELAYS[1]))
+                .await?;
+            let Some(comparison) = comparison else {
+                continue;
+            };
+            let p50 = comparison
+                .metrics
+                .iter()
+                .find(|m| m.metric == "latency_ns.p50");
+            if let Some(p50) = p50.filter(|m| m.says == Says::Different) {
+                found += 1;
+                sized += u32::from(p50.low <= DIFFERENCE && DIFFERENCE <= p50.high);
+                ratios.push(p50.ratio);
+            }
+        }
+        let least = (f64::from(runs) * LEAST_FOUND).ceil() as u32;
+        let holds = found >= least && sized >= least;
+        print(&format!(
+            "A/B: 11 ms against 10 ms of delay, {runs} runs of {MIN_ROUNDS} paired trials: p50 \
+             different in {found}, +10% within the interval in {sized}, median ratio {:.3}; at least \
+             {least} asked: {}\n",
+            crate::stats::median(ratios).unwrap_or(f64::NAN),
+            word(holds)
+        ))?;
+        Ok(holds)
+    }
+
+    /// What the probes cost, on both sides together.
+    async fn overhead(&mut self, mut scenario: Scenario) -> Result<bool, Failure> {
+        scenario.clients.count = 1_000;
+        scenario.phases.measure_s = 2.0;
+        if let Some(publish) = &mut scenario.publish {
+            publish.rate_per_s = 20.0;
+        }
+        let with = PLAIN;
+        let without = Side {
+            probes: false,
+            ..PLAIN
+        };
+        let cost = |t: &Trial| {
+            let server = t.server.cpu_ns_per_delivery?;
+            Some(server + t.harness.cpu_ns_per_delivery?)
+        };
+        let (mut on, mut off) = (Vec::new(), Vec::new());
+        for round in 0..OVERHEAD_PAIRS {
+            let (a, b) = self.pair(&scenario, with, without, round).await?;
+            if let (Some(a), Some(b)) = (cost(&a), cost(&b)) {
+                on.push(a);
+                off.push(b);
+            }
+        }
+        let Some(Ratio {
+            ratio,
+            low,
+            high,
+            n,
+            ..
+        }) = paired_log_ratio(&on, &off, 0.95)
+        else {
+            print("overhead: too few trials came to their end: FAILED\n")?;
+            return Ok(false);
+        };
+        // What cannot be told from nothing is not held against the probes.
+        let holds = ratio <= MOST_OVERHEAD || low <= 1.0;
+        print(&format!(
+            "overhead: CPU per delivery on both sides with probes over without, {n} pairs: × {ratio:.3} \
+             ({low:.3}–{high:.3}, 95%), at most × {MOST_OVERHEAD} allowed: {}\n",
+            word(holds)
+        ))?;
+        Ok(holds)
+    }
+
+    /// One run: paired trials, and what they come to.
+    async fn compare(
+        &mut self,
+        scenario: &Scenario,
+        a: Side,
+        b: Side,
+    ) -> Result<Option<Comparison>, Failure> {
+        let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
+        for round in 0..MIN_ROUNDS as u32 {
+            let (one, other) = self.pair(scenario, a, b, round).await?;
+            of_a.push(one);
+            of_b.push(other);
+        }
+        Ok(compare_pair(&of_a, &of_b))
+    }
+
+    /// Two trials, one after the other, in turns first.
+    async fn pair(
+        &mut self,
+        scenario: &Scenario,
+        a: Side,
+        b: Side,
+        round: u32,
+    ) -> Result<(Trial, Trial), Failure> {
+        if round.is_multiple_of(2) {
+            let first = self.trial(scenario, a, round).await?;
+            Ok((first, self.trial(scenario, b, round).await?))
+        } else {
+            let first = self.trial(scenario, b, round).await?;
+            Ok((self.trial(scenario, a, round).await?, first))
+        }
+    }
+
+    async fn trial(
+        &mut self,
+        scenario: &Scenario,
+        side: Side,
+        round: u32,
+    ) -> Result<Trial, Failure> {
+        let layout = Layout::plan(scenario.clients.count, None).map_err(failed)?;
+        self.done += 1;
+        let plan = trial::Plan {
+            scenario,
+            transport: Transport::Sse,
+            profile: Profile::Tuned,
+            index: round + 1,
+            family: Family::Lean,
+            seed: 1,
+            layout: &layout,
+            congestion: self.congestion.as_deref(),
+            check_payloads: false,
+            probes: side.probes,
+            first_source: self.done % 64,
+            program: &self.program,
+            relay: side.delay.map(|delay| RelayPlan {
+                delay,
+                faults: None,
+            }),
+            stalls: Vec::new(),
+            starve: None,
+        };
+        let (trial, _) = trial::run(&plan, &|_| {}).await;
+        if !self.quiet && self.done.is_multiple_of(50) {
+            say(&format!("{} trials done", self.done));
+        }
+        Ok(trial)
+    }
+}
+
+fn word(holds: bool) -> &'static str {
+    if holds { "ok" } else { "FAILED" }
+}

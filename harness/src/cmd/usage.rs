@@ -1,0 +1,208 @@
+//! What is wrong with a command line, told as every other error is: in one line that says where,
+//! what was found, what was expected.
+
+use std::error::Error as _;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+
+use super::{Cli, say};
+use crate::text::{nearest, quoted};
+
+/// Prints the help that was asked for, or why nothing can be done.
+pub(super) fn refuse(error: &Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that has gone away has read what it wanted.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(2)
+        }
+        _ => {
+            say(&format!("pushbench: {}", explain(error)));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The error in one line.
+fn explain(error: &Error) -> String {
+    let one = |kind| strings(error, kind).into_iter().next();
+    let option = one(ContextKind::InvalidArg).map(|arg| bare(&arg).to_owned());
+    let value = one(ContextKind::InvalidValue).unwrap_or_default();
+    let help = help_of(error);
+    match (error.kind(), option) {
+        (ErrorKind::InvalidSubcommand, _) => {
+            let found = one(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let cli = Cli::command();
+            let known = cli.get_subcommands().filter(|c| !c.is_hide_set());
+            let known: Vec<&str> = known.map(clap::Command::get_name).collect();
+            let hint = did_you_mean(nearest(&found, known.iter().copied()));
+            let known = quoted(known);
+            format!("'{found}' is no command{hint}; expected one of {known}")
+        }
+        (ErrorKind::UnknownArgument, Some(option)) => {
+            let hint = did_you_mean(one(ContextKind::SuggestedArg).as_deref());
+            format!("unexpected '{option}'{hint}; '{help}' lists what there is")
+        }
+        (ErrorKind::InvalidValue, Some(option)) if value.is_empty() => {
+            format!("'{option}' has no value; put one behind it")
+        }
+        (ErrorKind::InvalidValue, Some(option)) => {
+            let hint = did_you_mean(one(ContextKind::SuggestedValue).as_deref());
+            let known = strings(error, ContextKind::ValidValue);
+            let known = quoted(known.iter().map(String::as_str));
+            format!("'{option}' is '{value}'{hint}; expected one of {known}")
+        }
+        (ErrorKind::ValueValidation, Some(option)) => {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            // Our own parsers quote what they found; those of the library do not.
+            if cause.starts_with(&format!("'{value}'")) {
+                format!("'{option}': {cause}")
+            } else {
+                format!("'{option}' is '{value}', {}", in_words(&cause))
+            }
+        }
+        (ErrorKind::ArgumentConflict, Some(option)) => {
+            match one(ContextKind::PriorArg).as_deref().map(bare) {
+                Some(other) if other != option => {
+                    format!("'{option}' and '{other}' exclude each other; leave one out")
+                }
+                _ => format!("'{option}' is given twice; leave one out"),
+            }
+        }
+        _ => {
+            // Rare kinds, in clap's words: its first paragraph.
+            let whole = error.to_string();
+            let first = whole.split("\n\n").next().unwrap_or_default();
+            let first = first.trim_start_matches("error: ");
+            let words: Vec<&str> = first.split_whitespace().collect();
+            format!("{}; see '{help}'", words.join(" "))
+        }
+    }
+}
+
+fn strings(error: &Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// `--rate` of `--rate <PER_S>`.
+fn bare(argument: &str) -> &str {
+    argument.split([' ', '=']).next().unwrap_or(argument)
+}
+
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map(|near| format!("; did you mean '{}'?", bare(near)))
+        .unwrap_or_default()
+}
+
+/// What a parser of the standard library or of clap says, as what it expects.
+fn in_words(cause: &str) -> String {
+    match cause {
+        "invalid float literal" | "cannot parse float from empty string" => {
+            "expected a number".to_owned()
+        }
+        "invalid digit found in string" | "cannot parse integer from empty string" => {
+            "expected a whole number, 0 or more".to_owned()
+        }
+        "number too large to fit in target type" => "expected a smaller number".to_owned(),
+        "invalid socket address syntax" => {
+            "expected an address with a port, such as '127.0.0.1:8080'".to_owned()
+        }
+        _ => match cause.rsplit_once(" is not in ") {
+            Some((_, range)) => format!("expected {}", range.replacen("..=", " to ", 1)),
+            None => cause.to_owned(),
+        },
+    }
+}
+
+/// `pushbench run --help`, for an error in the arguments of `run`.
+fn help_of(error: &Error) -> String {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    let words = usage.trim_start_matches("Usage:").split_whitespace();
+    let command: Vec<&str> = words
+        .take_while(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()))
+        .collect();
+    match command[..] {
+        [] => "pushbench --help".to_owned(),
+        _ => format!("{} --help", command.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn refused(line: &str) -> String {
+        let error = Cli::try_parse_from(line.split(' ')).expect_err("wrong");
+        explain(&error)
+    }
+
+    #[test]
+    fn every_slip_of_the_command_line_is_told_in_one_line() {
+        for (line, told) in [
+            (
+                "pushbench rum",
+                "'rum' is no command; did you mean 'run'?; expected one of 'run', 'serve', \
+                 'list', 'verify'",
+            ),
+            (
+                "pushbench run --client 5",
+                "'--client' is '5'; expected one of 'lean', 'library'",
+            ),
+            (
+                "pushbench run --cliens 5",
+                "unexpected '--cliens'; did you mean '--clients'?; 'pushbench run --help' lists \
+                 what there is",
+            ),
+            (
+                "pushbench list extra",
+                "unexpected 'extra'; 'pushbench list --help' lists what there is",
+            ),
+            (
+                "pushbench list --show",
+                "'--show' has no value; put one behind it",
+            ),
+            (
+                "pushbench list --show quick --schema",
+                "'--show' and '--schema' exclude each other; leave one out",
+            ),
+            (
+                "pushbench run --seed 1 --seed 2",
+                "'--seed' is given twice; leave one out",
+            ),
+            (
+                "pushbench run --clients -5",
+                "'--clients' is '-5', expected 0 to 4294967295",
+            ),
+            (
+                "pushbench run --rate x",
+                "'--rate' is 'x', expected a number",
+            ),
+            (
+                "pushbench run --transports tcp,carrier_pigeon",
+                "'--transports': 'carrier_pigeon' is no transport; expected one of tcp, sse, \
+                 websocket, long_poll, short_poll",
+            ),
+            (
+                "pushbench serve --listen here",
+                "'--listen' is 'here', expected an address with a port, such as \
+                 '127.0.0.1:8080'",
+            ),
+        ] {
+            assert_eq!(refused(line), told, "{line}");
+        }
+    }
+}
