@@ -1,0 +1,463 @@
+//! Whole runs of a tiny scenario: the record, the closing table, both families of clients, and what
+//! remains when a run, its server or its fleet ends before its time.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use nix::sys::signal::Signal;
+use pushbench::results::{Record, Status, Trial, Verdict};
+use pushbench_servers::transport::{Profile, Transport};
+use support::{Process, Running, TINY, await_some, children, pushbench, scenario, send, text};
+use tempfile::TempDir;
+
+/// What every trial of the tiny scenario owes: 200 a second for 0.4 s over 4 channels, each with 10
+/// of the 40 clients.
+const DELIVERIES: u64 = 800;
+
+/// Every transport in both profiles, the baseline in one.
+const PAIRS: usize = 9;
+
+/// A folder with the scenario in it, and runs of it.
+struct Bench {
+    folder: TempDir,
+    scenario: PathBuf,
+}
+
+impl Bench {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let scenario = scenario(folder.path(), "tiny", text);
+        Self { folder, scenario }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+
+    fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = pushbench();
+        command.arg("run").arg(&self.scenario).args(arguments);
+        command.arg("--out").arg(self.out());
+        Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.start(arguments).output()
+    }
+
+    /// The folder of the only run.
+    fn kept(&self) -> Option<PathBuf> {
+        let mut runs = std::fs::read_dir(self.out()).ok()?;
+        let run = runs.next()?.expect("readable").path();
+        assert!(runs.next().is_none(), "more than one run");
+        Some(run)
+    }
+
+    /// The record of the only run, which must keep to the committed schema.
+    fn record(&self) -> Record {
+        let path = self.kept().expect("a run").join("run.json");
+        let json = std::fs::read_to_string(path).expect("a record");
+        keeps_to_the_schema(&json)
+    }
+
+    /// Waits until so many trials are in the record.
+    fn await_trials(&self, count: usize) {
+        await_some("a trial in the record", || {
+            let record = Record::read(&self.kept()?).ok()?;
+            (record.trials.len() >= count).then_some(())
+        });
+    }
+}
+
+fn keeps_to_the_schema(json: &str) -> Record {
+    let schema = include_str!("../../results/run.schema.json");
+    let schema = serde_json::from_str(schema).expect("JSON");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    let value = serde_json::from_str(json).expect("JSON");
+    let faults: Vec<String> = validator
+        .iter_errors(&value)
+        .map(|fault| format!("{}: {fault}", fault.instance_path))
+        .collect();
+    assert_eq!(faults, [""; 0], "{json}");
+    serde_json::from_str(json).expect("a record")
+}
+
+/// Everything owed has arrived, once and in order. Only the publisher may have been late, on a
+/// machine that is busy elsewhere.
+fn balances(trial: &Trial) {
+    let label = trial.label();
+    assert_eq!(trial.error, None, "{label}");
+    assert_eq!(trial.clients.connected, trial.clients.target, "{label}");
+    assert_eq!(
+        (trial.clients.refused, trial.clients.disconnected),
+        (0, 0),
+        "{label}"
+    );
+    let found = trial.deliveries;
+    assert_eq!(found.received, found.expected, "{label}");
+    let lost = [found.missing, found.duplicate, found.out_of_order];
+    assert_eq!(lost, [0; 3], "{label}");
+    for reason in &trial.validity.reasons {
+        let serious = trial.validity.verdict == Verdict::Void && reason.check != "achieved_rate";
+        assert!(!serious, "{label}: {}", reason.message);
+    }
+}
+
+/// How many latencies an interval log holds.
+fn logged(path: &Path) -> u64 {
+    let text = std::fs::read(path).expect("a log of latencies");
+    let mut logged = 0;
+    for entry in IntervalLogIterator::new(&text) {
+        if let LogEntry::Interval(interval) = entry.expect("an interval log") {
+            let bytes = BASE64_STANDARD.decode(interval.encoded_histogram());
+            let histogram: Histogram<u64> = Deserializer::new()
+                .deserialize(&mut bytes.expect("base64").as_slice())
+                .expect("a histogram");
+            logged += histogram.len();
+        }
+    }
+    logged
+}
+
+/// The exit status that the record asks for.
+fn status_of(record: &Record) -> Option<i32> {
+    Some(i32::from(record.verdict() == Verdict::Void))
+}
+
+/// Both processes of the trial under way, server first, once every client is connected.
+fn trial_under_way(run: &Running) -> (Process, Process) {
+    await_some("a server with clients", || {
+        let children = children(run.pid());
+        let of = |command| children.iter().find(|child| child.runs(command)).cloned();
+        let (server, fleet) = (of("serve")?, of("fleet")?);
+        (server.sockets() > 40).then_some((server, fleet))
+    })
+}
+
+fn await_end(processes: &[&Process]) {
+    await_some("the end of server and fleet", || {
+        processes
+            .iter()
+            .all(|process| !process.is_alive())
+            .then_some(())
+    });
+}
+
+/// Measures so long that whatever a test does comes in the middle of a trial.
+fn slow(text: &str) -> String {
+    text.replace("measure_s = 0.4", "measure_s = 2.0")
+}
+
+fn every_transport_in_both_profiles(family: &str) {
+    let bench = Bench::new(TINY);
+    let output = bench.run(&["--profiles", "stock,tuned", "--client", family]);
+    let (table, progress) = (text(&output.stdout), text(&output.stderr));
+    let record = bench.record();
+    assert_eq!(output.status.code(), status_of(&record), "{progress}");
+    assert_eq!(record.status, Status::Complete);
+    assert_eq!((record.trials.len(), record.summary.len()), (PAIRS, PAIRS));
+    let folder = bench.kept().expect("a run");
+    for trial in &record.trials {
+        balances(trial);
+        // The same number for every transport and either family: it follows from the schedule.
+        assert_eq!(trial.deliveries.expected, DELIVERIES, "{}", trial.label());
+        assert_eq!(trial.latency_ns.count, DELIVERIES, "{}", trial.label());
+        let lean = trial.transport == Transport::Tcp;
+        let used = if lean { "lean" } else { family };
+        assert_eq!(trial.harness.client.id(), used, "{}", trial.label());
+        let log = format!("latency/{}.hlog", trial.label_for_file());
+        assert_eq!(logged(&folder.join(log)), DELIVERIES, "{}", trial.label());
+    }
+    for transport in Transport::ALL {
+        for profile in Profile::ALL {
+            let baseline = transport == Transport::Tcp;
+            let rows = usize::from(!baseline || profile == Profile::Tuned);
+            let row = format!("{transport} {profile} ");
+            // One in the table of deliveries and one in that of costs.
+            let found = table.lines().filter(|line| line.starts_with(&row)).count();
+            assert_eq!(found, 2 * rows, "{row}:\n{table}");
+            let row = format!("{transport} {profile}, trial 1: ");
+            let found = progress
+                .lines()
+                .filter(|line| line.starts_with(&row))
+                .count();
+            assert_eq!(found, rows, "{row}:\n{progress}");
+        }
+    }
+    assert!(
+        progress.ends_with(&format!("record: {}\n", folder.display())),
+        "{progress}"
+    );
+    assert!(
+        !table.contains('\u{1b}') && !progress.contains('\u{1b}'),
+        "no terminal, no colours"
+    );
+}
+
+#[test]
+fn lean_clients_account_for_every_delivery_of_every_transport_in_both_profiles() {
+    every_transport_in_both_profiles("lean");
+}
+
+#[test]
+fn library_clients_account_for_every_delivery_of_every_transport_in_both_profiles() {
+    every_transport_in_both_profiles("library");
+}
+
+#[test]
+fn clients_that_come_and_go_get_what_they_are_owed() {
+    let sessions = "\n[sessions]\nlength_ms = 150\ngap_ms = 50\n";
+    for family in ["lean", "library"] {
+        let bench = Bench::new(&format!("{TINY}{sessions}"));
+        let output = bench.run(&["--client", family]);
+        let record = bench.record();
+        assert_eq!(
+            output.status.code(),
+            status_of(&record),
+            "{}",
+            text(&output.stderr)
+        );
+        assert_eq!(record.trials.len(), Transport::ALL.len());
+        for trial in &record.trials {
+            balances(trial);
+            let expected = trial.deliveries.expected;
+            // Away for a quarter of the time: less than everything, but something.
+            assert!(
+                (1..DELIVERIES).contains(&expected),
+                "{}: {expected}",
+                trial.label()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_run_that_publishes_nothing_has_nothing_to_miss() {
+    let (before, rest) = TINY.split_once("[publish]").expect("a table");
+    let (_, after) = rest.split_once("[phases]").expect("a table");
+    let bench = Bench::new(&format!("{before}[phases]{after}"));
+    let output = bench.run(&["--transports", "sse,short_poll"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for trial in &bench.record().trials {
+        balances(trial);
+        assert_eq!(trial.deliveries.expected, 0);
+        assert_eq!(trial.publish.achieved_per_s, None);
+    }
+}
+
+#[test]
+fn json_goes_to_standard_output_and_is_the_record() {
+    let bench = Bench::new(TINY);
+    let output = bench.run(&["--transports", "tcp", "--format", "json"]);
+    let printed = text(&output.stdout);
+    let record = keeps_to_the_schema(printed);
+    let kept = std::fs::read_to_string(bench.kept().expect("a run").join("run.json"));
+    assert_eq!(kept.expect("a record"), printed);
+    assert_eq!(output.status.code(), status_of(&record));
+}
+
+#[test]
+fn a_quiet_run_prints_its_result_and_nothing_else() {
+    let bench = Bench::new(TINY);
+    let output = bench.run(&["--transports", "tcp", "--quiet"]);
+    assert_eq!(text(&output.stderr), "");
+    assert!(text(&output.stdout).starts_with("tiny: 40 clients, 4 channels, "));
+    assert_eq!(output.status.code(), status_of(&bench.record()));
+}
+
+#[test]
+fn the_seed_makes_the_order_of_trials_repeatable() {
+    let order = |seed| {
+        let bench = Bench::new(TINY);
+        let arguments = [
+            "--transports",
+            "tcp,sse,websocket",
+            "--trials",
+            "2",
+            "--seed",
+            seed,
+        ];
+        bench.run(&[&arguments[..], &["--duration", "0.1"]].concat());
+        let record = bench.record();
+        assert_eq!(record.seed.to_string(), seed);
+        let trials = record
+            .trials
+            .iter()
+            .map(|t| (t.transport, t.profile, t.index));
+        trials.collect::<Vec<_>>()
+    };
+    let first = order("7");
+    // Interleaved: each transport once, before any runs again.
+    assert!(first[..3].iter().all(|t| t.2 == 1) && first[3..].iter().all(|t| t.2 == 2));
+    assert_eq!(order("7"), first);
+}
+
+#[test]
+fn options_take_the_place_of_the_files_values_and_the_record_says_so() {
+    let bench = Bench::new(TINY);
+    let options = [
+        "--clients",
+        "8",
+        "--rate",
+        "80",
+        "--duration",
+        "0.5",
+        "--seed",
+        "3",
+    ];
+    bench.run(
+        &[
+            &["--transports", "sse", "--profiles", "stock"],
+            &options[..],
+        ]
+        .concat(),
+    );
+    let record = bench.record();
+    assert_eq!(record.scenario.name, "tiny");
+    assert_eq!((record.scenario.clients.count, record.seed), (8, 3));
+    let [trial] = &record.trials[..] else {
+        panic!("one transport in one profile");
+    };
+    assert_eq!(
+        (trial.transport, trial.profile),
+        (Transport::Sse, Profile::Stock)
+    );
+    balances(trial);
+    // 40 messages, 10 on each of the 4 channels, with 2 clients each.
+    assert_eq!((trial.clients.target, trial.deliveries.expected), (8, 80));
+}
+
+fn an_interrupted_run_keeps_what_it_had(signal: Signal) {
+    let bench = Bench::new(&slow(TINY));
+    let run = bench.start(&["--transports", "tcp,sse,websocket"]);
+    bench.await_trials(1);
+    let (server, fleet) = trial_under_way(&run);
+    send(run.pid(), signal);
+    let output = run.output();
+    assert_eq!(output.status.code(), Some(1), "{signal}");
+    await_end(&[&server, &fleet]);
+    let record = bench.record();
+    assert_eq!(record.status, Status::Interrupted);
+    assert_eq!((record.trials.len(), record.summary.len()), (1, 1));
+    balances(&record.trials[0]);
+    let log = format!("latency/{}.hlog", record.trials[0].label_for_file());
+    assert!(bench.kept().expect("a run").join(log).is_file());
+    let (table, told) = (text(&output.stdout), text(&output.stderr));
+    assert!(table.contains("interrupted"), "{table}");
+    assert!(
+        told.contains("pushbench: interrupted; the trials that were done are kept\n"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_run_that_is_interrupted_keeps_the_trials_that_were_done_and_leaves_no_process() {
+    an_interrupted_run_keeps_what_it_had(Signal::SIGINT);
+}
+
+#[test]
+fn a_run_that_is_asked_to_end_keeps_the_trials_that_were_done_and_leaves_no_process() {
+    an_interrupted_run_keeps_what_it_had(Signal::SIGTERM);
+}
+
+#[test]
+fn an_interrupt_goes_to_the_run_alone() {
+    let bench = Bench::new(TINY);
+    let run = bench.start(&["--transports", "tcp"]);
+    let (server, fleet) = trial_under_way(&run);
+    // A terminal interrupts a whole process group: the children are in groups of their own.
+    let group = |pid: u32| nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid as i32)));
+    let own = group(run.pid()).expect("alive");
+    assert_ne!(group(server.pid).expect("alive"), own);
+    assert_ne!(group(fleet.pid).expect("alive"), own);
+    run.output();
+    await_end(&[&server, &fleet]);
+}
+
+/// Kills one process of the first trial; the second trial must be as good as ever.
+fn a_trial_whose_child_dies_is_a_void_row(child: &str) {
+    let bench = Bench::new(&slow(TINY));
+    let run = bench.start(&["--transports", "sse", "--trials", "2"]);
+    let (server, fleet) = trial_under_way(&run);
+    let (victim, survivor) = match child {
+        "server" => (&server, &fleet),
+        _ => (&fleet, &server),
+    };
+    send(victim.pid, Signal::SIGKILL);
+    await_end(&[survivor]);
+    let output = run.output();
+    let (table, progress) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{progress}");
+    let record = bench.record();
+    assert_eq!((record.status, record.trials.len()), (Status::Complete, 2));
+    let (first, second) = (&record.trials[0], &record.trials[1]);
+    let why = format!("the {child} died in the middle of the trial (signal: 9 (SIGKILL))");
+    assert_eq!(first.error.as_deref(), Some(&*why));
+    assert_eq!(first.validity.verdict, Verdict::Void);
+    let [reason] = &first.validity.reasons[..] else {
+        panic!("one reason: {:?}", first.validity.reasons);
+    };
+    assert_eq!((&*reason.check, &*reason.message), ("completed", &*why));
+    assert!(!reason.remedy.is_empty());
+    balances(second);
+    assert_eq!(second.index, 2);
+    assert!(table.contains("\nvoid: sse tuned, trial 1\n"), "{table}");
+    assert!(table.contains(&why), "{table}");
+    assert!(
+        progress.starts_with("sse tuned, trial 1: void; "),
+        "{progress}"
+    );
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_a_trial_makes_a_void_row_and_the_run_goes_on() {
+    a_trial_whose_child_dies_is_a_void_row("server");
+}
+
+#[test]
+fn a_fleet_that_dies_in_the_middle_of_a_trial_makes_a_void_row_and_the_run_goes_on() {
+    a_trial_whose_child_dies_is_a_void_row("fleet");
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_no_process_and_a_record_of_what_was_done() {
+    let bench = Bench::new(&slow(TINY));
+    let run = bench.start(&["--transports", "tcp,sse"]);
+    bench.await_trials(1);
+    let (server, fleet) = trial_under_way(&run);
+    send(run.pid(), Signal::SIGKILL);
+    assert_eq!(run.output().status.code(), None);
+    // Nobody is left to end them: their standard input is.
+    await_end(&[&server, &fleet]);
+    let record = bench.record();
+    assert_eq!((record.status, record.trials.len()), (Status::Running, 1));
+}
+
+#[test]
+fn two_runs_at_once_do_not_disturb_each_others_records() {
+    let bench = Bench::new(TINY);
+    let start = || bench.start(&["--transports", "sse", "--quiet"]);
+    let runs = [start(), start()];
+    for run in runs {
+        let output = run.output();
+        assert!(
+            text(&output.stdout).starts_with("tiny: 40 clients"),
+            "{output:?}"
+        );
+    }
+    let runs: Vec<PathBuf> = std::fs::read_dir(bench.out())
+        .expect("records")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    assert_eq!(runs.len(), 2, "a folder each");
+    let deliveries = |path: &Path| Record::read(path).expect("a record").trials[0].deliveries;
+    for run in &runs {
+        assert_eq!(deliveries(run).received, DELIVERIES);
+    }
+}

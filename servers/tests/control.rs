@@ -1,0 +1,480 @@
+//! The control protocol as a foreign harness would speak it: requests by hand over a socket, and
+//! the JSON that comes back.
+//!
+//! Every row of the table in `control.rs` with its answer, and every error. Schedules lie in the
+//! past (all due at once) or in a far future (never due), so nothing here depends on the clock.
+
+#[allow(dead_code, reason = "each test program uses its own part of it")]
+mod support;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use pushbench_servers::control;
+use pushbench_servers::listen::{Config, Server};
+use pushbench_servers::publisher::decode_histogram;
+use pushbench_servers::transport::{Profile, Transport};
+use serde_json::{Value, json};
+
+use support::wire::Wire;
+use support::{bytes, eventually};
+
+/// A server with its control interface on a loopback port of its own.
+struct Controlled {
+    server: Arc<Server>,
+    wire: Wire,
+    address: SocketAddr,
+    /// Dropped at the end: the interface stops then.
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Controlled {
+    fn start() -> Self {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config = Config {
+            shards: 2,
+            ..Config::new(any)
+        };
+        let server = Arc::new(Server::start(&config).expect("a free port on loopback"));
+        let router = control::router(server.clone(), &config.transports, config.profile);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (bound, address) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind(any).await;
+                let listener = listener.expect("a free port on loopback");
+                let address = listener.local_addr().expect("a bound address");
+                bound.send(address).expect("the test waits for it");
+                tokio::select! {
+                    ended = axum::serve(listener, router) => ended.expect("never ends"),
+                    _ = stopped => {}
+                }
+            });
+        });
+        let address = address.recv().expect("the interface listens");
+        Self {
+            server,
+            wire: Wire::connect(address),
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// One request on the one connection. Every answer but an empty one is JSON.
+    #[track_caller]
+    fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let body = body.map(Value::to_string);
+        self.ask_raw(method, path, "application/json", body.as_deref())
+    }
+
+    #[track_caller]
+    fn ask_raw(
+        &mut self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: Option<&str>,
+    ) -> (u16, Value) {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: control\r\n");
+        if let Some(body) = body {
+            let length = body.len();
+            request.push_str(&format!(
+                "Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
+            ));
+        } else {
+            request.push_str("\r\n");
+        }
+        self.wire.send(request);
+        let (status, head, body) = self.wire.response();
+        if body.is_empty() {
+            return (status, Value::Null);
+        }
+        assert!(
+            head.contains("\r\ncontent-type: application/json\r\n"),
+            "{head}"
+        );
+        (status, serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    /// An error is its status and `{"error": "…"}`, nothing else.
+    #[track_caller]
+    fn expect_error(&mut self, answer: (u16, Value), status: u16, text: &str) {
+        let (got, body) = answer;
+        assert_eq!(got, status, "{body}");
+        let error = body["error"].as_str().expect("an error is a text");
+        assert!(error.contains(text), "'{error}' lacks '{text}'");
+        assert_eq!(body, json!({ "error": error }));
+    }
+
+    fn declare(&mut self, specs: &[&str]) -> (u16, Value) {
+        self.ask("POST", "/v1/channels", Some(&json!({ "declare": specs })))
+    }
+}
+
+impl Drop for Controlled {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking());
+        }
+    }
+}
+
+/// `messages` messages, all of them long due, over the first `channels` channels.
+fn overdue(messages: u64, channels: u32) -> Value {
+    json!({
+        "schedule": {
+            "start_ns": 1_000,
+            "end_ns": 1_000 + messages * 1_000_000,
+            "rate_per_s": 1000.0,
+            "burst": 1,
+            "channels": channels,
+        },
+        "payload": "json",
+        "payload_bytes": 128,
+        "seed": 7,
+        "measure_from_ns": 0,
+        "measure_until_ns": u64::MAX,
+    })
+}
+
+/// A schedule that is not due before the machine is gone.
+fn far_away() -> Value {
+    let mut plan = overdue(1, 1);
+    plan["schedule"]["start_ns"] = json!(u64::MAX - 1);
+    plan["schedule"]["end_ns"] = json!(u64::MAX);
+    plan
+}
+
+#[test]
+fn a_server_says_who_it_is() {
+    let mut control = Controlled::start();
+    control.declare(&["news", "c*10"]);
+    let (status, info) = control.ask("GET", "/v1/server", None);
+    assert_eq!(status, 200);
+    assert_eq!(
+        info,
+        json!({
+            "protocol": 1,
+            "server": "pushbench",
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "transports": ["tcp", "sse", "websocket", "long_poll", "short_poll"],
+            "profile": Profile::Tuned.id(),
+            "threads": 2,
+            "addresses": {
+                "http": control.server.addresses.http,
+                "tcp": control.server.addresses.tcp,
+            },
+            "channels": ["news", "c*10"],
+        })
+    );
+}
+
+#[test]
+fn channels_are_declared_in_order_and_counted_over_all_requests() {
+    let mut control = Controlled::start();
+    let answer = control.declare(&["news", "c*100"]);
+    assert_eq!(answer, (200, json!({ "channels": 101 })));
+    assert_eq!(control.declare(&[]), (200, json!({ "channels": 101 })));
+    assert_eq!(control.declare(&["d"]), (200, json!({ "channels": 102 })));
+    for (name, number) in [("news", 0), ("c0", 1), ("c99", 100), ("d", 101)] {
+        assert_eq!(control.server.hub.channel(name), Some(number), "{name}");
+    }
+}
+
+#[test]
+fn a_declaration_that_is_wrong_is_refused_with_the_reason() {
+    let mut control = Controlled::start();
+    control.declare(&["news", "c*100"]);
+    for (spec, text) in [
+        ("a b", "channel 'a b': expected a name of"),
+        ("", "channel '': expected a name of"),
+        ("e*0", "channel 'e*0': expected a name of"),
+        (
+            "news",
+            "channel 'news' overlaps with 'news', which is declared already",
+        ),
+        ("c7", "channel 'c7' overlaps with 'c*100'"),
+        ("d*4000000", "would make more than 4000000 channels"),
+    ] {
+        let answer = control.declare(&[spec]);
+        control.expect_error(answer, 400, text);
+    }
+    for (body, status, text) in [
+        ("{", 400, "Failed to parse the request body as JSON"),
+        ("", 400, "Failed to parse the request body as JSON"),
+        ("{}", 422, "missing field `declare`"),
+        (r#"{"declare": "news"}"#, 422, "invalid type"),
+        (r#"{"declare": [], "more": 1}"#, 422, "unknown field `more`"),
+    ] {
+        let answer = control.ask_raw("POST", "/v1/channels", "application/json", Some(body));
+        control.expect_error(answer, status, text);
+    }
+    let answer = control.ask_raw("POST", "/v1/channels", "text/plain", Some("{}"));
+    control.expect_error(answer, 415, "Content-Type: application/json");
+    let (_, info) = control.ask("GET", "/v1/server", None);
+    assert_eq!(info["channels"], json!(["news", "c*100"]));
+}
+
+#[test]
+fn channels_before_a_refused_one_are_declared_and_can_be_published_to() {
+    let mut control = Controlled::start();
+    let answer = control.declare(&["a", "b*2", "no name", "c"]);
+    control.expect_error(answer, 400, "channel 'no name'");
+    let answer = control.ask("POST", "/v1/publish", Some(&overdue(6, 3)));
+    assert_eq!(answer, (202, Value::Null));
+    eventually("the schedule is over", || {
+        control.ask("GET", "/v1/publish", None).1["finished"] == true
+    });
+    let (_, report) = control.ask("GET", "/v1/publish", None);
+    assert_eq!(report["published"], 6);
+}
+
+#[test]
+fn a_schedule_is_published_to_its_subscribers_and_reported() {
+    const MESSAGES: u64 = 20;
+    let mut control = Controlled::start();
+    control.declare(&["c*2"]);
+    let http = control.server.addresses.http.expect("serves HTTP");
+    let mut subscriber = Wire::open(http, bytes::subscribe(Transport::Sse, "c1", Some(0)));
+    subscriber.expect(bytes::at_tail(Transport::Sse, 0));
+
+    let answer = control.ask("POST", "/v1/publish", Some(&overdue(MESSAGES, 2)));
+    assert_eq!(answer, (202, Value::Null));
+    // Ten of them went to 'c1', as the schedule goes round.
+    let mut read = Vec::new();
+    while bytes::sequences(&read).len() < 10 {
+        read.extend(subscriber.some());
+    }
+    assert_eq!(
+        bytes::sequences(&read),
+        (1..=MESSAGES / 2).collect::<Vec<u64>>()
+    );
+
+    eventually("the schedule is over", || {
+        control.ask("GET", "/v1/publish", None).1["finished"] == true
+    });
+    let (status, report) = control.ask("GET", "/v1/publish", None);
+    assert_eq!(status, 200);
+    let mut fields: Vec<&str> = report
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    fields.sort_unstable();
+    assert_eq!(
+        fields,
+        [
+            "finished",
+            "first_actual_ns",
+            "gaps_ns",
+            "lag_histogram",
+            "last_actual_ns",
+            "measured",
+            "published",
+        ]
+    );
+    assert_eq!(
+        (&report["published"], &report["measured"]),
+        (&json!(MESSAGES), &json!(MESSAGES))
+    );
+    let times = ["first_actual_ns", "last_actual_ns"].map(|f| report[f].as_u64());
+    assert!(times[0] > Some(0) && times[0] <= times[1], "{times:?}");
+    let lag = report["lag_histogram"].as_str().expect("a text");
+    assert_eq!(decode_histogram(lag).expect("a histogram").len(), MESSAGES);
+
+    // Stopping what is over changes nothing, and another may follow.
+    assert_eq!(
+        control.ask("DELETE", "/v1/publish", None),
+        (200, report.clone())
+    );
+    let answer = control.ask("POST", "/v1/publish", Some(&overdue(2, 1)));
+    assert_eq!(answer, (202, Value::Null));
+    eventually("the second schedule is over", || {
+        let (_, report) = control.ask("GET", "/v1/publish", None);
+        report["finished"] == true && report["published"] == 2
+    });
+}
+
+#[test]
+fn one_schedule_runs_at_a_time_and_can_be_stopped() {
+    let mut control = Controlled::start();
+    control.declare(&["news"]);
+    let none = "no schedule was started";
+    let answer = control.ask("GET", "/v1/publish", None);
+    control.expect_error(answer, 404, none);
+    let answer = control.ask("DELETE", "/v1/publish", None);
+    control.expect_error(answer, 404, none);
+
+    let answer = control.ask("POST", "/v1/publish", Some(&far_away()));
+    assert_eq!(answer, (202, Value::Null));
+    let (status, report) = control.ask("GET", "/v1/publish", None);
+    assert_eq!((status, &report["finished"]), (200, &json!(false)));
+    let answer = control.ask("POST", "/v1/publish", Some(&overdue(1, 1)));
+    control.expect_error(
+        answer,
+        409,
+        "a schedule is running; wait for it, or stop it with 'DELETE /v1/publish'",
+    );
+    let (status, report) = control.ask("DELETE", "/v1/publish", None);
+    assert_eq!(status, 200);
+    assert_eq!(
+        (&report["finished"], &report["published"]),
+        (&json!(true), &json!(0))
+    );
+    let answer = control.ask("POST", "/v1/publish", Some(&overdue(1, 1)));
+    assert_eq!(answer, (202, Value::Null));
+}
+
+#[test]
+fn a_schedule_that_cannot_be_held_is_refused_with_the_field() {
+    let mut control = Controlled::start();
+    control.declare(&["news", "other"]);
+    let with = |path: &str, value: Value| {
+        let mut plan = overdue(1, 1);
+        *plan.pointer_mut(path).expect("a field") = value;
+        plan
+    };
+    for (plan, status, text) in [
+        (
+            with("/schedule/rate_per_s", json!(0.0)),
+            400,
+            "'rate_per_s' is 0, expected a number above 0",
+        ),
+        (
+            with("/schedule/rate_per_s", json!(-1)),
+            400,
+            "'rate_per_s' is -1, expected a number above 0",
+        ),
+        (
+            with("/schedule/burst", json!(0)),
+            400,
+            "'burst' and 'channels' must be at least 1",
+        ),
+        (
+            with("/schedule/channels", json!(0)),
+            400,
+            "'burst' and 'channels' must be at least 1",
+        ),
+        (
+            with("/schedule/channels", json!(3)),
+            400,
+            "'channels' is 3, but only 2 are declared; declare them first",
+        ),
+        (
+            with("/payload_bytes", json!(50)),
+            400,
+            "'payload_bytes' is 50, expected 51 to 1048576",
+        ),
+        (
+            with("/payload_bytes", json!((1 << 20) + 1)),
+            400,
+            "'payload_bytes' is 1048577, expected 51 to 1048576",
+        ),
+        (with("/payload", json!("gif")), 422, "unknown variant `gif`"),
+        (with("/seed", json!(-1)), 422, "seed"),
+        (json!({}), 422, "missing field `schedule`"),
+    ] {
+        let answer = control.ask("POST", "/v1/publish", Some(&plan));
+        control.expect_error(answer, status, text);
+    }
+    let mut more = overdue(1, 1);
+    more["more"] = json!(1);
+    let answer = control.ask("POST", "/v1/publish", Some(&more));
+    control.expect_error(answer, 422, "unknown field `more`");
+    let answer = control.ask_raw("POST", "/v1/publish", "application/json", Some("nonsense"));
+    control.expect_error(answer, 400, "Failed to parse the request body as JSON");
+    // None of them was started.
+    let answer = control.ask("GET", "/v1/publish", None);
+    control.expect_error(answer, 404, "no schedule was started");
+}
+
+#[test]
+fn counters_are_summed_over_all_shards() {
+    const SUBSCRIBERS: u64 = 6;
+    let mut control = Controlled::start();
+    control.declare(&["news"]);
+    let stats = |subscribers: u64, deliveries: u64| {
+        json!({
+            "subscribers": subscribers,
+            "deliveries": deliveries,
+            "keep_alives": 0,
+            "lagged": 0,
+            "lost_messages": 0,
+        })
+    };
+    assert_eq!(control.ask("GET", "/v1/stats", None), (200, stats(0, 0)));
+    let tcp = control.server.addresses.tcp.expect("serves raw TCP");
+    let subscribe = |_| {
+        let mut wire = Wire::open(tcp, bytes::subscribe(Transport::Tcp, "news", None));
+        wire.expect(bytes::at_tail(Transport::Tcp, 0));
+        wire
+    };
+    let wires: Vec<Wire> = (0..SUBSCRIBERS).map(subscribe).collect();
+    assert_eq!(
+        control.ask("GET", "/v1/stats", None),
+        (200, stats(SUBSCRIBERS, 0))
+    );
+    control.ask("POST", "/v1/publish", Some(&overdue(5, 1)));
+    eventually("all deliveries are counted", || {
+        control.ask("GET", "/v1/stats", None).1 == stats(SUBSCRIBERS, 5 * SUBSCRIBERS)
+    });
+    drop(wires);
+    eventually("nobody is left", || {
+        control.ask("GET", "/v1/stats", None).1 == stats(0, 5 * SUBSCRIBERS)
+    });
+}
+
+#[test]
+fn what_the_protocol_does_not_have_is_refused_in_its_own_form() {
+    let mut control = Controlled::start();
+    for path in ["/", "/v1", "/v1/nope", "/v2/server", "/v1/server/"] {
+        let answer = control.ask("GET", path, None);
+        control.expect_error(answer, 404, "no such path");
+    }
+    for (method, path) in [
+        ("POST", "/v1/server"),
+        ("GET", "/v1/channels"),
+        ("DELETE", "/v1/stats"),
+        ("PUT", "/v1/publish"),
+    ] {
+        let answer = control.ask(method, path, None);
+        control.expect_error(answer, 405, "does not take this method");
+    }
+    // It goes on, on the same connection and for others.
+    assert_eq!(control.ask("GET", "/v1/server", None).0, 200);
+    let mut other = Wire::open(control.address, "GET /v1/stats HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(other.response().0, 200);
+}
+
+#[test]
+fn only_loopback_may_be_told_to_listen_for_control() {
+    for good in [
+        "127.0.0.1:0",
+        "127.9.9.9:1",
+        "[::1]:0",
+        "[::ffff:127.0.0.1]:0",
+    ] {
+        let address = good.parse().expect("an address");
+        assert_eq!(control::check_address(address), Ok(()), "{good}");
+    }
+    for bad in ["0.0.0.0:0", "192.0.2.1:80", "[::]:0", "[2001:db8::1]:0"] {
+        let address: SocketAddr = bad.parse().expect("an address");
+        assert_eq!(
+            control::check_address(address),
+            Err(format!(
+                "control address '{address}' is not a loopback address, and whoever reaches it \
+                 commands the server; use '127.0.0.1:0'"
+            ))
+        );
+    }
+}
