@@ -14,7 +14,7 @@ use crate::client::Family;
 use crate::compare::{Comparison, MIN_ROUNDS, Says, compare_pair};
 use crate::layout::Layout;
 use crate::relay::RelayPlan;
-use crate::results::Trial;
+use crate::results::{Trial, Verdict};
 use crate::run::congestion_of_this_machine;
 use crate::scenario::Scenario;
 use crate::stats::{Ratio, paired_log_ratio};
@@ -34,6 +34,9 @@ const DELAYS: [Duration; 2] = [Duration::from_millis(11), Duration::from_millis(
 
 /// The difference that A/B must find.
 const DIFFERENCE: f64 = 1.1;
+
+/// Rounds of one run at the most, void ones included.
+const MOST_ROUNDS: u32 = 3 * MIN_ROUNDS as u32;
 
 /// Pairs of trials with and without probes.
 const OVERHEAD_PAIRS: u32 = 15;
@@ -225,10 +228,19 @@ impl Runner {
         b: Side,
     ) -> Result<Option<Comparison>, Failure> {
         let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
-        for round in 0..MIN_ROUNDS as u32 {
+        // A void trial is no witness: its round is run again, a bounded number of times.
+        for round in 0..MOST_ROUNDS {
             let (one, other) = self.pair(scenario, a, b, round).await?;
-            of_a.push(one);
-            of_b.push(other);
+            let witnesses = [&one, &other]
+                .iter()
+                .all(|trial| trial.validity.verdict != Verdict::Void);
+            if witnesses {
+                of_a.push(one);
+                of_b.push(other);
+            }
+            if of_a.len() == MIN_ROUNDS {
+                break;
+            }
         }
         Ok(compare_pair(&of_a, &of_b))
     }
