@@ -11,7 +11,7 @@ use pushbench_servers::schedule::Arrival;
 
 use crate::fleet::FleetReport;
 use crate::probe::network::NetworkCounters;
-use crate::results::{Check, Outcome, Reason, Trial, Verdict};
+use crate::results::{Check, Latency, Outcome, Quantiles, Reason, Trial, Verdict};
 use crate::stats::stationarity::STRICT;
 use crate::stats::{Stationarity, exponential_gaps, stationarity};
 
@@ -167,6 +167,18 @@ fn ms(ns: f64) -> String {
     format!("{:.2} ms", ns / 1e6)
 }
 
+/// The same quantile of a lag and of delivery latency, in ns: the highest that both tell.
+fn highest_told(lag: &Quantiles, latency: &Latency) -> Option<(f64, f64, &'static str)> {
+    let pairs = [
+        (lag.p99, latency.p99, "p99"),
+        (lag.p90, latency.p90, "p90"),
+        (lag.p50, latency.p50, "p50"),
+    ];
+    pairs
+        .into_iter()
+        .find_map(|(l, t, q)| Some((l? as f64, t? as f64, q)))
+}
+
 fn clients(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     let said = evidence
         .report
@@ -315,16 +327,7 @@ fn publisher(book: &mut Book<'_>, evidence: &Evidence<'_>) {
         remedy: "the publisher was starved: lower the rate with '--rate', or use more cores",
     });
     let (lag, tail) = (book.trial.publish.lag_ns, book.trial.latency_ns);
-    // The same quantile of both: the highest that is told.
-    let pairs = [
-        (lag.p99, tail.p99, "p99"),
-        (lag.p90, tail.p90, "p90"),
-        (lag.p50, tail.p50, "p50"),
-    ];
-    match pairs
-        .into_iter()
-        .find_map(|(l, t, q)| Some((l? as f64, t? as f64, q)))
-    {
+    match highest_told(&lag, &tail) {
         None => book.not_tested("publish_lag", "too few messages for a quantile"),
         Some((lag, tail, q)) => {
             let limit = (tail * MAX_LAG_SHARE).max(NEGLIGIBLE_LATENESS_NS);
@@ -388,15 +391,7 @@ fn harness(book: &mut Book<'_>, evidence: &Evidence<'_>) {
         }
     }
     let (lag, tail) = (book.trial.harness.scheduler_lag_ns, book.trial.latency_ns);
-    let pairs = [
-        (lag.p99, tail.p99, "p99"),
-        (lag.p90, tail.p90, "p90"),
-        (lag.p50, tail.p50, "p50"),
-    ];
-    match pairs
-        .into_iter()
-        .find_map(|(l, t, q)| Some((l? as f64, t? as f64, q)))
-    {
+    match highest_told(&lag, &tail) {
         None => book.not_tested(
             "scheduler_lag",
             "too few ticks or deliveries for a quantile",
