@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use nix::sys::signal::Signal;
-use pushbench::results::{Record, Status, Trial, Verdict};
+use pushbench::results::{Outcome, Record, Status, Trial, Verdict};
 use pushbench_servers::transport::{Profile, Transport};
 use support::{Process, Running, TINY, await_some, children, pushbench, scenario, send, text};
 use tempfile::TempDir;
@@ -19,6 +19,18 @@ use tempfile::TempDir;
 /// What every trial of the tiny scenario owes: 200 a second for 0.4 s over 4 channels, each with 10
 /// of the 40 clients.
 const DELIVERIES: u64 = 800;
+
+/// Checks of what is counted, which no lack of time excuses.
+const COUNTED_CHECKS: [&str; 8] = [
+    "clients_connected",
+    "clients_refused",
+    "clients_stayed",
+    "ledger_missing",
+    "ledger_duplicate",
+    "ledger_order",
+    "ledger_overflow",
+    "ledger_balance",
+];
 
 /// Every transport in both profiles, the baseline in one.
 const PAIRS: usize = 9;
@@ -88,8 +100,8 @@ fn keeps_to_the_schema(json: &str) -> Record {
     serde_json::from_str(json).expect("a record")
 }
 
-/// Everything owed has arrived, once and in order. Only the publisher may have been late, on a
-/// machine that is busy elsewhere.
+/// Everything owed has arrived, once and in order. The verdict is not asserted: it also speaks of
+/// time, and a machine that is busy elsewhere rightly makes it 'void'.
 fn balances(trial: &Trial) {
     let label = trial.label();
     assert_eq!(trial.error, None, "{label}");
@@ -103,9 +115,10 @@ fn balances(trial: &Trial) {
     assert_eq!(found.received, found.expected, "{label}");
     let lost = [found.missing, found.duplicate, found.out_of_order];
     assert_eq!(lost, [0; 3], "{label}");
-    for reason in &trial.validity.reasons {
-        let serious = trial.validity.verdict == Verdict::Void && reason.check != "achieved_rate";
-        assert!(!serious, "{label}: {}", reason.message);
+    for name in COUNTED_CHECKS {
+        let check = trial.validity.checks.iter().find(|c| c.check == name);
+        let passed = check.map(|c| c.outcome == Outcome::Passed);
+        assert_eq!(passed, Some(true), "{label}: {name}");
     }
 }
 
@@ -243,8 +256,10 @@ fn a_run_that_publishes_nothing_has_nothing_to_miss() {
     let (_, after) = rest.split_once("[phases]").expect("a table");
     let bench = Bench::new(&format!("{before}[phases]{after}"));
     let output = bench.run(&["--transports", "sse,short_poll"]);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    for trial in &bench.record().trials {
+    let record = bench.record();
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), status_of(&record), "{told}");
+    for trial in &record.trials {
         balances(trial);
         assert_eq!(trial.deliveries.expected, 0);
         assert_eq!(trial.publish.achieved_per_s, None);
