@@ -290,18 +290,22 @@ impl Scenario {
         format!("{}{channel}", self.channels.prefix)
     }
 
-    /// What is compared: every transport in every profile, and `tcp` once, as `tuned`.
+    /// What is compared: every transport in every profile, and `tcp` in those that are a floor for
+    /// them ([`Profile::of_baseline`]).
     pub fn pairs(&self) -> Vec<(Transport, Profile)> {
         self.run
             .transports
             .iter()
             .flat_map(|&transport| {
-                let profiles = match transport {
-                    // The baseline has no library whose defaults could differ.
-                    Transport::Tcp => &[Profile::Tuned][..],
-                    _ => &self.run.profiles[..],
-                };
-                profiles.iter().map(move |&profile| (transport, profile))
+                let mut profiles = self.run.profiles.clone();
+                if transport == Transport::Tcp {
+                    profiles.iter_mut().for_each(|p| *p = p.of_baseline());
+                    profiles.sort_unstable();
+                    profiles.dedup();
+                }
+                profiles
+                    .into_iter()
+                    .map(move |profile| (transport, profile))
             })
             .collect()
     }

@@ -91,7 +91,7 @@ fn a_bad_option_of_run_is_told_in_one_line() {
         ),
         (
             &["quick", "--profiles", "fast"],
-            "'--profiles': 'fast' is no profile; expected one of stock, tuned",
+            "'--profiles': 'fast' is no profile; expected one of stock, tuned, lean",
         ),
         (
             &["quick", "--rate", "0"],
@@ -194,7 +194,7 @@ fn a_bad_option_of_serve_is_told_in_one_line() {
         ),
         (
             &["--profile", "fast"],
-            "'--profile': 'fast' is no profile; expected one of stock, tuned",
+            "'--profile': 'fast' is no profile; expected one of stock, tuned, lean",
         ),
         (
             &["--listen", "here"],
@@ -386,7 +386,7 @@ fn a_bad_scenario_file_is_told_with_its_line() {
         (
             "[phases]",
             "[run]\nprofiles = ['fast']\n[phases]",
-            "bad.toml:17: 'profiles' has 'fast'; expected one of 'stock', 'tuned'",
+            "bad.toml:17: 'profiles' has 'fast'; expected one of 'stock', 'tuned', 'lean'",
         ),
         ("[phases]", "[phases", "bad.toml:16: this is no TOML: "),
     ] {
@@ -745,10 +745,10 @@ fn verify_says_what_it_checked() {
     let outcome = run_in(Path::new("."), &arguments).success();
     let output = outcome.get_output();
     assert!(
-        text(&output.stdout).starts_with("verified: 2 trials, "),
+        text(&output.stdout).starts_with("verified: 4 trials, "),
         "{output:?}"
     );
-    assert_eq!(text(&output.stderr).lines().count(), 2, "a line a trial");
+    assert_eq!(text(&output.stderr).lines().count(), 4, "a line a trial");
     let quiet = run_in(Path::new("."), &[&arguments[..], &["--quiet"]].concat());
     quiet.success().stdout("").stderr("");
 }

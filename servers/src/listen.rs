@@ -25,8 +25,9 @@ use crate::hub::Hub;
 use crate::ring::RingLimits;
 use crate::shard::{self, ShardStats};
 use crate::sys;
+use crate::transport::lean::{Connections, Speaks};
 use crate::transport::{Profile, Transport, http, tcp};
-use crate::wake::shared_descriptors;
+use crate::wake::{Wake, shared_descriptors};
 
 /// Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -100,7 +101,9 @@ impl Config {
         let mut framings = Vec::new();
         for transport in &self.transports {
             let framing = match transport {
+                Transport::Sse if self.profile == Profile::Lean => Framing::SseChunk,
                 Transport::Sse => Framing::Sse,
+                Transport::WebSocket if self.profile == Profile::Lean => Framing::WebSocket,
                 // axum's WebSocket frames what it is given, so it is given envelopes.
                 Transport::Tcp
                 | Transport::WebSocket
@@ -321,7 +324,7 @@ fn bind(address: SocketAddr, config: &Config) -> io::Result<Socket> {
     if let Some(congestion) = &config.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;
     }
-    if config.profile == Profile::Tuned {
+    if config.profile != Profile::Stock {
         socket.set_tcp_nodelay(true)?;
     }
     socket.bind(&SockAddr::from(address))?;
@@ -371,18 +374,28 @@ impl ShardMain {
             shard: number,
             source,
         };
-        let set_up = || -> io::Result<tokio::runtime::Runtime> {
+        let set_up = || -> io::Result<()> {
             if self.config.own_tables {
                 sys::own_descriptor_table(&shared_descriptors())?;
             }
             if !self.config.cpus.is_empty() {
                 sys::pin_to(&[self.config.cpus[number % self.config.cpus.len()]])?;
             }
+            Ok(())
+        };
+        let runtime = || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
         };
-        let runtime = match set_up() {
+        if let Err(source) = set_up() {
+            let _ = ready.send(Err(failed(source)));
+            return;
+        }
+        if self.config.profile == Profile::Lean {
+            return self.run_lean();
+        }
+        let runtime = match runtime() {
             Ok(runtime) => runtime,
             Err(source) => {
                 let _ = ready.send(Err(failed(source)));
@@ -402,8 +415,8 @@ impl ShardMain {
         });
     }
 
-    /// Opens the listeners and starts to accept.
-    fn listen(&self) -> Result<(), StartError> {
+    /// Makes this thread a shard of the hub.
+    fn enter(&self) {
         let framings = self.config.framings();
         let stats = self.stats.clone();
         shard::enter(
@@ -413,29 +426,74 @@ impl ShardMain {
             self.config.ring,
             stats,
         );
+    }
+
+    fn shared(&self) -> http::Shared {
+        http::Shared {
+            hub: self.hub.clone(),
+            profile: self.config.profile,
+            transports: self.config.transports.clone(),
+            keep_alive: self.config.keep_alive,
+            poll_timeout: self.config.poll_timeout,
+        }
+    }
+
+    /// Serves in profile `lean` until the server stops.
+    fn run_lean(&self) {
+        self.enter();
+        let hub = self.hub.clone();
+        let wake = hub.wake_of(self.number);
+        let mut connections = match self.listen_lean(wake) {
+            Ok(connections) => connections,
+            Err(error) => {
+                let _ = self.ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = self.ready.send(Ok(()));
+        // Fails only where the kernel refuses to wait; the clients see the end then.
+        let _ = connections.run(wake, &self.stopped, SHUTDOWN_GRACE);
+    }
+
+    fn listen_lean(&self, wake: &Wake) -> Result<Connections, StartError> {
+        let mut listeners = Vec::new();
+        let doors = [
+            (self.addresses.http, Speaks::Http),
+            (self.addresses.tcp, Speaks::Lines),
+        ];
+        for (address, speaks) in doors {
+            let Some(address) = address else {
+                continue;
+            };
+            let listener = self.listener(address);
+            let listener = listener.map_err(|e| StartError::listen(address, e))?;
+            listeners.push((listener, speaks));
+        }
+        Connections::new(listeners, wake, self.shared(), self.config.head_timeout).map_err(
+            |source| StartError::Shard {
+                shard: self.number,
+                source,
+            },
+        )
+    }
+
+    /// Opens the listeners and starts to accept.
+    fn listen(&self) -> Result<(), StartError> {
+        self.enter();
         if let Some(address) = self.addresses.http {
             let listener = self
-                .listener(address)
+                .tokio_listener(address)
                 .map_err(|e| StartError::listen(address, e))?;
-            let router = http::router(http::Shared {
-                hub: self.hub.clone(),
-                profile: self.config.profile,
-                transports: self.config.transports.clone(),
-                keep_alive: self.config.keep_alive,
-                poll_timeout: self.config.poll_timeout,
-            });
-            match self.config.profile {
-                Profile::Stock => {
-                    tokio::spawn(async move { axum::serve(listener, router).await });
-                }
-                Profile::Tuned => {
-                    tokio::spawn(accept_http(listener, router, self.config.head_timeout));
-                }
+            let router = http::router(self.shared());
+            if self.config.profile == Profile::Stock {
+                tokio::spawn(async move { axum::serve(listener, router).await });
+            } else {
+                tokio::spawn(accept_http(listener, router, self.config.head_timeout));
             }
         }
         if let Some(address) = self.addresses.tcp {
             let listener = self
-                .listener(address)
+                .tokio_listener(address)
                 .map_err(|e| StartError::listen(address, e))?;
             let (hub, keep_alive) = (self.hub.clone(), self.config.keep_alive);
             tokio::spawn(async move {
@@ -448,10 +506,14 @@ impl ShardMain {
         Ok(())
     }
 
-    fn listener(&self, address: SocketAddr) -> io::Result<TcpListener> {
+    fn listener(&self, address: SocketAddr) -> io::Result<std::net::TcpListener> {
         let socket = bind(address, &self.config)?;
         socket.listen(BACKLOG)?;
-        TcpListener::from_std(socket.into())
+        Ok(socket.into())
+    }
+
+    fn tokio_listener(&self, address: SocketAddr) -> io::Result<TcpListener> {
+        TcpListener::from_std(self.listener(address)?)
     }
 
     async fn serve(self) {

@@ -63,9 +63,20 @@ struct Channel {
     dirty: bool,
 }
 
+/// Who is told that a subscriber has something to do.
+#[derive(Debug)]
+enum Sleeper {
+    /// Nobody: it has not been asked since it was told.
+    Nobody,
+    /// A task of the shard's runtime.
+    Task(Waker),
+    /// A connection of the shard's own loop, by its number ([`take_woken`]).
+    Connection(u32),
+}
+
 #[derive(Debug)]
 struct Subscriber {
-    waker: Option<Waker>,
+    sleeper: Sleeper,
     channel: u32,
     /// Index in the channel's list.
     index: u32,
@@ -95,6 +106,8 @@ struct Shard {
     stats: Arc<ShardStats>,
     inbox: Vec<Appended>,
     framed: Vec<u8>,
+    /// Connections to be served, in the order in which they were woken.
+    woken: Vec<u32>,
 }
 
 thread_local! {
@@ -132,6 +145,7 @@ pub fn enter(
         stats,
         inbox: Vec::new(),
         framed: Vec::new(),
+        woken: Vec::new(),
     };
     SHARD.set(Some(shard));
 }
@@ -167,6 +181,23 @@ pub fn drain() {
     with(Shard::drain);
 }
 
+/// One tick of the wheel: for a loop without a runtime, every [`TICK_MS`].
+pub(crate) fn tick() {
+    with(Shard::tick);
+}
+
+/// Tells every subscriber that the server closes: for a loop without a runtime.
+pub(crate) fn close() {
+    with(Shard::close);
+}
+
+/// Swaps the connections that were woken for `taken`, which is emptied. A connection may have ended
+/// since, or be woken for nothing.
+pub(crate) fn take_woken(taken: &mut Vec<u32>) {
+    taken.clear();
+    with(|shard| std::mem::swap(&mut shard.woken, taken));
+}
+
 impl Shard {
     fn drain(&mut self) {
         let mut inbox = std::mem::take(&mut self.inbox);
@@ -197,7 +228,9 @@ impl Shard {
             let split = self.turn % channel.subscribers.len().max(1);
             let (late, early) = channel.subscribers.split_at(split);
             for &id in early.iter().chain(late) {
-                wake(&mut self.subscribers, id);
+                if let Some(subscriber) = self.subscribers[id as usize].as_mut() {
+                    wake(&mut subscriber.sleeper, &mut self.woken);
+                }
             }
         }
     }
@@ -220,7 +253,7 @@ impl Shard {
             if subscriber.due <= now {
                 subscriber.quiet = true;
                 subscriber.due = now + u64::from(subscriber.quiet_ticks);
-                wake_waker(&mut subscriber.waker);
+                wake(&mut subscriber.sleeper, &mut self.woken);
             }
             subscriber.place = self.wheel.insert(id, subscriber.due);
         }
@@ -229,7 +262,7 @@ impl Shard {
     fn close(&mut self) {
         self.closing = true;
         for subscriber in self.subscribers.iter_mut().flatten() {
-            wake_waker(&mut subscriber.waker);
+            wake(&mut subscriber.sleeper, &mut self.woken);
         }
     }
 
@@ -259,7 +292,7 @@ impl Shard {
         let list = &mut self.channels[channel as usize].subscribers;
         list.push(id);
         self.subscribers[id as usize] = Some(Subscriber {
-            waker: None,
+            sleeper: Sleeper::Nobody,
             channel,
             index: (list.len() - 1) as u32,
             place: self.wheel.insert(id, due),
@@ -292,17 +325,13 @@ impl Shard {
     }
 }
 
-/// Wakes a subscriber's task and forgets it: the task registers again when it has nothing to do,
-/// so that one which is busy is not woken once for every message.
-fn wake(subscribers: &mut [Option<Subscriber>], id: u32) {
-    if let Some(subscriber) = subscribers[id as usize].as_mut() {
-        wake_waker(&mut subscriber.waker);
-    }
-}
-
-fn wake_waker(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
+/// Wakes who waits for a subscriber and forgets it: whoever has nothing to do registers again, so
+/// that one which is busy is not woken once for every message.
+fn wake(sleeper: &mut Sleeper, woken: &mut Vec<u32>) {
+    match std::mem::replace(sleeper, Sleeper::Nobody) {
+        Sleeper::Nobody => {}
+        Sleeper::Task(waker) => waker.wake(),
+        Sleeper::Connection(number) => woken.push(number),
     }
 }
 
@@ -412,6 +441,25 @@ impl Subscription {
 
     /// Says what this subscriber should do next, or registers its task to be woken.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
+        let ready = self.look(|sleeper| match sleeper {
+            Sleeper::Task(waker) => waker.clone_from(cx.waker()),
+            other => *other = Sleeper::Task(cx.waker().clone()),
+        });
+        ready.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Says what this subscriber should do next, or has connection `number` woken
+    /// ([`take_woken`]).
+    pub(crate) fn ready_or_wake(&mut self, number: u32) -> Option<Ready> {
+        self.look(|sleeper| *sleeper = Sleeper::Connection(number))
+    }
+
+    /// Says what this subscriber should do next; nobody is woken for it.
+    pub(crate) fn ready_now(&mut self) -> Option<Ready> {
+        self.look(|_| {})
+    }
+
+    fn look(&mut self, sleep: impl FnOnce(&mut Sleeper)) -> Option<Ready> {
         with(|shard| {
             let head = shard.channels[self.channel as usize].head;
             if self.next <= head {
@@ -419,7 +467,7 @@ impl Subscription {
                     .ring(self.channel, self.framing)
                     .map_or(head + 1, |r| r.first());
                 if self.next >= first {
-                    return Poll::Ready(Ready::Pending);
+                    return Some(Ready::Pending);
                 }
                 let lagged = Ready::Lagged {
                     from: self.next,
@@ -429,23 +477,20 @@ impl Subscription {
                 count(&shard.stats.lost_messages, first - self.next);
                 // Resuming behind the loss is the cursor's business: it is not reported twice.
                 self.next = first;
-                return Poll::Ready(lagged);
+                return Some(lagged);
             }
             if shard.closing {
-                return Poll::Ready(Ready::Closing);
+                return Some(Ready::Closing);
             }
             let subscriber = shard.subscribers[self.id as usize]
                 .as_mut()
                 .expect("open until dropped");
             if std::mem::take(&mut subscriber.quiet) {
                 count(&shard.stats.keep_alives, 1);
-                return Poll::Ready(Ready::Quiet);
+                return Some(Ready::Quiet);
             }
-            match &mut subscriber.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            Poll::Pending
+            sleep(&mut subscriber.sleeper);
+            None
         })
     }
 
@@ -477,23 +522,41 @@ impl Subscription {
         max_bytes: usize,
         write: impl FnOnce(&[u8], &[u8]) -> Result<usize, E>,
     ) -> Result<Option<Box<[u8]>>, E> {
-        with(|shard| {
-            let ring = shard.ring(self.channel, self.framing);
-            let Some((head, tail, last)) = ring.and_then(|r| r.pending(self.next, max_bytes))
-            else {
-                return Ok(None);
-            };
+        let mut rest = None;
+        self.hand_out(max_bytes, |head, tail, _| {
             let taken = write(head, tail)?;
-            let rest = (taken < head.len() + tail.len()).then(|| {
+            rest = (taken < head.len() + tail.len()).then(|| {
                 let (head, tail) = (
                     &head[taken.min(head.len())..],
                     &tail[taken.saturating_sub(head.len())..],
                 );
                 [head, tail].concat().into_boxed_slice()
             });
+            Ok(())
+        })?;
+        Ok(rest)
+    }
+
+    /// Shows what is pending to `take`, in two slices with the last sequence in them, and moves the
+    /// cursor behind it. `false` where nothing is.
+    ///
+    /// # Errors
+    /// Those of `take`; the cursor stays then.
+    pub(crate) fn hand_out<E>(
+        &mut self,
+        max_bytes: usize,
+        take: impl FnOnce(&[u8], &[u8], u64) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        with(|shard| {
+            let ring = shard.ring(self.channel, self.framing);
+            let Some((head, tail, last)) = ring.and_then(|r| r.pending(self.next, max_bytes))
+            else {
+                return Ok(false);
+            };
+            take(head, tail, last)?;
             shard.deliver(self.id, last + 1 - self.next);
             self.next = last + 1;
-            Ok(rest)
+            Ok(true)
         })
     }
 }

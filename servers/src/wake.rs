@@ -47,6 +47,21 @@ impl Wake {
         }
     }
 
+    /// The descriptor that becomes readable when the thread is woken; the same number in every
+    /// table. For a loop without a runtime.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// Takes the wake-up: whatever was handed over before it is visible afterwards.
+    pub(crate) fn acknowledge(&self) {
+        let mut count = [0; 8];
+        let _ = nix::unistd::read(self.fd, &mut count);
+        // Cleared before the caller looks at its queue: what is queued after that wakes again.
+        self.pending.store(false, Ordering::Release);
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
     /// Registers this wake-up with the runtime of the thread that will wait for it.
     ///
     /// # Errors
@@ -68,14 +83,11 @@ impl WakeListener<'_> {
     /// Waits for a wake-up; whatever was handed over before it is visible afterwards.
     pub async fn wait(&self) {
         // The registration fails only when the runtime shuts down; then nothing waits any more.
-        if let Ok(mut ready) = self.fd.readable().await {
-            let mut count = [0; 8];
-            let _ = nix::unistd::read(self.wake.fd, &mut count);
+        let ready = self.fd.readable().await;
+        self.wake.acknowledge();
+        if let Ok(mut ready) = ready {
             ready.clear_ready();
         }
-        // Cleared before the caller looks at its queue: what is queued after that wakes again.
-        self.wake.pending.store(false, Ordering::Release);
-        std::sync::atomic::fence(Ordering::SeqCst);
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// Transports to compare, such as 'tcp,sse,websocket'
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     transports: Option<Vec<Transport>>,
-    /// Profiles to run them in: stock, tuned, or both
+    /// Profiles to run them in: stock, tuned, lean, or several of them
     #[arg(long, value_name = "IDS", value_delimiter = ',')]
     profiles: Option<Vec<Profile>>,
     /// Number of clients

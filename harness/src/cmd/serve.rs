@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// What to serve; all transports by default. HTTP transports share one port
     #[arg(long = "transport", value_name = "ID", value_delimiter = ',')]
     transports: Vec<Transport>,
-    /// How it is set up: stock or tuned
+    /// How it is set up: stock, tuned or lean
     #[arg(long, default_value = "tuned")]
     profile: Profile,
     /// Where to listen; port 0 for any

@@ -101,12 +101,15 @@ pub fn summarise(
         .iter()
         .map(|(key, trials)| row(*key, trials, merged.get(key)))
         .collect();
-    let floor = rows
+    // Each profile has the floor that stands on its own loop.
+    let floors: BTreeMap<Profile, f64> = rows
         .iter()
-        .find(|row| row.transport == Transport::Tcp)
-        .and_then(|row| row.server_cpu_ns_per_delivery)
-        .filter(|&cpu_ns| cpu_ns > 0.0);
+        .filter(|row| row.transport == Transport::Tcp)
+        .filter_map(|row| Some((row.profile, row.server_cpu_ns_per_delivery?)))
+        .filter(|&(_, cpu_ns)| cpu_ns > 0.0)
+        .collect();
     for row in &mut rows {
+        let floor = floors.get(&row.profile.of_baseline());
         row.cpu_multiple_of_tcp = row
             .server_cpu_ns_per_delivery
             .zip(floor)

@@ -279,7 +279,11 @@ fn run(scenario: &Scenario) -> Check {
     let transports: Vec<&str> = run.transports.iter().map(|t| t.id()).collect();
     distinct("run.transports", &transports, "leave it out to run all")?;
     let profiles: Vec<&str> = run.profiles.iter().map(|p| p.id()).collect();
-    distinct("run.profiles", &profiles, "name 'stock', 'tuned' or both")?;
+    distinct(
+        "run.profiles",
+        &profiles,
+        "name some of 'stock', 'tuned' and 'lean'",
+    )?;
     if !(1..=MAX_TRIALS).contains(&run.trials) {
         return refuse(
             "run.trials",

@@ -249,7 +249,7 @@ fn a_value_of_the_wrong_type_is_shown_beside_what_is_expected() {
         (
             "[\"stock\", \"tuned\"]",
             "[\"fast\"]",
-            "33: 'profiles' has 'fast'; expected one of 'stock', 'tuned'",
+            "33: 'profiles' has 'fast'; expected one of 'stock', 'tuned', 'lean'",
         ),
         (
             "burst = 2",
@@ -545,7 +545,7 @@ fn a_bad_option_is_named() {
                 profiles: Some(vec![]),
                 ..none()
             },
-            "'--profiles' is empty, but something must run; name 'stock', 'tuned' or both",
+            "'--profiles' is empty, but something must run; name some of 'stock', 'tuned' and 'lean'",
         ),
         (
             Overrides {

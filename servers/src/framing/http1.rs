@@ -1,13 +1,17 @@
 //! What push needs of HTTP/1.1 ([RFC 9112](https://www.rfc-editor.org/rfc/rfc9112)): requests out,
-//! response heads and bodies in.
+//! response heads and bodies in, and the same from the server's side.
 //!
 //! Place on the data path: under SSE, the polls and the WebSocket handshake on the client. In: a
 //! channel and a cursor, later the bytes of a response. Out: the bytes of a request, a
 //! [`ResponseHead`], and the body without its chunks. Heads are parsed by `httparse`.
 
 mod body;
+mod request;
 
 pub use body::{Body, BodyError, Progress};
+pub use request::{
+    MAX_REQUEST_HEAD_BYTES, RequestError, RequestHead, ResponseWriter, Upgrade, parse_request,
+};
 
 use super::{excerpt, parse_decimal, push_decimal};
 
@@ -45,6 +49,33 @@ pub fn encode_publish(host: &str, channel: &str, payload: &[u8], out: &mut Vec<u
     push_request_line("POST", "/publish", channel, None, host, out);
     push_body(payload, out);
 }
+
+/// Appends one chunk of a body (RFC 9112, section 7.1) with what `data` appends. The size is in
+/// capitals, as hyper writes it. One of no bytes would end the body: it is left out.
+pub fn encode_chunk(out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
+    // Sizes have few digits; the data moves down over what is too much of them.
+    const MOST_DIGITS: usize = 16;
+    let start = out.len();
+    out.resize(start + MOST_DIGITS + 2, 0);
+    let begin = out.len();
+    data(out);
+    let bytes = out.len() - begin;
+    if bytes == 0 {
+        return out.truncate(start);
+    }
+    let digits = (bytes.ilog2() / 4 + 1) as usize;
+    for i in 0..digits {
+        let nibble = bytes >> (4 * (digits - 1 - i)) & 15;
+        out[start + i] = b"0123456789ABCDEF"[nibble];
+    }
+    out[start + digits..start + digits + 2].copy_from_slice(b"\r\n");
+    out.copy_within(begin.., start + digits + 2);
+    out.truncate(start + digits + 2 + bytes);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The chunk that ends a body, without trailers (RFC 9112, section 7.1).
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 fn push_body(body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"Content-Length: ");
@@ -301,6 +332,23 @@ mod tests {
             out,
             b"POST /publish?channel=news HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn chunks_have_their_size_in_front_and_come_back_whole() {
+        for bytes in [1usize, 15, 16, 255, 256, 4095, 4096, 70_000] {
+            let data = vec![b'x'; bytes];
+            let mut out = b"kept".to_vec();
+            encode_chunk(&mut out, |out| out.extend_from_slice(&data));
+            let expected = [format!("kept{bytes:X}\r\n").as_bytes(), &data, b"\r\n"].concat();
+            assert_eq!(out, expected);
+            let mut body = Body::new(BodyLength::Chunked);
+            let progress = body.decode(&mut out[4..]).expect("a chunk");
+            assert_eq!(progress.payload_len, bytes);
+        }
+        let mut out = b"kept".to_vec();
+        encode_chunk(&mut out, |_| {});
+        assert_eq!(out, b"kept");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! |---|---|---|---|---|
 //! | [`Framing::Line`] | `tcp`, `long_poll`, `short_poll` | envelope, LF | LF (`tcp` only) | [`tcp`] |
 //! | [`Framing::Sse`] | `sse` | `id: N`, `data: envelope`, blank line | `:` line | [WHATWG HTML, server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html) |
+//! | [`Framing::SseChunk`] | `sse` in profile `lean` | the same as one chunk | the same as one chunk | and [RFC 9112, section 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1) |
 //! | [`Framing::WebSocket`] | `websocket` | one unmasked text frame | ping | [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455) |
 //!
 //! The three transports over HTTP and the WebSocket handshake stand on [`http1`]
@@ -42,17 +43,20 @@ pub enum Framing {
     Line,
     /// One server-sent event with the sequence as its id.
     Sse,
+    /// One server-sent event in a chunk of its own, where no library makes the chunks.
+    SseChunk,
     /// One unmasked text frame.
     WebSocket,
 }
 
 impl Framing {
-    /// Appends one message. `sequence` must be the envelope's own; only [`Framing::Sse`] repeats
+    /// Appends one message. `sequence` must be the envelope's own; only server-sent events repeat
     /// it outside of the envelope.
     pub fn encode(self, sequence: u64, envelope: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Line => tcp::encode(envelope, out),
             Self::Sse => sse::encode(sequence, envelope, out),
+            Self::SseChunk => http1::encode_chunk(out, |out| sse::encode(sequence, envelope, out)),
             Self::WebSocket => websocket::encode_text(envelope, out),
         }
     }
@@ -63,6 +67,7 @@ impl Framing {
         match self {
             Self::Line => tcp::KEEP_ALIVE,
             Self::Sse => sse::KEEP_ALIVE,
+            Self::SseChunk => sse::KEEP_ALIVE_CHUNK,
             Self::WebSocket => websocket::KEEP_ALIVE,
         }
     }
@@ -206,6 +211,10 @@ mod tests {
     fn every_framing_appends_its_exact_bytes() {
         assert_eq!(encoded(Framing::Line), b"keptenvelope\n");
         assert_eq!(encoded(Framing::Sse), b"keptid: 42\ndata: envelope\n\n");
+        assert_eq!(
+            encoded(Framing::SseChunk),
+            b"kept17\r\nid: 42\ndata: envelope\n\n\r\n"
+        );
         assert_eq!(encoded(Framing::WebSocket), b"kept\x81\x08envelope");
     }
 
@@ -213,6 +222,7 @@ mod tests {
     fn every_keep_alive_has_its_exact_bytes() {
         assert_eq!(Framing::Line.keep_alive(), b"\n");
         assert_eq!(Framing::Sse.keep_alive(), b":\n");
+        assert_eq!(Framing::SseChunk.keep_alive(), b"2\r\n:\n\r\n");
         assert_eq!(Framing::WebSocket.keep_alive(), [0x89, 0x00]);
     }
 

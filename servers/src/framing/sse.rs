@@ -15,6 +15,9 @@ use super::{encode_range, http1, push_decimal};
 /// behind it and two bytes are enough.
 pub const KEEP_ALIVE: &[u8] = b":\n";
 
+/// The same as one chunk (RFC 9112, section 7.1).
+pub const KEEP_ALIVE_CHUNK: &[u8] = b"2\r\n:\n\r\n";
+
 /// Type of the event that reports a lost range; its data is read by
 /// [`parse_range`](super::parse_range).
 pub const LAGGED_EVENT: &[u8] = b"lagged";

@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::Deserialize;
 
+use super::query::{Query, QueryError};
 use super::{Profile, Transport};
 use crate::envelope::{self, MAX_PAYLOAD_BYTES};
 use crate::framing::{Framing, parse_decimal};
@@ -72,21 +71,11 @@ pub(crate) fn router(shared: Shared) -> Router {
     router.with_state(http)
 }
 
-/// The query of every subscribe.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Subscribe {
-    channel: String,
-    since: Option<u64>,
-}
-
-/// A subscribe query that may be malformed: [`Refusal`] says how.
-pub(crate) type SubscribeQuery = Result<Query<Subscribe>, QueryRejection>;
-
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("{0}; expected '?channel=NAME' and optionally '&since=SEQUENCE'")]
-    Query(String),
+    Query(#[from] QueryError),
     #[error("'Last-Event-ID' is '{0}', expected the id of an event of this stream, a number")]
     LastEventId(String),
     #[error(transparent)]
@@ -97,9 +86,9 @@ pub(crate) enum Refusal {
     Append(#[from] AppendError),
 }
 
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status = match &self {
+impl Refusal {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
             Self::Query(_) | Self::LastEventId(_) | Self::Payload => StatusCode::BAD_REQUEST,
             Self::Subscribe(SubscribeError::UnknownChannel(_))
             | Self::Append(AppendError::UnknownChannel(_)) => StatusCode::NOT_FOUND,
@@ -107,9 +96,14 @@ impl IntoResponse for Refusal {
             Self::Subscribe(SubscribeError::Closing) | Self::Append(AppendError::Full) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-        };
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
         (
-            status,
+            self.status(),
             [(header::CACHE_CONTROL, "no-store")],
             format!("{self}\n"),
         )
@@ -120,23 +114,17 @@ impl IntoResponse for Refusal {
 /// Opens the subscription that a request asks for. `Last-Event-ID` wins over `since`, because a
 /// browser's `EventSource` sends it when it reconnects to the address that it was given.
 pub(crate) fn subscribe(
-    query: SubscribeQuery,
-    last_event_id: Option<&HeaderValue>,
+    query: Option<&str>,
+    last_event_id: Option<&[u8]>,
     framing: Framing,
     quiet: Duration,
 ) -> Result<(Subscription, bool), Refusal> {
-    let Query(query) = query.map_err(|e| Refusal::Query(e.body_text()))?;
-    let resumed = match last_event_id {
-        None => None,
-        Some(id) => {
-            let id = parse_decimal(id.as_bytes().trim_ascii());
-            Some(id.ok_or_else(|| {
-                Refusal::LastEventId(
-                    String::from_utf8_lossy(last_event_id.map_or(&[], |v| v.as_bytes())).into(),
-                )
-            })?)
-        }
-    };
+    let query = Query::parse(query)?;
+    let resumed = last_event_id.map(|id| {
+        let malformed = || Refusal::LastEventId(String::from_utf8_lossy(id).into());
+        parse_decimal(id.trim_ascii()).ok_or_else(malformed)
+    });
+    let resumed = resumed.transpose()?;
     let since = resumed.or(query.since);
     Ok((
         Subscription::open(&query.channel, since, framing, quiet)?,
@@ -154,19 +142,13 @@ pub(crate) fn answer(status: StatusCode, cursor: u64, body: Body) -> Response {
     response
 }
 
-/// Query of `POST /publish`.
-#[derive(Debug, Deserialize)]
-struct PublishTo {
-    channel: String,
-}
-
 /// Appends the body to a channel; answers with its sequence.
 async fn publish(
     State(http): State<Http>,
-    query: Result<Query<PublishTo>, QueryRejection>,
+    RawQuery(query): RawQuery,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Response> {
-    let Query(query) = query.map_err(|e| Refusal::Query(e.body_text()).into_response())?;
+    let channel = publish_to(&http.hub, query.as_deref()).map_err(Refusal::into_response)?;
     let body = body.map_err(|e| {
         (
             e.status(),
@@ -178,15 +160,19 @@ async fn publish(
         )
             .into_response()
     })?;
-    let channel = http.hub.channel(&query.channel).ok_or_else(|| {
-        Refusal::from(SubscribeError::UnknownChannel(query.channel)).into_response()
-    })?;
     let sequence = append(&http.hub, channel, &body).map_err(Refusal::into_response)?;
     Ok(answer(
         StatusCode::OK,
         sequence,
         Body::from(format!("{sequence}\n")),
     ))
+}
+
+/// The channel that a `POST /publish` names.
+pub(crate) fn publish_to(hub: &Hub, query: Option<&str>) -> Result<u32, Refusal> {
+    let name = Query::parse(query)?.channel;
+    let channel = hub.channel(&name);
+    Ok(channel.ok_or_else(|| SubscribeError::UnknownChannel(name.into_owned()))?)
 }
 
 /// Appends an upstream payload to a channel.
@@ -198,27 +184,40 @@ pub(crate) fn append(hub: &Hub, channel: u32, payload: &[u8]) -> Result<u64, Ref
 }
 
 /// A page of this server itself that subscribes and shows what arrives.
+pub(crate) const PAGE: &str = include_str!("page.html");
+
+/// The header fields that go with [`PAGE`].
+pub(crate) const PAGE_FIELDS: [(&str, &str); 3] = [
+    ("content-type", "text/html; charset=utf-8"),
+    (
+        "content-security-policy",
+        "default-src 'self' 'unsafe-inline'",
+    ),
+    ("x-content-type-options", "nosniff"),
+];
+
 async fn page() -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'self' 'unsafe-inline'",
-        ),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    (headers, include_str!("page.html")).into_response()
+    (PAGE_FIELDS, PAGE).into_response()
 }
 
-/// What this server offers, for its page and for people.
+impl Shared {
+    /// What this server offers, for its page and for people.
+    pub(crate) fn info(&self) -> serde_json::Value {
+        let ids: Vec<&str> = self.transports.iter().map(|t| t.id()).collect();
+        serde_json::json!({
+            "server": "pushbench",
+            "version": env!("CARGO_PKG_VERSION"),
+            "profile": self.profile.id(),
+            "transports": ids,
+            "channels": self.hub.declared(),
+        })
+    }
+}
+
 async fn info(State(http): State<Http>) -> Response {
-    let ids: Vec<&str> = http.transports.iter().map(|t| t.id()).collect();
-    let info = serde_json::json!({
-        "server": "pushbench",
-        "version": env!("CARGO_PKG_VERSION"),
-        "profile": http.profile.id(),
-        "transports": ids,
-        "channels": http.hub.declared(),
-    });
-    ([(header::CACHE_CONTROL, "no-store")], axum::Json(info)).into_response()
+    (
+        [(header::CACHE_CONTROL, "no-store")],
+        axum::Json(http.info()),
+    )
+        .into_response()
 }

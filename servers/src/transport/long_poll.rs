@@ -5,20 +5,21 @@
 //! is over. The cursor makes sure that a message published between two polls is not lost.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use super::http::{Http, Refusal, SubscribeQuery, answer, subscribe};
+use super::http::{Http, Refusal, answer, subscribe};
 use crate::framing::{Framing, long_poll};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 
 /// `GET /long-poll?channel=C&since=N`; without `since` answers with the tail's cursor at once.
 pub(crate) async fn handler(
     State(http): State<Http>,
-    query: SubscribeQuery,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let (mut subscription, resumed) = subscribe(query, None, Framing::Line, http.poll_timeout)?;
+    let (mut subscription, resumed) =
+        subscribe(query.as_deref(), None, Framing::Line, http.poll_timeout)?;
     if !resumed {
         return Ok(answer(
             StatusCode::NO_CONTENT,

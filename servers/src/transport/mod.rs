@@ -11,9 +11,13 @@
 //! | `websocket` | `GET /websocket` | small buffers, one flush | library buffers, a flush a message |
 //! | `long_poll` | `GET /long-poll` | small buffers | library buffers |
 //! | `short_poll` | `GET /poll` | small buffers | library buffers |
+//!
+//! In profile `lean` all of them are driven by one loop without a framework, in `lean`.
 
 pub(crate) mod http;
+pub(crate) mod lean;
 pub(crate) mod long_poll;
+mod query;
 pub(crate) mod short_poll;
 pub(crate) mod sse;
 pub(crate) mod tcp;
@@ -89,17 +93,31 @@ pub enum Profile {
     Stock,
     /// Buffers, socket options and flushing equalised over all transports.
     Tuned,
+    /// No framework: one connection loop for all transports, straight from the ring to the socket.
+    /// What the transport itself costs.
+    Lean,
 }
 
 impl Profile {
     /// All profiles.
-    pub const ALL: [Self; 2] = [Self::Stock, Self::Tuned];
+    pub const ALL: [Self; 3] = [Self::Stock, Self::Tuned, Self::Lean];
+
+    /// The profile that the baseline is run in beside this one: it has no library to compare, so
+    /// `stock` is `tuned` there, but a floor has to stand on the same loop.
+    #[must_use]
+    pub fn of_baseline(self) -> Self {
+        match self {
+            Self::Stock | Self::Tuned => Self::Tuned,
+            Self::Lean => Self::Lean,
+        }
+    }
 
     /// The id, as it is spelled everywhere.
     pub fn id(self) -> &'static str {
         match self {
             Self::Stock => "stock",
             Self::Tuned => "tuned",
+            Self::Lean => "lean",
         }
     }
 }
@@ -117,6 +135,9 @@ impl std::str::FromStr for Profile {
         Self::ALL
             .into_iter()
             .find(|p| p.id() == text)
-            .ok_or_else(|| format!("'{text}' is no profile; expected one of stock, tuned"))
+            .ok_or_else(|| {
+                let ids = Self::ALL.map(Self::id).join(", ");
+                format!("'{text}' is no profile; expected one of {ids}")
+            })
     }
 }

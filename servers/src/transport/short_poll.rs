@@ -5,10 +5,10 @@
 
 use std::task::{Context, Poll, Waker};
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 
-use super::http::{Http, Refusal, SubscribeQuery, subscribe};
+use super::http::{Http, Refusal, subscribe};
 use super::long_poll::respond;
 use crate::framing::Framing;
 use crate::shard::Ready;
@@ -16,9 +16,10 @@ use crate::shard::Ready;
 /// `GET /poll?channel=C&since=N`; without `since` answers with the tail's cursor.
 pub(crate) async fn handler(
     State(http): State<Http>,
-    query: SubscribeQuery,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let (mut subscription, _) = subscribe(query, None, Framing::Line, http.poll_timeout)?;
+    let (mut subscription, _) =
+        subscribe(query.as_deref(), None, Framing::Line, http.poll_timeout)?;
     // Nobody will wait, so nobody is woken.
     let ready = match subscription.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(ready) => ready,

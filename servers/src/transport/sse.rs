@@ -8,13 +8,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body::Frame;
 
 use super::Profile;
-use super::http::{Http, Refusal, SubscribeQuery, X_ACCEL_BUFFERING, answer, subscribe};
+use super::http::{Http, Refusal, X_ACCEL_BUFFERING, answer, subscribe};
 use crate::framing::{Framing, sse};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 
@@ -22,10 +22,15 @@ use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 pub(crate) async fn handler(
     State(http): State<Http>,
     headers: HeaderMap,
-    query: SubscribeQuery,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let last_event_id = headers.get("last-event-id");
-    let (subscription, _) = subscribe(query, last_event_id, Framing::Sse, http.keep_alive)?;
+    let last_event_id = headers.get("last-event-id").map(HeaderValue::as_bytes);
+    let (subscription, _) = subscribe(
+        query.as_deref(),
+        last_event_id,
+        Framing::Sse,
+        http.keep_alive,
+    )?;
     let cursor = subscription.cursor();
     let mut open = Vec::new();
     sse::encode_open(cursor, &mut open);
@@ -33,10 +38,11 @@ pub(crate) async fn handler(
         subscription,
         open: Some(Bytes::from(open)),
         ended: false,
-        max_bytes: match http.profile {
-            Profile::Tuned => MAX_WRITE_BYTES,
+        max_bytes: if http.profile == Profile::Stock {
             // At least one message is always taken, so this is one at a time.
-            Profile::Stock => 0,
+            0
+        } else {
+            MAX_WRITE_BYTES
         },
     };
     let mut response = answer(StatusCode::OK, cursor, Body::new(body));

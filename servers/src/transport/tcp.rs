@@ -20,10 +20,10 @@ use crate::hub::{Hub, MAX_NAME_BYTES};
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
 
 /// How long a client may take to send its first line.
-const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);
+pub(super) const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);
 
 /// Longest line of a client: a `PUBLISH` of the largest payload, with the longest channel name.
-const MAX_LINE_BYTES: usize = envelope::MAX_BYTES + MAX_NAME_BYTES + 16;
+pub(super) const MAX_LINE_BYTES: usize = envelope::MAX_BYTES + MAX_NAME_BYTES + 16;
 
 /// Bytes taken from a socket at once, on the stack of the thread: idle connections hold none.
 const READ_BYTES: usize = 4 << 10;
@@ -39,7 +39,22 @@ pub(crate) async fn serve(mut stream: TcpStream, hub: Arc<Hub>, keep_alive: Dura
 }
 
 /// Why a connection is ended with an `ERROR` line.
-struct Refused(String);
+pub(super) struct Refused(pub(super) String);
+
+impl Refused {
+    /// Nothing came from a client that should have subscribed.
+    pub(super) fn silent() -> Self {
+        Self(format!(
+            "no line within {} s; expected 'SUBSCRIBE <channel> [since]'",
+            FIRST_LINE_WAIT.as_secs()
+        ))
+    }
+
+    /// A line beyond [`MAX_LINE_BYTES`].
+    pub(super) fn too_long() -> Self {
+        Self(format!("a line has at most {MAX_LINE_BYTES} bytes"))
+    }
+}
 
 impl From<SubscribeError> for Refused {
     fn from(error: SubscribeError) -> Self {
@@ -55,10 +70,7 @@ async fn converse(stream: &mut TcpStream, hub: &Hub, keep_alive: Duration) -> Re
         let read = std::future::poll_fn(|cx| upstream.poll_fill(stream, cx));
         match tokio::time::timeout(FIRST_LINE_WAIT, read).await {
             Err(_elapsed) => {
-                return Err(Refused(format!(
-                    "no line within {} s; expected 'SUBSCRIBE <channel> [since]'",
-                    FIRST_LINE_WAIT.as_secs()
-                )));
+                return Err(Refused::silent());
             }
             Ok(Ok(true)) => subscription = upstream.obey(hub, None, keep_alive)?,
             Ok(_gone) => return Ok(()),
@@ -173,32 +185,46 @@ impl Upstream {
             let end = self.searched + at;
             let line: Vec<u8> = self.line.drain(..=end).collect();
             self.searched = 0;
-            match Request::parse(&line[..end]).map_err(|e| Refused(e.to_string()))? {
-                Request::Subscribe { .. } if open.is_some() || subscription.is_some() => {
-                    return Err(Refused("this connection is subscribed already".into()));
-                }
-                Request::Subscribe { channel, since } => {
-                    let opened = Subscription::open(channel, since, Framing::Line, keep_alive)?;
-                    subscription = Some(opened);
-                }
-                Request::Publish { channel, payload } => {
-                    let number = hub
-                        .channel(channel)
-                        .ok_or_else(|| SubscribeError::UnknownChannel(channel.into()))?;
-                    append(hub, number, payload).map_err(|e| Refused(e.to_string()))?;
-                }
+            let subscribed = open.is_some() || subscription.is_some();
+            if let Some(opened) = obey(hub, subscribed, keep_alive, &line[..end])? {
+                subscription = Some(opened);
             }
         }
         self.searched = self.line.len();
         if self.line.len() > MAX_LINE_BYTES {
-            return Err(Refused(format!(
-                "a line has at most {MAX_LINE_BYTES} bytes"
-            )));
+            return Err(Refused::too_long());
         }
         if self.line.is_empty() {
             // An idle connection holds no buffer.
             self.line = Vec::new();
         }
         Ok(subscription)
+    }
+}
+
+/// Carries out one line of a client. Returns the subscription that it asked for.
+pub(super) fn obey(
+    hub: &Hub,
+    subscribed: bool,
+    keep_alive: Duration,
+    line: &[u8],
+) -> Result<Option<Subscription>, Refused> {
+    match Request::parse(line).map_err(|e| Refused(e.to_string()))? {
+        Request::Subscribe { .. } if subscribed => {
+            Err(Refused("this connection is subscribed already".into()))
+        }
+        Request::Subscribe { channel, since } => Ok(Some(Subscription::open(
+            channel,
+            since,
+            Framing::Line,
+            keep_alive,
+        )?)),
+        Request::Publish { channel, payload } => {
+            let number = hub
+                .channel(channel)
+                .ok_or_else(|| SubscribeError::UnknownChannel(channel.into()))?;
+            append(hub, number, payload).map_err(|e| Refused(e.to_string()))?;
+            Ok(None)
+        }
     }
 }

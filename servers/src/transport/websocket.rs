@@ -9,20 +9,20 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, Stream};
 use tokio_tungstenite::tungstenite;
 
 use super::Profile;
-use super::http::{Http, PUSH_CURSOR, Refusal, SubscribeQuery, append, subscribe};
+use super::http::{Http, PUSH_CURSOR, Refusal, append, subscribe};
 use crate::envelope::{self, MAX_PAYLOAD_BYTES};
 use crate::framing::Framing;
 use crate::framing::websocket::CLOSE_LAGGED;
-use crate::hub::AppendError;
+use crate::hub::{AppendError, Hub};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 
 /// `tuned`: a client of a push channel sends little, and tungstenite allocates this eagerly and
@@ -34,12 +34,12 @@ const READ_BUFFER_BYTES: usize = 2 << 10;
 const WRITE_BUFFER_BYTES: usize = MAX_WRITE_BYTES;
 
 /// How long the client may take to answer a close frame (RFC 6455, section 7.1.1).
-const CLOSE_WAIT: Duration = Duration::from_secs(1);
+pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// `GET /websocket?channel=C[&since=N]`
 pub(crate) async fn handler(
     State(http): State<Http>,
-    query: SubscribeQuery,
+    RawQuery(query): RawQuery,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let upgrade = match upgrade {
@@ -51,16 +51,17 @@ pub(crate) async fn handler(
         Err(rejection) => return rejection.into_response(),
     };
     // Before the upgrade, so that an unknown channel is a 404 and not a close frame.
-    let subscription = match subscribe(query, None, Framing::Line, http.keep_alive) {
+    let subscription = match subscribe(query.as_deref(), None, Framing::Line, http.keep_alive) {
         Ok((subscription, _)) => subscription,
         Err(refusal) => return refusal.into_response(),
     };
-    let upgrade = match http.profile {
-        Profile::Stock => upgrade,
-        Profile::Tuned => upgrade
+    let upgrade = if http.profile == Profile::Stock {
+        upgrade
+    } else {
+        upgrade
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * envelope::MAX_BYTES),
+            .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * envelope::MAX_BYTES)
     };
     let cursor = subscription.cursor();
     let mut response =
@@ -131,18 +132,12 @@ fn take(
 ) -> ControlFlow<Option<CloseFrame>> {
     match message {
         Some(Ok(Message::Text(text))) => {
-            match append(&http.hub, subscription.channel(), text.as_bytes()) {
-                Ok(_) => ControlFlow::Continue(()),
-                Err(Refusal::Append(AppendError::Full)) => {
-                    close(close_code::AGAIN, "too many messages wait; try again later")
-                }
-                Err(_) => close(close_code::POLICY, "a payload must not contain CR or LF"),
+            match upstream(&http.hub, subscription.channel(), text.as_bytes()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err((code, reason)) => close(code, reason),
             }
         }
-        Some(Ok(Message::Binary(_))) => close(
-            close_code::UNSUPPORTED,
-            "expected text messages, got a binary one",
-        ),
+        Some(Ok(Message::Binary(_))) => close(close_code::UNSUPPORTED, NOT_TEXT),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => ControlFlow::Continue(()),
         // The answer to a close has been queued by tungstenite; reading on flushes it and ends.
         Some(Ok(Message::Close(_))) => ControlFlow::Continue(()),
@@ -154,18 +149,38 @@ fn take(
     }
 }
 
+/// Appends what a client sent; otherwise says how to close.
+pub(super) fn upstream(hub: &Hub, channel: u32, text: &[u8]) -> Result<(), (u16, &'static str)> {
+    match append(hub, channel, text) {
+        Ok(_) => Ok(()),
+        Err(Refusal::Append(AppendError::Full)) => {
+            Err((close_code::AGAIN, "too many messages wait; try again later"))
+        }
+        Err(_) => Err((close_code::POLICY, "a payload must not contain CR or LF")),
+    }
+}
+
+/// Reasons of closes, the same in every profile.
+pub(super) const NOT_TEXT: &str = "expected text messages, got a binary one";
+/// See [`NOT_TEXT`].
+pub(super) const TOO_LARGE: &str = "the message is too large";
+/// See [`NOT_TEXT`].
+pub(super) const NOT_UTF8: &str = "the text is not UTF-8";
+/// See [`NOT_TEXT`].
+pub(super) const BAD_FRAME: &str = "the frame does not follow RFC 6455";
+/// See [`NOT_TEXT`].
+pub(super) const CLOSING: &str = "the server is shutting down";
+
 /// The close code for what the client did wrong; `None` where the connection is gone already.
 fn close_code_of(error: axum::Error) -> Option<(u16, &'static str)> {
     let error = error.into_inner();
     match error.downcast_ref::<tungstenite::Error>()? {
-        tungstenite::Error::Capacity(_) => Some((close_code::SIZE, "the message is too large")),
-        tungstenite::Error::Utf8(_) => Some((close_code::INVALID, "the text is not UTF-8")),
+        tungstenite::Error::Capacity(_) => Some((close_code::SIZE, TOO_LARGE)),
+        tungstenite::Error::Utf8(_) => Some((close_code::INVALID, NOT_UTF8)),
         tungstenite::Error::Protocol(
             tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
         ) => None,
-        tungstenite::Error::Protocol(_) => {
-            Some((close_code::PROTOCOL, "the frame does not follow RFC 6455"))
-        }
+        tungstenite::Error::Protocol(_) => Some((close_code::PROTOCOL, BAD_FRAME)),
         _ => None,
     }
 }
@@ -191,9 +206,10 @@ async fn send(
                 let Ok(text) = Utf8Bytes::try_from(envelope) else {
                     return Ok(close(close_code::ERROR, "a message is not UTF-8"));
                 };
-                match profile {
-                    Profile::Stock => socket.send(Message::Text(text)).await?,
-                    Profile::Tuned => socket.feed(Message::Text(text)).await?,
+                if profile == Profile::Stock {
+                    socket.send(Message::Text(text)).await?;
+                } else {
+                    socket.feed(Message::Text(text)).await?;
                 }
             }
             socket.flush().await?;
@@ -204,6 +220,6 @@ async fn send(
             Ok(ControlFlow::Continue(()))
         }
         Ready::Lagged { from, to } => Ok(close(CLOSE_LAGGED, format!("{from} {to}"))),
-        Ready::Closing => Ok(close(close_code::AWAY, "the server is shutting down")),
+        Ready::Closing => Ok(close(close_code::AWAY, CLOSING)),
     }
 }

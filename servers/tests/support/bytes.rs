@@ -224,8 +224,11 @@ pub(crate) fn streamed(transport: Transport, profile: Profile, messages: &[Messa
         Transport::Sse => {
             let events: Vec<Vec<u8>> = messages.iter().map(Message::event).collect();
             match profile {
-                // One body frame, and so one chunk, for each event, as a library does it.
-                Profile::Stock => events.iter().flat_map(|event| chunk(event)).collect(),
+                // One body frame, and so one chunk, for each event, as a library does it; `lean`
+                // keeps its events as chunks.
+                Profile::Stock | Profile::Lean => {
+                    events.iter().flat_map(|event| chunk(event)).collect()
+                }
                 Profile::Tuned if events.is_empty() => Vec::new(),
                 Profile::Tuned => chunk(&events.concat()),
             }

@@ -168,6 +168,11 @@ impl Decoder {
         self.frame.len() + self.message.len()
     }
 
+    /// Whether the reader stands between two messages, so that a new one would read on alike.
+    pub fn is_idle(&self) -> bool {
+        self.frame.is_empty() && self.fragments == Fragments::None && !self.ended
+    }
+
     fn end(&mut self) {
         self.ended = true;
         (self.frame, self.message) = (Vec::new(), Vec::new());

@@ -1,0 +1,512 @@
+//! One connection: what it reads, what it serves, how it ends.
+//!
+//! Place on the data path: between the socket and the shard. In: bytes of the client; wake-ups of
+//! the subscriber. Out: answers and messages. What a connection is at the moment is its [`Role`]:
+//! a few words, because most of a million connections wait.
+
+use std::io;
+
+use super::socket::Socket;
+use super::timer::Timer;
+use super::{Common, Speaks, frames, http, ticks};
+use crate::framing::http1::{Body, BodyLength, LAST_CHUNK, encode_chunk};
+use crate::framing::{find, sse, tcp as lines};
+use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+use crate::transport::tcp::{self, FIRST_LINE_WAIT, MAX_LINE_BYTES, Refused};
+
+/// Most bytes of a client that wait while it is being answered.
+const MAX_WAITING_BYTES: usize = 64 << 10;
+
+/// How long a client may take to end a connection that the server has ended, in ticks: 1 s. Until
+/// then what it sends is read and thrown away: closing a socket with unread bytes resets the
+/// connection, and a reset may overtake the answer.
+const LINGER_TICKS: u32 = 10;
+
+/// What a connection is at the moment.
+pub(super) enum Role {
+    /// Raw TCP, before and behind its `SUBSCRIBE`.
+    Lines(Option<Subscription>),
+    /// HTTP, between two requests.
+    Request,
+    /// The body of a `POST /publish`.
+    Upload(Box<http::Upload>),
+    /// Server-sent events.
+    Events(Events),
+    /// A WebSocket.
+    Frames(frames::Frames),
+    /// A long-poll that waits.
+    Poll {
+        /// What it waits at.
+        subscription: Subscription,
+        /// Whether the connection ends behind the answer.
+        close: bool,
+    },
+    /// Everything is said, and the end is told when it is written.
+    Closing,
+}
+
+/// An endless response.
+pub(super) struct Events {
+    pub(super) subscription: Subscription,
+    /// Not towards a client of HTTP/1.0, which does not know chunks.
+    pub(super) chunked: bool,
+    /// Whether the connection ends with the response.
+    pub(super) close: bool,
+}
+
+/// Whether the connection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Stay,
+    /// It is over: drop it.
+    Gone,
+}
+
+/// What became of bytes that a client sent.
+pub(super) enum Step {
+    /// So many are done with.
+    Took(usize),
+    /// More of them are needed, or another time.
+    Wait,
+}
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) socket: Socket,
+    pub(super) timer: Timer,
+    /// What the client has sent of something unfinished. `None` on an idle connection.
+    #[expect(
+        clippy::box_collection,
+        reason = "one word instead of three, and mostly none"
+    )]
+    input: Option<Box<Vec<u8>>>,
+    role: Role,
+    /// The client sends nothing more.
+    ended: bool,
+}
+
+impl Connection {
+    pub(super) fn new(socket: Socket, speaks: Speaks, common: &Common) -> Self {
+        let mut connection = Self {
+            socket,
+            timer: Timer::new(),
+            input: None,
+            role: Role::Closing,
+            ended: false,
+        };
+        match speaks {
+            Speaks::Lines => {
+                connection.role = Role::Lines(None);
+                connection.timer.want(Some(ticks(FIRST_LINE_WAIT)));
+            }
+            Speaks::Http => connection.await_request(common),
+        }
+        connection
+    }
+
+    fn await_request(&mut self, common: &Common) {
+        self.role = Role::Request;
+        self.timer.want(Some(common.head_ticks));
+    }
+
+    /// Whether it owes its client nothing.
+    pub(super) fn is_at_rest(&self) -> bool {
+        match &self.role {
+            Role::Lines(subscription) => subscription.is_none() && !self.socket.is_full(),
+            Role::Request | Role::Closing => !self.socket.is_full(),
+            Role::Upload(_) => true,
+            Role::Events(_) | Role::Frames(_) | Role::Poll { .. } => false,
+        }
+    }
+
+    /// Ends the connection once everything is written. The subscription is given up at once.
+    fn close(&mut self) {
+        self.role = Role::Closing;
+        self.input = None;
+        self.timer.want(Some(LINGER_TICKS));
+        if !self.socket.is_full() {
+            self.socket.finish();
+        }
+    }
+
+    /// The socket takes more: writes what is unfinished, then goes on where that stood in the way.
+    pub(super) fn flush(&mut self, number: u32, common: &mut Common) -> Flow {
+        if !self.socket.is_full() {
+            return Flow::Stay;
+        }
+        if self.socket.flush().is_err() {
+            return Flow::Gone;
+        }
+        if self.socket.is_full() {
+            return Flow::Stay;
+        }
+        if matches!(self.role, Role::Closing) {
+            self.socket.finish();
+            return if self.ended { Flow::Gone } else { Flow::Stay };
+        }
+        match self.serve(number, common) {
+            Flow::Stay => self.feed(number, &mut [], common),
+            gone => gone,
+        }
+    }
+
+    /// Reads what has arrived, unless the client must take something first.
+    pub(super) fn read(
+        &mut self,
+        number: u32,
+        to_the_end: bool,
+        space: &mut [u8],
+        common: &mut Common,
+    ) -> Flow {
+        while !self.ended && (!self.socket.is_full() || matches!(self.role, Role::Closing)) {
+            let count = match self.socket.read(space) {
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Flow::Stay,
+                Err(_) => return Flow::Gone,
+            };
+            if count == 0 {
+                self.ended = true;
+                // Who hangs up gets what was answered, and nothing is waited for on its behalf.
+                if !self.socket.is_full() {
+                    return Flow::Gone;
+                }
+                self.close();
+                return Flow::Stay;
+            }
+            if self.feed(number, &mut space[..count], common) == Flow::Gone {
+                return Flow::Gone;
+            }
+            // A short read has emptied the socket: what comes later is told anew (epoll(7)).
+            if count < space.len() && !to_the_end {
+                return Flow::Stay;
+            }
+        }
+        Flow::Stay
+    }
+
+    /// Takes bytes of the client behind those that waited.
+    fn feed(&mut self, number: u32, bytes: &mut [u8], common: &mut Common) -> Flow {
+        let mut kept = self.input.take();
+        let had_waited = kept.is_some();
+        let all: &mut [u8] = match &mut kept {
+            Some(kept) => {
+                kept.extend_from_slice(bytes);
+                kept
+            }
+            None => bytes,
+        };
+        let mut start = 0;
+        while start < all.len() {
+            match self.step(number, &mut all[start..], common) {
+                Err(_gone) => return Flow::Gone,
+                Ok(Step::Took(count)) => start += count,
+                Ok(Step::Wait) => break,
+            }
+        }
+        let rest = &all[start..];
+        if rest.is_empty() {
+            return Flow::Stay;
+        }
+        match &self.role {
+            Role::Closing => {}
+            Role::Poll { .. } | Role::Request if rest.len() > MAX_WAITING_BYTES => self.close(),
+            _ => {
+                // What has waited whole goes on waiting where it is.
+                let copied = (start > 0 || !had_waited).then(|| Box::new(rest.to_vec()));
+                self.input = copied.or(kept);
+            }
+        }
+        Flow::Stay
+    }
+
+    fn step(&mut self, number: u32, bytes: &mut [u8], common: &mut Common) -> io::Result<Step> {
+        match &mut self.role {
+            Role::Lines(subscription) => {
+                let subscribed = subscription.is_some();
+                match obey(subscribed, bytes, common) {
+                    Ok((step, None)) => return Ok(step),
+                    Ok((step, Some(opened))) => {
+                        common.out.clear();
+                        lines::encode_subscribed(opened.cursor(), &mut common.out);
+                        self.socket.send([&common.out, &[], &[]])?;
+                        self.role = Role::Lines(Some(opened));
+                        self.timer.want(None);
+                        self.serve_role(number, common)?;
+                        return Ok(step);
+                    }
+                    Err(refused) => self.refuse(&refused, common)?,
+                }
+                Ok(Step::Took(bytes.len()))
+            }
+            // One answer at a time: the next request waits until the client took it.
+            Role::Request if self.socket.is_full() => Ok(Step::Wait),
+            Role::Request => {
+                let (step, next) = http::request(bytes, &mut self.socket, common)?;
+                self.follow(number, next, common)?;
+                Ok(step)
+            }
+            Role::Upload(upload) => {
+                let (step, next) = upload.take(bytes, &mut self.socket, common)?;
+                self.follow(number, next, common)?;
+                Ok(step)
+            }
+            Role::Frames(frames) => {
+                if frames.feed(bytes, &mut self.socket, common)? == frames::Next::Close {
+                    self.close();
+                } else if frames.is_closing() {
+                    self.timer.want(Some(ticks(frames::CLOSE_WAIT)));
+                }
+                Ok(Step::Took(bytes.len()))
+            }
+            Role::Poll { .. } => Ok(Step::Wait),
+            // Nothing is expected of a client that follows a stream.
+            Role::Events(_) | Role::Closing => Ok(Step::Took(bytes.len())),
+        }
+    }
+
+    /// Becomes what a request asked for.
+    fn follow(&mut self, number: u32, next: http::Next, common: &mut Common) -> io::Result<()> {
+        match next {
+            http::Next::Unfinished => {}
+            http::Next::Request => self.await_request(common),
+            http::Next::Close => self.close(),
+            http::Next::Upload(upload) => {
+                self.role = Role::Upload(upload);
+                self.timer.want(Some(common.head_ticks));
+            }
+            http::Next::Events(events) => {
+                self.role = Role::Events(events);
+                self.timer.want(None);
+                self.serve_role(number, common)?;
+            }
+            http::Next::Frames(frames) => {
+                self.role = Role::Frames(frames);
+                self.timer.want(None);
+                self.serve_role(number, common)?;
+            }
+            http::Next::Poll {
+                subscription,
+                close,
+            } => {
+                self.role = Role::Poll {
+                    subscription,
+                    close,
+                };
+                self.timer.want(None);
+                self.serve_role(number, common)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, refused: &Refused, common: &mut Common) -> io::Result<()> {
+        common.out.clear();
+        lines::encode_error(&refused.0, &mut common.out);
+        self.socket.send([&common.out, &[], &[]])?;
+        self.close();
+        Ok(())
+    }
+
+    /// The client has taken too long.
+    pub(super) fn lose_patience(&mut self, common: &mut Common) -> Flow {
+        if let Role::Lines(None) = self.role
+            && self.refuse(&Refused::silent(), common).is_ok()
+        {
+            return Flow::Stay;
+        }
+        Flow::Gone
+    }
+
+    /// Does what the subscriber has to do, as far as the socket takes it.
+    pub(super) fn serve(&mut self, number: u32, common: &mut Common) -> Flow {
+        let was_waiting = matches!(self.role, Role::Poll { .. });
+        if self.serve_role(number, common).is_err() {
+            return Flow::Gone;
+        }
+        // Behind the answer to a poll, the next request may wait already.
+        if was_waiting && matches!(self.role, Role::Request) && self.input.is_some() {
+            return self.feed(number, &mut [], common);
+        }
+        Flow::Stay
+    }
+
+    fn serve_role(&mut self, number: u32, common: &mut Common) -> io::Result<()> {
+        while !self.socket.is_full() {
+            let ready = match &mut self.role {
+                Role::Lines(Some(subscription))
+                | Role::Events(Events { subscription, .. })
+                | Role::Poll { subscription, .. } => subscription.ready_or_wake(number),
+                Role::Frames(frames) => frames.ready_or_wake(number),
+                Role::Lines(None) | Role::Request | Role::Upload(_) | Role::Closing => None,
+            };
+            let Some(ready) = ready else {
+                return Ok(());
+            };
+            self.act(ready, common)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, ready: Ready, common: &mut Common) -> io::Result<()> {
+        let socket = &mut self.socket;
+        common.out.clear();
+        match (&mut self.role, ready) {
+            (Role::Lines(Some(subscription)), Ready::Pending) => {
+                send_pending(subscription, socket)?;
+            }
+            (Role::Lines(Some(_)), Ready::Quiet) => socket.send([lines::KEEP_ALIVE, &[], &[]])?,
+            (Role::Lines(Some(_)), Ready::Lagged { from, to }) => {
+                lines::encode_lagged(from, to, &mut common.out);
+                socket.send([&common.out, &[], &[]])?;
+                self.close();
+            }
+            (Role::Lines(Some(_)), Ready::Closing) => self.close(),
+
+            (Role::Events(events), ready) => {
+                let close = events.close || ready == Ready::Closing;
+                if events.act(ready, socket, &mut common.out)? {
+                    if close {
+                        self.close();
+                    } else {
+                        self.await_request(common);
+                    }
+                }
+            }
+
+            (Role::Frames(frames), Ready::Pending) => frames.send_pending(socket)?,
+            (Role::Frames(frames), ready) => {
+                frames.act(ready, socket, &mut common.out)?;
+                if frames.is_closing() {
+                    self.timer.want(Some(ticks(frames::CLOSE_WAIT)));
+                }
+            }
+
+            (
+                Role::Poll {
+                    subscription,
+                    close,
+                },
+                ready,
+            ) => {
+                let close = *close;
+                http::answer_poll(subscription, ready, close, socket, common)?;
+                if close {
+                    self.close();
+                } else {
+                    self.await_request(common);
+                }
+            }
+
+            // Nobody else has a subscription.
+            (Role::Lines(None) | Role::Request | Role::Upload(_) | Role::Closing, _) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Carries out the first line in `bytes`. Returns the subscription that it asked for.
+fn obey(
+    subscribed: bool,
+    bytes: &[u8],
+    common: &Common,
+) -> Result<(Step, Option<Subscription>), Refused> {
+    let end = find(bytes, |byte| byte == b'\n');
+    match end {
+        None if bytes.len() > MAX_LINE_BYTES => Err(Refused::too_long()),
+        None => Ok((Step::Wait, None)),
+        Some(end) => {
+            let shared = &common.shared;
+            let opened = tcp::obey(&shared.hub, subscribed, shared.keep_alive, &bytes[..end])?;
+            Ok((Step::Took(end + 1), opened))
+        }
+    }
+}
+
+/// Sends what is pending, straight from the ring.
+pub(super) fn send_pending(subscription: &mut Subscription, socket: &mut Socket) -> io::Result<()> {
+    subscription.hand_out(MAX_WRITE_BYTES, |head, tail, _| {
+        socket.send([head, tail, &[]])
+    })?;
+    Ok(())
+}
+
+impl Events {
+    /// Does what is to be done. `true`: the response is over.
+    fn act(&mut self, ready: Ready, socket: &mut Socket, out: &mut Vec<u8>) -> io::Result<bool> {
+        let over = match ready {
+            Ready::Pending if self.chunked => {
+                send_pending(&mut self.subscription, socket)?;
+                return Ok(false);
+            }
+            Ready::Pending => {
+                self.subscription
+                    .hand_out(MAX_WRITE_BYTES, |head, tail, _| {
+                        out.extend_from_slice(head);
+                        out.extend_from_slice(tail);
+                        unchunk(out);
+                        Ok::<(), io::Error>(())
+                    })?;
+                false
+            }
+            Ready::Quiet => {
+                self.push(out, |out| out.extend_from_slice(sse::KEEP_ALIVE));
+                false
+            }
+            Ready::Lagged { from, to } => {
+                self.push(out, |out| sse::encode_lagged(from, to, out));
+                true
+            }
+            Ready::Closing => true,
+        };
+        let end = if over && self.chunked {
+            LAST_CHUNK
+        } else {
+            &[]
+        };
+        socket.send([out, end, &[]])?;
+        Ok(over)
+    }
+
+    fn push(&self, out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
+        if self.chunked {
+            encode_chunk(out, data);
+        } else {
+            data(out);
+        }
+    }
+}
+
+/// Takes the chunks apart that the ring holds, for a client that does not know them.
+fn unchunk(bytes: &mut Vec<u8>) {
+    // The ring holds whole chunks that this crate made.
+    let decoded = Body::new(BodyLength::Chunked).decode(bytes);
+    bytes.truncate(decoded.map_or(0, |progress| progress.payload_len));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::Framing;
+
+    #[test]
+    fn a_client_of_http_1_0_gets_the_events_without_the_chunks() {
+        let (mut chunks, mut plain) = (Vec::new(), Vec::new());
+        for sequence in [9, 10] {
+            let envelope = vec![b'x'; sequence as usize * 300];
+            Framing::SseChunk.encode(sequence, &envelope, &mut chunks);
+            Framing::Sse.encode(sequence, &envelope, &mut plain);
+        }
+        unchunk(&mut chunks);
+        assert_eq!(chunks, plain);
+    }
+
+    #[test]
+    fn a_connection_is_small() {
+        // A million of them stand beside as many sockets of the kernel.
+        assert!(
+            size_of::<Connection>() <= 104,
+            "{}",
+            size_of::<Connection>()
+        );
+    }
+}

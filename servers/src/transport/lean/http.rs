@@ -1,0 +1,451 @@
+//! Requests and their answers: subscribes, polls, upstream messages, what people look at.
+//!
+//! Place on the data path: before it for streams, on it for polls. In: the bytes of requests. Out:
+//! answers with the same status, fields and text as those of the other profiles, and what the
+//! connection becomes.
+
+use std::io;
+
+use axum::http::StatusCode;
+
+use super::Common;
+use super::connection::{Events, Step};
+use super::frames::Frames;
+use super::socket::Socket;
+use crate::envelope::MAX_PAYLOAD_BYTES;
+use crate::framing::http1::{
+    Body, BodyLength, RequestError, RequestHead, ResponseWriter, encode_chunk, parse_request,
+};
+use crate::framing::{Framing, long_poll, sse, websocket};
+use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+use crate::transport::Transport;
+use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, subscribe};
+
+const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
+
+/// What the connection is to become.
+pub(super) enum Next {
+    /// What it was: more bytes are needed.
+    Unfinished,
+    /// Between two requests.
+    Request,
+    Upload(Box<Upload>),
+    Events(Events),
+    Frames(Frames),
+    /// A long-poll, which may have something pending already.
+    Poll {
+        subscription: Subscription,
+        close: bool,
+    },
+    /// Ended, once all is written.
+    Close,
+}
+
+impl Next {
+    fn behind_the_answer(close: bool) -> Self {
+        if close { Self::Close } else { Self::Request }
+    }
+}
+
+/// Answers the first request in `bytes`.
+pub(super) fn request(
+    bytes: &[u8],
+    socket: &mut Socket,
+    common: &mut Common,
+) -> io::Result<(Step, Next)> {
+    common.out.clear();
+    let (head, consumed) = match parse_request(bytes) {
+        Ok(Some(parsed)) => parsed,
+        Ok(None) => return Ok((Step::Wait, Next::Unfinished)),
+        Err(error) => {
+            let status = match error {
+                RequestError::TooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                RequestError::Syntax(..) | RequestError::Body(_) => StatusCode::BAD_REQUEST,
+            };
+            let mut answer = Answer::new(common, true);
+            answer.text(status, &error.to_string());
+            socket.send([&common.out, &[], &[]])?;
+            return Ok((Step::Took(bytes.len()), Next::Close));
+        }
+    };
+    let next = match routed(&head, common) {
+        Some(Route::Publish) => upload(&head, common),
+        Some(Route::Subscribe(transport)) => subscribed(&head, transport, socket, common)?,
+        Some(Route::Page) => {
+            let mut answer = Answer::new(common, closes(&head));
+            answer.body(StatusCode::OK, &PAGE_FIELDS, PAGE.as_bytes(), &head)
+        }
+        Some(Route::Info) => {
+            let info = common.shared.info().to_string();
+            let fields = [("content-type", "application/json"), NO_STORE];
+            let mut answer = Answer::new(common, closes(&head));
+            answer.body(StatusCode::OK, &fields, info.as_bytes(), &head)
+        }
+        Some(Route::OtherMethod(allowed)) => {
+            let mut answer = Answer::new(common, closes(&head));
+            answer.body(
+                StatusCode::METHOD_NOT_ALLOWED,
+                &[("allow", allowed)],
+                &[],
+                &head,
+            )
+        }
+        None => {
+            let mut answer = Answer::new(common, closes(&head));
+            answer.body(StatusCode::NOT_FOUND, &[], &[], &head)
+        }
+    };
+    if !common.out.is_empty() {
+        socket.send([&common.out, &[], &[]])?;
+    }
+    Ok((Step::Took(consumed), next))
+}
+
+/// What a target stands for.
+enum Route {
+    Page,
+    Info,
+    Publish,
+    Subscribe(Transport),
+    /// It has other methods than this.
+    OtherMethod(&'static str),
+}
+
+fn routed(head: &RequestHead<'_>, common: &Common) -> Option<Route> {
+    let route = match head.path {
+        "/" => Route::Page,
+        "/info" => Route::Info,
+        "/publish" => Route::Publish,
+        "/sse" => Route::Subscribe(Transport::Sse),
+        "/websocket" => Route::Subscribe(Transport::WebSocket),
+        "/long-poll" => Route::Subscribe(Transport::LongPoll),
+        "/poll" => Route::Subscribe(Transport::ShortPoll),
+        _ => return None,
+    };
+    if let Route::Subscribe(transport) = route
+        && !common.shared.transports.contains(&transport)
+    {
+        return None;
+    }
+    Some(match (&route, head.method) {
+        (Route::Publish, "POST") | (Route::Page | Route::Info, "GET" | "HEAD") => route,
+        (Route::Subscribe(_), "GET") => route,
+        (Route::Publish, _) => Route::OtherMethod("POST"),
+        (Route::Page | Route::Info, _) => Route::OtherMethod("GET,HEAD"),
+        (Route::Subscribe(_) | Route::OtherMethod(_), _) => Route::OtherMethod("GET"),
+    })
+}
+
+/// Whether the connection ends behind the answer: also where the request has a body that nobody
+/// wants, so that none has to be read.
+fn closes(head: &RequestHead<'_>) -> bool {
+    head.close || !matches!(head.body, BodyLength::None | BodyLength::Length(0))
+}
+
+/// An answer under way, in the shard's buffer.
+struct Answer<'a> {
+    common: &'a mut Common,
+    close: bool,
+}
+
+impl<'a> Answer<'a> {
+    fn new(common: &'a mut Common, close: bool) -> Self {
+        Self { common, close }
+    }
+
+    fn start(&mut self, status: StatusCode) -> ResponseWriter<'_> {
+        let reason = status.canonical_reason().unwrap_or_default();
+        ResponseWriter::start(status.as_u16(), reason, &mut self.common.out)
+    }
+
+    /// Writes the head and, but for HEAD, the body.
+    fn body(
+        &mut self,
+        status: StatusCode,
+        fields: &[(&str, &str)],
+        body: &[u8],
+        head: &RequestHead<'_>,
+    ) -> Next {
+        let (close, date) = (self.close, std::mem::take(&mut self.common.date));
+        let mut writer = self.start(status);
+        for (name, value) in fields {
+            writer = writer.field(name, value);
+        }
+        writer = writer.number("content-length", body.len() as u64);
+        end(writer, close, &date);
+        if head.method != "HEAD" {
+            self.common.out.extend_from_slice(body);
+        }
+        self.common.date = date;
+        Next::behind_the_answer(close)
+    }
+
+    /// A line for people.
+    fn text(&mut self, status: StatusCode, text: &str) -> Next {
+        let (close, date) = (self.close, std::mem::take(&mut self.common.date));
+        let writer = self
+            .start(status)
+            .field(TEXT.0, TEXT.1)
+            .field(NO_STORE.0, NO_STORE.1)
+            .number("content-length", text.len() as u64 + 1);
+        end(writer, close, &date);
+        self.common.out.extend_from_slice(text.as_bytes());
+        self.common.out.push(b'\n');
+        self.common.date = date;
+        Next::behind_the_answer(close)
+    }
+
+    fn refusal(&mut self, refusal: &Refusal) -> Next {
+        self.text(refusal.status(), &refusal.to_string())
+    }
+}
+
+fn end(writer: ResponseWriter<'_>, close: bool, date: &str) {
+    let writer = if close {
+        writer.field("connection", "close")
+    } else {
+        writer
+    };
+    writer.end(date);
+}
+
+fn subscribed(
+    head: &RequestHead<'_>,
+    transport: Transport,
+    socket: &mut Socket,
+    common: &mut Common,
+) -> io::Result<Next> {
+    let close = closes(head);
+    if transport == Transport::WebSocket
+        && let Err((status, text)) = upgrades(head)
+    {
+        return Ok(Answer::new(common, close).text(status, text));
+    }
+    let shared = &common.shared;
+    let (framing, quiet, resumed_by) = match transport {
+        Transport::Sse => (Framing::SseChunk, shared.keep_alive, head.last_event_id),
+        Transport::WebSocket => (Framing::WebSocket, shared.keep_alive, None),
+        Transport::Tcp | Transport::LongPoll | Transport::ShortPoll => {
+            (Framing::Line, shared.poll_timeout, None)
+        }
+    };
+    let (mut subscription, resumed) = match subscribe(head.query, resumed_by, framing, quiet) {
+        Ok(subscribed) => subscribed,
+        Err(refusal) => return Ok(Answer::new(common, close).refusal(&refusal)),
+    };
+    let cursor = subscription.cursor();
+    Ok(match transport {
+        Transport::Sse => {
+            let chunked = head.is_http_1_1;
+            let writer = ResponseWriter::start(200, "OK", &mut common.out)
+                .number("push-cursor", cursor)
+                .field(NO_STORE.0, NO_STORE.1)
+                .field("content-type", "text/event-stream")
+                .field("x-accel-buffering", "no");
+            let writer = if chunked {
+                writer.field("transfer-encoding", "chunked")
+            } else {
+                writer
+            };
+            end(writer, close, &common.date);
+            if chunked {
+                encode_chunk(&mut common.out, |out| sse::encode_open(cursor, out));
+            } else {
+                sse::encode_open(cursor, &mut common.out);
+            }
+            Next::Events(Events {
+                subscription,
+                chunked,
+                close,
+            })
+        }
+        Transport::WebSocket => {
+            // Checked above.
+            let accept = websocket::accept_key(head.upgrade.key.unwrap_or_default());
+            ResponseWriter::start(101, "Switching Protocols", &mut common.out)
+                .field("connection", "upgrade")
+                .field("upgrade", "websocket")
+                .field("sec-websocket-accept", &accept)
+                .number("push-cursor", cursor)
+                .end(&common.date);
+            Next::Frames(Frames::new(subscription))
+        }
+        Transport::LongPoll if resumed => Next::Poll {
+            subscription,
+            close,
+        },
+        Transport::Tcp | Transport::LongPoll | Transport::ShortPoll => {
+            // Nobody will wait, so nobody is woken.
+            let ready = subscription.ready_now().unwrap_or(Ready::Quiet);
+            answer_poll(&mut subscription, ready, close, socket, common)?;
+            Next::behind_the_answer(close)
+        }
+    })
+}
+
+/// Whether a request asks for a WebSocket as RFC 6455, section 4.2.1, wants it.
+fn upgrades(head: &RequestHead<'_>) -> Result<(), (StatusCode, &'static str)> {
+    let upgrade = &head.upgrade;
+    let bad = |text| Err((StatusCode::BAD_REQUEST, text));
+    if !head.is_http_1_1 {
+        return bad("a WebSocket needs HTTP/1.1");
+    }
+    if !upgrade.connection {
+        return bad("'Connection' did not include 'upgrade'");
+    }
+    if !upgrade.websocket {
+        return bad("'Upgrade' did not include 'websocket'");
+    }
+    if upgrade.version != Some(b"13") {
+        return bad("'Sec-WebSocket-Version' was not '13'");
+    }
+    if upgrade.key.is_none() {
+        return bad("'Sec-WebSocket-Key' is missing");
+    }
+    Ok(())
+}
+
+/// Answers a poll that found `ready`, with all that is pending.
+pub(super) fn answer_poll(
+    subscription: &mut Subscription,
+    ready: Ready,
+    close: bool,
+    socket: &mut Socket,
+    common: &mut Common,
+) -> io::Result<()> {
+    let Common { out, date, .. } = common;
+    out.clear();
+    if ready == Ready::Pending {
+        let answered = subscription.hand_out(MAX_WRITE_BYTES, |first, second, last| {
+            let writer = ResponseWriter::start(200, "OK", out)
+                .number("push-cursor", last)
+                .field(NO_STORE.0, NO_STORE.1)
+                .field(TEXT.0, TEXT.1)
+                .number("content-length", (first.len() + second.len()) as u64);
+            end(writer, close, date);
+            socket.send([out, first, second])
+        })?;
+        if answered {
+            out.clear();
+            return Ok(());
+        }
+    }
+    match ready {
+        Ready::Lagged { from, to } => {
+            let mut body = Vec::new();
+            long_poll::encode_lagged(from, to, &mut body);
+            let writer = ResponseWriter::start(410, "Gone", out)
+                .number("push-cursor", to)
+                .field(NO_STORE.0, NO_STORE.1)
+                .number("content-length", body.len() as u64);
+            end(writer, close, date);
+            out.extend_from_slice(&body);
+        }
+        // A server that closes answers as at a time-out; the next poll finds it gone.
+        Ready::Pending | Ready::Quiet | Ready::Closing => {
+            let writer = ResponseWriter::start(204, "No Content", out)
+                .number("push-cursor", subscription.cursor())
+                .field(NO_STORE.0, NO_STORE.1);
+            end(writer, close, date);
+        }
+    }
+    socket.send([out, &[], &[]])?;
+    out.clear();
+    Ok(())
+}
+
+/// A `POST /publish` whose body is on its way.
+pub(super) struct Upload {
+    /// Where it goes, or why not.
+    channel: Result<u32, Refusal>,
+    body: Body,
+    payload: Vec<u8>,
+    close: bool,
+}
+
+fn upload(head: &RequestHead<'_>, common: &mut Common) -> Next {
+    let upload = Box::new(Upload {
+        channel: publish_to(&common.shared.hub, head.query),
+        body: Body::new(head.body),
+        payload: Vec::new(),
+        close: head.close,
+    });
+    if matches!(head.body, BodyLength::Length(bytes) if bytes > MAX_PAYLOAD_BYTES as u64) {
+        return too_large(common);
+    }
+    if upload.body.is_finished() {
+        return upload.finish(common);
+    }
+    if head.expects_continue && head.is_http_1_1 {
+        common
+            .out
+            .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    Next::Upload(upload)
+}
+
+/// What is too long is not read to its end: the connection closes behind the answer.
+fn too_large(common: &mut Common) -> Next {
+    let text = format!(
+        "Failed to buffer the request body: length limit exceeded; a payload has at most \
+         {MAX_PAYLOAD_BYTES} bytes"
+    );
+    // Not said in the head, so that all profiles answer alike.
+    Answer::new(common, false).text(StatusCode::PAYLOAD_TOO_LARGE, &text);
+    Next::Close
+}
+
+impl Upload {
+    /// Takes bytes of the body, and answers behind the last.
+    pub(super) fn take(
+        &mut self,
+        bytes: &mut [u8],
+        socket: &mut Socket,
+        common: &mut Common,
+    ) -> io::Result<(Step, Next)> {
+        common.out.clear();
+        let (step, next) = match self.body.decode(bytes) {
+            Err(error) => {
+                let answer =
+                    Answer::new(common, true).text(StatusCode::BAD_REQUEST, &error.to_string());
+                (Step::Took(bytes.len()), answer)
+            }
+            Ok(progress) => {
+                self.payload
+                    .extend_from_slice(&bytes[..progress.payload_len]);
+                let step = Step::Took(progress.consumed);
+                if self.payload.len() > MAX_PAYLOAD_BYTES {
+                    (step, too_large(common))
+                } else if progress.finished {
+                    (step, self.finish(common))
+                } else {
+                    (step, Next::Unfinished)
+                }
+            }
+        };
+        if !common.out.is_empty() {
+            socket.send([&common.out, &[], &[]])?;
+        }
+        Ok((step, next))
+    }
+
+    fn finish(&self, common: &mut Common) -> Next {
+        let appended = match &self.channel {
+            Ok(channel) => append(&common.shared.hub, *channel, &self.payload),
+            Err(refusal) => return Answer::new(common, self.close).refusal(refusal),
+        };
+        let sequence = match appended {
+            Ok(sequence) => sequence,
+            Err(refusal) => return Answer::new(common, self.close).refusal(&refusal),
+        };
+        let body = format!("{sequence}\n");
+        let writer = ResponseWriter::start(200, "OK", &mut common.out)
+            .number("push-cursor", sequence)
+            .field(NO_STORE.0, NO_STORE.1)
+            .number("content-length", body.len() as u64);
+        end(writer, self.close, &common.date);
+        common.out.extend_from_slice(body.as_bytes());
+        Next::behind_the_answer(self.close)
+    }
+}

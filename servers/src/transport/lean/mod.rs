@@ -1,0 +1,335 @@
+//! The `lean` profile: one connection loop for all transports, without a framework.
+//!
+//! Place on the data path: shard → **transport** → socket. In: what is pending behind cursors,
+//! readiness of sockets. Out: writes, straight from the ring. The protocols are those of
+//! [`crate::framing`], as everywhere; what this adds is a loop over `epoll` (through mio) that holds
+//! a small struct for each connection and nothing else: buffers for reading are the shard's, and a
+//! connection has one of its own only while a request or a write is unfinished.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | here | the loop: accepting, readiness, time-outs, shutting down |
+//! | `connection` | one connection: what it reads, what it serves, how it ends |
+//! | `socket` | writes, and what a full socket left of them |
+//! | `timer` | a connection's time-out |
+//! | `http` | requests and their answers; the polls |
+//! | `frames` | a WebSocket behind its handshake |
+
+mod connection;
+mod frames;
+mod http;
+mod socket;
+mod timer;
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use self::connection::{Connection, Flow};
+use self::socket::Socket;
+use super::http::Shared;
+use crate::shard;
+use crate::wheel::{TICK_MS, Wheel};
+
+/// Bytes read at once, into a buffer that the whole shard shares.
+const READ_BYTES: usize = 64 << 10;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+
+/// Connections accepted before those that are open get a turn: some milliseconds of work.
+const ACCEPT_TURN: usize = 256;
+
+/// What woke the loop, where it is no connection.
+const WAKE: Token = Token(usize::MAX);
+
+/// What clients speak at a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// Lines of raw TCP.
+    Lines,
+    /// HTTP/1.1, and what it is upgraded to.
+    Http,
+}
+
+/// What all connections of a shard share.
+struct Common {
+    shared: Shared,
+    /// How long a request may take to come, in ticks.
+    head_ticks: u32,
+    /// The `Date` of answers, and the second that it tells.
+    date: String,
+    second: u64,
+    /// Where answers are put together.
+    out: Vec<u8>,
+}
+
+impl Common {
+    fn look_at_the_clock(&mut self) {
+        let now = SystemTime::now();
+        let second = now
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        if second != self.second || self.date.is_empty() {
+            self.second = second;
+            self.date = httpdate::fmt_http_date(now);
+        }
+    }
+}
+
+/// A time in ticks of the wheel, at least one.
+fn ticks(time: Duration) -> u32 {
+    let ticks = time.as_millis().div_ceil(u128::from(TICK_MS));
+    u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
+}
+
+/// A listener, and whether it has connections that wait.
+struct Door {
+    listener: mio::net::TcpListener,
+    speaks: Speaks,
+    waiting: bool,
+}
+
+/// The connections of one shard.
+pub(crate) struct Connections {
+    poll: Poll,
+    doors: Vec<Door>,
+    open: Slab<Connection>,
+    wheel: Wheel,
+    common: Common,
+    space: Vec<u8>,
+    woken: Vec<u32>,
+}
+
+impl Connections {
+    /// A loop over `listeners`, which must not block, woken by `wake`. Call it on the thread of the
+    /// shard, behind [`shard::enter`].
+    ///
+    /// # Errors
+    /// Those of `epoll_create(2)` and `epoll_ctl(2)`.
+    pub(crate) fn new(
+        listeners: Vec<(TcpListener, Speaks)>,
+        wake: &crate::wake::Wake,
+        shared: Shared,
+        head_timeout: Duration,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        poll.registry()
+            .register(&mut SourceFd(&wake.descriptor()), WAKE, Interest::READABLE)?;
+        let mut doors = Vec::new();
+        for (listener, speaks) in listeners {
+            let mut listener = mio::net::TcpListener::from_std(listener);
+            let token = Self::token_of_door(doors.len());
+            poll.registry()
+                .register(&mut listener, token, Interest::READABLE)?;
+            doors.push(Door {
+                listener,
+                speaks,
+                waiting: true,
+            });
+        }
+        let mut common = Common {
+            shared,
+            head_ticks: ticks(head_timeout),
+            date: String::new(),
+            second: 0,
+            out: Vec::new(),
+        };
+        common.look_at_the_clock();
+        Ok(Self {
+            poll,
+            doors,
+            open: Slab::new(),
+            wheel: Wheel::default(),
+            common,
+            space: vec![0; READ_BYTES],
+            woken: Vec::new(),
+        })
+    }
+
+    fn token_of_door(number: usize) -> Token {
+        Token(usize::MAX - 1 - number)
+    }
+
+    /// Serves until `stopped` is set and the loop woken; then tells every client, within `grace`.
+    ///
+    /// # Errors
+    /// Those of `epoll_wait(2)`.
+    pub(crate) fn run(
+        &mut self,
+        wake: &crate::wake::Wake,
+        stopped: &AtomicBool,
+        grace: Duration,
+    ) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let tick = Duration::from_millis(TICK_MS);
+        let mut next_tick = Instant::now() + tick;
+        let mut end = None;
+        loop {
+            let wait = if self.doors.iter().any(|door| door.waiting) && end.is_none() {
+                Duration::ZERO
+            } else {
+                next_tick.saturating_duration_since(Instant::now())
+            };
+            match self.poll.poll(&mut events, Some(wait)) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            for event in &events {
+                match event.token() {
+                    WAKE => {
+                        wake.acknowledge();
+                        shard::drain();
+                        self.serve_woken();
+                    }
+                    Token(number) if number < self.open.capacity() => {
+                        self.look_at(number, event.is_writable(), event.is_read_closed());
+                    }
+                    token => {
+                        for (number, door) in self.doors.iter_mut().enumerate() {
+                            door.waiting |= token == Self::token_of_door(number);
+                        }
+                    }
+                }
+            }
+            if end.is_none() {
+                self.accept();
+            }
+            while next_tick <= Instant::now() {
+                next_tick += tick;
+                shard::tick();
+                self.tick();
+            }
+            self.serve_woken();
+            if end.is_none() && stopped.load(Ordering::SeqCst) {
+                // What was published before the stop is delivered too.
+                shard::drain();
+                shard::close();
+                self.serve_woken();
+                end = Some(Instant::now() + grace);
+            }
+            if end.is_some_and(|end| self.is_at_rest() || Instant::now() >= end) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether nobody waits for bytes that are on their way, or for a client's last word.
+    fn is_at_rest(&self) -> bool {
+        self.open
+            .iter()
+            .all(|(_, connection)| connection.is_at_rest())
+    }
+
+    fn accept(&mut self) {
+        for door in &mut self.doors {
+            let mut turn = 0;
+            while door.waiting && turn < ACCEPT_TURN {
+                turn += 1;
+                match door.listener.accept() {
+                    Ok((mut stream, _)) => {
+                        let entry = self.open.vacant_entry();
+                        let token = Token(entry.key());
+                        // Writes are watched once one did not fit.
+                        let watched =
+                            self.poll
+                                .registry()
+                                .register(&mut stream, token, Interest::READABLE);
+                        if watched.is_ok() {
+                            let mut connection =
+                                Connection::new(Socket::new(stream), door.speaks, &self.common);
+                            // A new entry of the wheel takes nobody's place.
+                            let _ = connection.timer.apply(&mut self.wheel, token.0 as u32);
+                            entry.insert(connection);
+                        }
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    // Nobody waits; or out of descriptors, and then the next tick tries again: the
+                    // clients' side counts who did not get in.
+                    Err(_) => door.waiting = false,
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        self.common.look_at_the_clock();
+        for door in &mut self.doors {
+            door.waiting = true;
+        }
+        for number in self.wheel.tick() {
+            let Some(connection) = self.open.get_mut(number as usize) else {
+                continue;
+            };
+            if connection.timer.came_up(&mut self.wheel, number) {
+                let flow = connection.lose_patience(&mut self.common);
+                self.settle(number as usize, flow);
+            }
+        }
+    }
+
+    /// Serves the connections whose subscribers were woken.
+    fn serve_woken(&mut self) {
+        let mut woken = std::mem::take(&mut self.woken);
+        shard::take_woken(&mut woken);
+        for &number in &woken {
+            // It may have ended meanwhile, and its number may be another's: serving that one finds
+            // nothing to do.
+            if let Some(connection) = self.open.get_mut(number as usize) {
+                let flow = connection.serve(number, &mut self.common);
+                self.settle(number as usize, flow);
+            }
+        }
+        self.woken = woken;
+    }
+
+    /// The kernel says that a connection can be read or written.
+    fn look_at(&mut self, number: usize, writable: bool, read_closed: bool) {
+        let Some(connection) = self.open.get_mut(number) else {
+            return;
+        };
+        let mut flow = Flow::Stay;
+        if writable {
+            flow = connection.flush(number as u32, &mut self.common);
+        }
+        if flow == Flow::Stay {
+            flow = connection.read(
+                number as u32,
+                read_closed,
+                &mut self.space,
+                &mut self.common,
+            );
+        }
+        self.settle(number, flow);
+    }
+
+    /// What follows from a turn of a connection: its end, its time-out, what is watched.
+    fn settle(&mut self, number: usize, flow: Flow) {
+        let connection = &mut self.open[number];
+        let moved = if flow == Flow::Gone {
+            connection.timer.stop(&mut self.wheel)
+        } else {
+            if connection.socket.wants_to_be_watched() {
+                let both = Interest::READABLE | Interest::WRITABLE;
+                let registry = self.poll.registry();
+                // Fails only without memory; then the kernel ends it as one that takes nothing.
+                let _ = registry.reregister(connection.socket.stream(), Token(number), both);
+            }
+            connection.timer.apply(&mut self.wheel, number as u32)
+        };
+        if flow == Flow::Gone {
+            // Closing the socket takes it from the kernel's list.
+            self.open.remove(number);
+        }
+        if let Some(moved) = moved
+            && let Some(other) = self.open.get_mut(moved.number as usize)
+        {
+            other.timer.moved_to(moved.place);
+        }
+    }
+}

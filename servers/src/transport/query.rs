@@ -1,0 +1,95 @@
+//! The query of a subscribe and of `POST /publish`, one reading for all profiles.
+//!
+//! Place on the data path: before it. In: what stands behind the `?` of a target, percent-encoded
+//! as a form (WHATWG URL, section 5). Out: a channel and a cursor.
+
+use std::borrow::Cow;
+
+/// What a query asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Query<'a> {
+    /// Name of the channel.
+    pub(crate) channel: Cow<'a, str>,
+    /// Start behind this sequence; at the tail without it.
+    pub(crate) since: Option<u64>,
+}
+
+/// What is wrong with a query.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum QueryError {
+    #[error("missing field `channel`")]
+    NoChannel,
+    #[error("duplicate field `{0}`")]
+    Duplicate(&'static str),
+    #[error("since: {0}")]
+    Since(std::num::ParseIntError),
+}
+
+impl<'a> Query<'a> {
+    /// Reads a query; fields that it does not know are ignored.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub(crate) fn parse(query: Option<&'a str>) -> Result<Self, QueryError> {
+        let (mut channel, mut since) = (None, None);
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match &*name {
+                "channel" if channel.is_some() => return Err(QueryError::Duplicate("channel")),
+                "channel" => channel = Some(value),
+                "since" if since.is_some() => return Err(QueryError::Duplicate("since")),
+                "since" => since = Some(value.parse().map_err(QueryError::Since)?),
+                _ => {}
+            }
+        }
+        let channel = channel.ok_or(QueryError::NoChannel)?;
+        Ok(Self { channel, since })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str) -> Result<(String, Option<u64>), String> {
+        let parsed = Query::parse(Some(query)).map_err(|e| e.to_string())?;
+        Ok((parsed.channel.into_owned(), parsed.since))
+    }
+
+    #[test]
+    fn channels_and_cursors_are_read_as_a_form() {
+        assert_eq!(parse("channel=news"), Ok(("news".into(), None)));
+        assert_eq!(
+            parse("since=18446744073709551615&x=y&channel=a%20b+c%C5%BC"),
+            Ok(("a b cż".into(), Some(u64::MAX)))
+        );
+        assert_eq!(parse("channel"), Ok((String::new(), None)));
+        assert_eq!(Query::parse(None), Err(QueryError::NoChannel));
+    }
+
+    #[test]
+    fn what_is_missing_double_or_no_number_is_named() {
+        for (query, complaint) in [
+            ("", "missing field `channel`"),
+            ("since=1", "missing field `channel`"),
+            ("channel=a&channel=a", "duplicate field `channel`"),
+            ("channel=a&since=1&since=1", "duplicate field `since`"),
+            (
+                "channel=a&since=",
+                "since: cannot parse integer from empty string",
+            ),
+            ("channel=a&since=-1", "since: invalid digit found in string"),
+            (
+                "channel=a&since=18446744073709551616",
+                "since: number too large to fit in target type",
+            ),
+        ] {
+            assert_eq!(parse(query), Err(complaint.to_owned()), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_with_a_sign_is_a_number_to_rust_and_to_us() {
+        // 'u64::from_str' takes a plus, which a form spells '%2B'.
+        assert_eq!(parse("channel=a&since=%2B7"), Ok(("a".into(), Some(7))));
+    }
+}
