@@ -14,8 +14,8 @@
 //! - [`report`] draws it.
 //!
 //! Around it: [`scenario`] says what is to be done, [`registry`] which transports there are,
-//! [`layout`] where it runs on this machine, [`child`] starts and reaps the processes, and [`cmd`]
-//! is the command line.
+//! [`layout`] where it runs on this machine, [`guard`] when memory gets short, [`child`] starts and
+//! reaps the processes, and [`cmd`] is the command line.
 
 pub mod audit;
 pub mod child;
@@ -23,6 +23,7 @@ pub mod client;
 pub mod cmd;
 pub mod compare;
 pub mod fleet;
+pub mod guard;
 pub mod interfere;
 pub mod known;
 pub mod layout;

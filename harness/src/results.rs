@@ -8,6 +8,7 @@
 //! that failed is a row with an error, never a missing row. Every key of the record is always
 //! there.
 
+mod cause;
 mod hlog;
 mod memory;
 mod quantiles;
@@ -15,6 +16,7 @@ mod store;
 mod summary;
 mod trial;
 
+pub use cause::Cause;
 pub use hlog::write_log;
 pub use memory::{MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint, fit_slope};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles};

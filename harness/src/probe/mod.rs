@@ -12,6 +12,7 @@
 pub mod environment;
 pub mod kernel;
 pub mod machine;
+pub mod memory;
 pub mod network;
 pub mod process;
 

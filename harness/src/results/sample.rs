@@ -77,6 +77,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         connected: 1_000,
         refused: 0,
         disconnected: 0,
+        stopped_by: None,
         connect_ns: quantiles(310_000, 1_000),
     };
     trial.publish = Publish {

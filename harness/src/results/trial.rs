@@ -1,5 +1,6 @@
 //! One trial: one transport in one profile, on a fresh server process.
 
+use super::cause::Cause;
 use super::memory::Memory;
 use super::quantiles::{Latency, Quantiles};
 use crate::client::Family;
@@ -88,6 +89,9 @@ pub struct Clients {
     pub refused: u64,
     /// Connections that ended before they were to.
     pub disconnected: u64,
+    /// What ended the connect phase before all clients were connected; `null` where they were, or
+    /// where no limit was found behind it.
+    pub stopped_by: Option<Cause>,
     /// From the start of a connection to its cursor.
     pub connect_ns: Quantiles,
 }

@@ -1,0 +1,114 @@
+//! Memory that may still be taken on this machine, or in the group of processes we are confined to.
+//!
+//! In: `/proc/meminfo` and the memory controller of cgroups, either version. Out: bytes, `None`
+//! where this platform does not tell.
+
+use super::{field_bytes, read};
+
+/// Bytes that may be taken without swapping: `MemAvailable`, or what the control group of this
+/// process leaves, whichever is less.
+pub fn available_bytes() -> Option<u64> {
+    let machine = field_bytes(&read("/proc/meminfo")?, "MemAvailable")?;
+    let group = read("/proc/self/cgroup").and_then(|text| group_left(&text, read));
+    Some(group.map_or(machine, |left| left.min(machine)))
+}
+
+/// What the limits of a control group, and of those around it, leave. `files` reads a path.
+fn group_left(groups: &str, files: impl Fn(&str) -> Option<String>) -> Option<u64> {
+    let number = |path: String| files(&path)?.trim().parse::<u64>().ok();
+    let left = |folder: &str, limit: &str, usage: &str| {
+        // 'max' in version 2 is no number, and so no limit.
+        let limit = number(format!("{folder}/{limit}"))?;
+        let usage = number(format!("{folder}/{usage}"))?;
+        // Pages of files are given back when memory is short, so they are not taken.
+        let stat = files(&format!("{folder}/memory.stat")).unwrap_or_default();
+        let held = usage.saturating_sub(file_bytes(&stat));
+        Some(limit.saturating_sub(held))
+    };
+    let mut least: Option<u64> = None;
+    for line in groups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let (root, limit, usage) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max", "memory.current"),
+            c if c.split(',').any(|c| c == "memory") => (
+                "/sys/fs/cgroup/memory",
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+            ),
+            _ => continue,
+        };
+        // A container may see its own group at the root, whatever the path says.
+        let mut path = path.trim_end_matches('/');
+        loop {
+            let found = left(&format!("{root}{path}"), limit, usage);
+            least = [least, found].into_iter().flatten().min();
+            match path.rfind('/') {
+                Some(end) => path = &path[..end],
+                None => break,
+            }
+        }
+    }
+    least
+}
+
+/// Bytes of pages of files in a `memory.stat`, those of groups within included.
+fn file_bytes(stat: &str) -> u64 {
+    let value = |name: &str| -> Option<u64> {
+        let line = stat.lines().find_map(|line| line.strip_prefix(name))?;
+        line.strip_prefix(' ')?.trim().parse().ok()
+    };
+    let either = |names: [&str; 2]| names.into_iter().find_map(value).unwrap_or(0);
+    either(["total_inactive_file", "inactive_file"]) + either(["total_active_file", "active_file"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files<'a>(known: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        move |path| {
+            let found = known.iter().find(|(name, _)| *name == path);
+            found.map(|(_, text)| (*text).to_owned())
+        }
+    }
+
+    #[test]
+    fn the_tightest_group_around_the_process_counts() {
+        let known = [
+            ("/sys/fs/cgroup/a/b/memory.max", "max\n"),
+            ("/sys/fs/cgroup/a/b/memory.current", "10\n"),
+            ("/sys/fs/cgroup/a/memory.max", "1000\n"),
+            ("/sys/fs/cgroup/a/memory.current", "400\n"),
+        ];
+        assert_eq!(group_left("0::/a/b\n", files(&known)), Some(600));
+        assert_eq!(group_left("0::/\n", files(&known)), None);
+    }
+
+    #[test]
+    fn the_first_version_of_groups_is_read_too() {
+        let known = [
+            ("/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "500\n"),
+            ("/sys/fs/cgroup/memory/x/memory.usage_in_bytes", "700\n"),
+            (
+                "/sys/fs/cgroup/memory/x/memory.stat",
+                "inactive_file 5\ntotal_inactive_file 200\ntotal_active_file 50\n",
+            ),
+        ];
+        let groups = "5:cpu,cpuacct:/x\n4:memory:/x\n";
+        assert_eq!(
+            group_left(groups, files(&known)),
+            Some(50),
+            "pages of files can be given back"
+        );
+        assert_eq!(group_left(groups, files(&known[..2])), Some(0));
+        assert_eq!(group_left("5:cpu,cpuacct:/x\n", files(&known)), None);
+    }
+
+    #[test]
+    fn this_machine_has_memory_to_take() {
+        assert!(available_bytes().expect("a Linux with /proc") > 0);
+    }
+}
