@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::results::{Trial, Verdict};
-use crate::scenario::{profile_schema, transport_schema};
+use crate::scenario::{Point, profile_schema, transport_schema};
 use crate::stats::decision::SMALLEST_EFFECT;
 use crate::stats::{Decision, Ratio, decide, family, paired_log_ratio};
 
@@ -52,6 +52,8 @@ pub struct Comparison {
     pub a: Side,
     /// … with this: a ratio of 1.1 says that `a` has 10% more.
     pub b: Side,
+    /// At which point of the sweep; `null` where the scenario has none.
+    pub point: Option<Point>,
     /// Rounds in which both have a trial that is not void.
     pub rounds: u32,
     /// Rounds that were left out, since one of the two is void.
@@ -127,20 +129,23 @@ const SECONDARY: [Metric; 7] = [
     }),
 ];
 
-/// Every pair of sides that `trials` hold, the earlier transport first.
+/// Every pair of sides that `trials` hold at one point of a sweep, the earlier transport first.
 pub fn compare_all(trials: &[Trial]) -> Vec<Comparison> {
-    let mut sides: BTreeMap<Side, BTreeMap<u32, &Trial>> = BTreeMap::new();
+    let mut points: BTreeMap<u32, BTreeMap<Side, BTreeMap<u32, &Trial>>> = BTreeMap::new();
     for trial in trials {
         let side = Side {
             transport: trial.transport,
             profile: trial.profile,
         };
+        let sides = points.entry(trial.group().point).or_default();
         sides.entry(side).or_default().insert(trial.index, trial);
     }
     let mut comparisons = Vec::new();
-    for (i, (a, of_a)) in sides.iter().enumerate() {
-        for (b, of_b) in sides.iter().skip(i + 1) {
-            comparisons.extend(compare(*a, of_a, *b, of_b));
+    for sides in points.values() {
+        for (i, (a, of_a)) in sides.iter().enumerate() {
+            for (b, of_b) in sides.iter().skip(i + 1) {
+                comparisons.extend(compare(*a, of_a, *b, of_b));
+            }
         }
     }
     comparisons
@@ -210,6 +215,7 @@ fn compare(
     Some(Comparison {
         a,
         b,
+        point: kept[0].0.point,
         rounds: kept.len() as u32,
         left_out: (rounds.len() - kept.len()) as u32,
         metrics,
@@ -284,6 +290,29 @@ mod tests {
             Says::Same
         );
         assert!(all_decided(&found));
+    }
+
+    #[test]
+    fn only_trials_of_one_point_are_compared() {
+        let at = |index: u32, mut trials: Vec<Trial>| {
+            for trial in &mut trials {
+                trial.point = Some(Point {
+                    index,
+                    ..Point::default()
+                });
+            }
+            trials
+        };
+        let all = [at(1, against(1.2)), at(2, against(1.0))].concat();
+        let found = compare_all(&all);
+        let told = |c: &Comparison| {
+            let point = c.point.map(|point| point.index);
+            (point, metric(c, "latency_ns.p50").says)
+        };
+        assert_eq!(
+            found.iter().map(told).collect::<Vec<_>>(),
+            [(Some(1), Says::Different), (Some(2), Says::Same)]
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! there.
 
 mod cause;
+mod growth;
 mod hlog;
 mod memory;
 mod quantiles;
@@ -17,13 +18,14 @@ mod summary;
 mod trial;
 
 pub use cause::Cause;
+pub use growth::{Growth, growth};
 pub use hlog::write_log;
 pub use memory::{MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint, fit_slope};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles};
 pub use store::{RECORD_FILE, RecordError, create_folder};
 pub use summary::{Merged, SummaryRow, summarise};
 pub use trial::{
-    Check, Clients, Deliveries, HarnessCost, IntervalNs, LatencyIntervals, Machine, Outcome,
+    Check, Clients, Deliveries, Group, HarnessCost, IntervalNs, LatencyIntervals, Machine, Outcome,
     Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial, Validity, Verdict, Wire,
 };
 
@@ -54,9 +56,13 @@ pub struct Record {
     pub status: Status,
     /// Every trial in the order in which they ran, failed ones too.
     pub trials: Vec<Trial>,
-    /// A row for each transport and profile over its trials.
+    /// A row for each transport, profile and point of the sweep, over its trials.
     pub summary: Vec<SummaryRow>,
-    /// Every pair of transport and profile, from five trials each on.
+    /// How the cost of each transport and profile grows from the first point of the sweep to the
+    /// last; empty without one.
+    #[serde(default)]
+    pub growth: Vec<Growth>,
+    /// Every pair of transport and profile at one point, from five trials each on.
     pub comparisons: Vec<Comparison>,
 }
 
@@ -108,6 +114,7 @@ impl Record {
             status: Status::Running,
             trials: Vec::new(),
             summary: Vec::new(),
+            growth: Vec::new(),
             comparisons: Vec::new(),
         }
     }

@@ -18,9 +18,10 @@ use crate::layout::{Layout, LayoutError};
 use crate::probe::environment::{Environment, Pinning};
 use crate::recorder::histogram;
 use crate::results::{
-    Latency, Merged, Quantiles, Record, RecordError, Status, create_folder, summarise, write_log,
+    Group, Latency, Merged, Quantiles, Record, RecordError, Status, create_folder, growth,
+    summarise, write_log,
 };
-use crate::scenario::Scenario;
+use crate::scenario::{Point, Scenario};
 use crate::trial::{self, Histograms, Progress};
 
 /// Congestion control of every socket of a run where the machine has it. A machine's default may
@@ -49,10 +50,21 @@ pub struct Options<'a> {
     pub until_decided: Option<Duration>,
 }
 
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Turn {
+    /// The transport.
+    pub transport: Transport,
+    /// The profile of its server.
+    pub profile: Profile,
+    /// Where in the sweep, if there is one.
+    pub point: Option<Point>,
+}
+
 /// What a run says while it runs.
 pub trait Watch {
     /// Trial `number` of `of` begins.
-    fn trial(&self, number: usize, of: usize, transport: Transport, profile: Profile);
+    fn trial(&self, number: usize, of: usize, what: &Turn);
     /// The trial under way has come so far.
     fn progress(&self, progress: Progress);
     /// A trial has ended: its row is the record's last.
@@ -101,9 +113,19 @@ pub async fn run(
     interrupted: impl Future<Output = ()>,
 ) -> Result<Done, RunError> {
     let started = SystemTime::now();
-    let layout = Layout::plan(scenario.clients.count, options.shards)?;
+    // Each point as the scenario that it is, on the layout that it would have by itself.
+    let points = scenario.points();
+    let points: Vec<(Option<Point>, Scenario, Layout)> = points
+        .into_iter()
+        .map(|point| {
+            let at = scenario.at(point);
+            let layout = Layout::plan(at.clients.count, options.shards)?;
+            Ok((point, at, layout))
+        })
+        .collect::<Result<_, LayoutError>>()?;
     let seed = scenario.run.seed.unwrap_or_else(fresh_seed);
-    let environment = environment(&layout);
+    // Cores are the same at every point.
+    let environment = environment(&points[0].2);
     let congestion = congestion(&environment);
     let folder = match options.out {
         Some(out) => Some(create_folder(out, started, &scenario.name)?),
@@ -118,20 +140,26 @@ pub async fn run(
         if !another_round(scenario, options, index, &record, started) {
             break;
         }
-        let round = round(scenario, &mut random);
+        let round = round(scenario, points.len(), &mut random);
         // Of how many is known only where nothing is decided on the way.
         let of = (round.len() * scenario.run.trials as usize).max(number + round.len());
-        for (transport, profile) in round {
+        for (transport, profile, place) in round {
             number += 1;
-            watch.trial(number, of, transport, profile);
+            let (point, at, layout) = &points[place];
+            let turn = Turn {
+                transport,
+                profile,
+                point: *point,
+            };
+            watch.trial(number, of, &turn);
             let plan = trial::Plan {
-                scenario,
+                scenario: at,
                 transport,
                 profile,
                 index,
                 family: options.family,
                 seed,
-                layout: &layout,
+                layout,
                 congestion: congestion.as_deref(),
                 check_payloads: options.check_payloads,
                 probes: true,
@@ -142,7 +170,7 @@ pub async fn run(
                 starve: None,
             };
             let progress = |progress| watch.progress(progress);
-            let (trial, histograms) = tokio::select! {
+            let (mut trial, histograms) = tokio::select! {
                 ended = trial::run(&plan, &progress) => ended,
                 // Dropping the trial kills its children.
                 () = &mut interrupted => {
@@ -150,6 +178,7 @@ pub async fn run(
                     break 'rounds;
                 }
             };
+            trial.point = *point;
             if let Some(histograms) = histograms {
                 if let Some(folder) = &folder {
                     let written = write_histograms(folder, &trial.label_for_file(), &histograms);
@@ -161,10 +190,11 @@ pub async fn run(
                         return Err(error);
                     }
                 }
-                merged.add((transport, profile), &histograms);
+                merged.add(trial.group(), &histograms);
             }
             record.trials.push(trial);
             record.summary = summarise(&record.trials, &merged.told());
+            record.growth = growth(&record.summary);
             record.comparisons = compare_all(&record.trials);
             if let Some(folder) = &folder {
                 record.write(folder)?;
@@ -197,10 +227,17 @@ fn another_round(
     index <= least || (!all_decided(&record.comparisons) && spent < budget && index <= MAX_ROUNDS)
 }
 
-/// One round: every transport and profile once, in an order of its own, so that none always runs
-/// first or while the machine is at its warmest.
-fn round(scenario: &Scenario, random: &mut SplitMix64) -> Vec<(Transport, Profile)> {
-    let mut round = scenario.pairs();
+/// One round: every transport and profile once at every point, in an order of its own, so that none
+/// always runs first or while the machine is at its warmest.
+fn round(
+    scenario: &Scenario,
+    points: usize,
+    random: &mut SplitMix64,
+) -> Vec<(Transport, Profile, usize)> {
+    let pairs = scenario.pairs().into_iter();
+    let mut round: Vec<_> = pairs
+        .flat_map(|(transport, profile)| (0..points).map(move |i| (transport, profile, i)))
+        .collect();
     // Fisher and Yates, from the end.
     for last in (1..round.len()).rev() {
         round.swap(last, random.below(last as u64 + 1) as usize);
@@ -210,7 +247,7 @@ fn round(scenario: &Scenario, random: &mut SplitMix64) -> Vec<(Transport, Profil
 
 /// Source addresses that no recent trial has used: its connections are still being forgotten.
 fn first_source(scenario: &Scenario, number: usize) -> u32 {
-    let sources = scenario.clients.count.div_ceil(CLIENTS_PER_SOURCE);
+    let sources = scenario.most_clients().div_ceil(CLIENTS_PER_SOURCE);
     // TIME_WAIT lasts a minute, in which no more than some dozens of trials are run.
     (number as u32 % 64) * sources
 }
@@ -251,15 +288,15 @@ fn write_histograms(folder: &Path, label: &str, histograms: &Histograms) -> Resu
         .map_err(|source| RunError::Log { path, source })
 }
 
-/// The histograms of all trials so far, added up by transport and profile.
+/// The histograms of all trials so far, added up by transport, profile and point.
 #[derive(Default)]
-struct MergedHistograms(BTreeMap<(Transport, Profile), (Histogram<u64>, Histogram<u64>)>);
+struct MergedHistograms(BTreeMap<Group, (Histogram<u64>, Histogram<u64>)>);
 
 impl MergedHistograms {
-    fn add(&mut self, pair: (Transport, Profile), histograms: &Histograms) {
+    fn add(&mut self, group: Group, histograms: &Histograms) {
         let (delivery, fanout) = self
             .0
-            .entry(pair)
+            .entry(group)
             .or_insert_with(|| (histogram(), histogram()));
         delivery
             .add(&histograms.delivery)
@@ -269,13 +306,13 @@ impl MergedHistograms {
             .expect("all histograms have the same bounds");
     }
 
-    fn told(&self) -> BTreeMap<(Transport, Profile), Merged> {
-        let told = |(pair, (delivery, fanout)): (&_, &(Histogram<u64>, Histogram<u64>))| {
+    fn told(&self) -> BTreeMap<Group, Merged> {
+        let told = |(group, (delivery, fanout)): (&_, &(Histogram<u64>, Histogram<u64>))| {
             let merged = Merged {
                 latency_ns: Latency::from_histogram(delivery),
                 fanout_ns: Quantiles::from_histogram(fanout),
             };
-            (*pair, merged)
+            (*group, merged)
         };
         self.0.iter().map(told).collect()
     }
@@ -291,7 +328,7 @@ mod tests {
         let rounds = |seed| {
             let mut random = SplitMix64::new(seed);
             (0..4)
-                .map(|_| round(&scenario, &mut random))
+                .map(|_| round(&scenario, 1, &mut random))
                 .collect::<Vec<_>>()
         };
         assert_eq!(rounds(1), rounds(1));
@@ -301,5 +338,16 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, Transport::ALL);
         }
+    }
+
+    #[test]
+    fn a_round_has_every_pair_at_every_point_and_points_are_interleaved() {
+        let scenario = Scenario::load("quick").expect("built in");
+        let mut trials = round(&scenario, 3, &mut SplitMix64::new(1));
+        let order: Vec<usize> = trials.iter().map(|t| t.2).collect();
+        assert!(order.windows(2).any(|w| w[0] > w[1]), "{order:?}");
+        trials.sort_unstable();
+        trials.dedup();
+        assert_eq!(trials.len(), 3 * scenario.pairs().len());
     }
 }

@@ -25,11 +25,13 @@ mod embedded;
 mod error;
 mod overrides;
 mod parse;
+mod sweep;
 
 pub use channels::ChannelCount;
 pub use embedded::EMBEDDED;
 pub use error::ScenarioError;
 pub use overrides::Overrides;
+pub use sweep::{MAX_POINTS, Point, Sweep, SweepKey};
 
 use pushbench_servers::payload::PayloadKind;
 use pushbench_servers::schedule::Arrival;
@@ -68,6 +70,9 @@ pub struct Scenario {
     /// Makes clients come and go. Without it they stay connected for the whole trial.
     #[serde(default)]
     pub sessions: Option<Sessions>,
+    /// What varies from point to point. Without it there is one point: the values above.
+    #[serde(default)]
+    pub sweep: Option<Sweep>,
     /// What is run, and how often.
     #[serde(default)]
     pub run: Run,

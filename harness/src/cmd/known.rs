@@ -15,7 +15,7 @@ use crate::known::{self, Answer};
 use crate::layout::Layout;
 use crate::relay::{Every, LineFaults, RelayPlan};
 use crate::results::Trial;
-use crate::run::{Watch, congestion_of_this_machine};
+use crate::run::{Turn, Watch, congestion_of_this_machine};
 use crate::scenario::{ChannelCount, Scenario};
 use crate::trial::{self, Histograms};
 
@@ -281,7 +281,12 @@ impl Runner {
         self.done += 1;
         // A bar of its own: what is printed afterwards must not run into it.
         let bar = Bar::new(self.quiet);
-        bar.trial(self.done, self.of, plan.transport, plan.profile);
+        let turn = Turn {
+            transport: plan.transport,
+            profile: plan.profile,
+            point: None,
+        };
+        bar.trial(self.done, self.of, &turn);
         let ended = trial::run(&plan, &|progress| bar.progress(progress)).await;
         bar.finish();
         Ok(ended)

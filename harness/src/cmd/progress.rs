@@ -5,10 +5,9 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use pushbench_servers::transport::{Profile, Transport};
 
 use crate::results::Record;
-use crate::run::Watch;
+use crate::run::{Turn, Watch};
 use crate::trial::Progress;
 
 /// The bar of a run.
@@ -48,10 +47,17 @@ impl Bar {
 }
 
 impl Watch for Bar {
-    fn trial(&self, number: usize, of: usize, transport: Transport, profile: Profile) {
+    fn trial(&self, number: usize, of: usize, what: &Turn) {
         self.phase.set("");
+        let Turn {
+            transport, profile, ..
+        } = what;
+        let point = match what.point {
+            Some(point) => format!(" at {point}"),
+            None => String::new(),
+        };
         self.bar
-            .set_prefix(format!("[{number}/{of}] {transport} {profile}"));
+            .set_prefix(format!("[{number}/{of}] {transport} {profile}{point}"));
     }
 
     fn progress(&self, progress: Progress) {

@@ -13,7 +13,7 @@ use crate::layout::MAX_SHARDS;
 use crate::report::Format;
 use crate::results::{Record, RecordError, Status, Verdict};
 use crate::run::{Done, Options, RunError};
-use crate::scenario::{Overrides, Scenario};
+use crate::scenario::{Overrides, Scenario, Sweep};
 
 /// Width of the table where standard output is no terminal.
 const DEFAULT_WIDTH: u16 = 120;
@@ -47,6 +47,10 @@ pub(super) struct Arguments {
     /// Time that '--trials auto' may spend on a scenario, in s
     #[arg(long, value_name = "S", default_value_t = 600.0)]
     budget: f64,
+    /// Vary clients, payload_bytes, channels or rate_per_s, such as 'clients=100,1000'; several
+    /// lists go together value by value
+    #[arg(long, value_name = "KEY=VALUES")]
+    sweep: Vec<Sweep>,
     /// Seed of payloads, phases and the order of trials
     #[arg(long)]
     seed: Option<u64>,
@@ -73,9 +77,10 @@ pub(super) struct Arguments {
 /// Runs every scenario and prints what was found.
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     // All of them first: a typing error in the third is not found after ten minutes.
+    let overrides = arguments.overrides()?;
     let scenarios = arguments.scenarios.iter().map(|name| {
         let mut scenario = Scenario::load(name)?;
-        scenario.apply(&arguments.overrides())?;
+        scenario.apply(&overrides)?;
         Ok(scenario)
     });
     let scenarios: Vec<Scenario> = scenarios
@@ -156,8 +161,17 @@ impl Arguments {
         Ok(auto.then(|| Duration::from_secs_f64(self.budget)))
     }
 
-    fn overrides(&self) -> Overrides {
-        Overrides {
+    fn sweep(&self) -> Result<Option<Sweep>, Failure> {
+        let mut lists = self.sweep.iter().cloned();
+        let Some(first) = lists.next() else {
+            return Ok(None);
+        };
+        let sweep = lists.try_fold(first, Sweep::join);
+        sweep.map(Some).map_err(|e| usage(anyhow::anyhow!(e)))
+    }
+
+    fn overrides(&self) -> Result<Overrides, Failure> {
+        Ok(Overrides {
             transports: self.transports.clone(),
             profiles: self.profiles.clone(),
             clients: self.clients,
@@ -168,8 +182,9 @@ impl Arguments {
                 Some(Trials::Auto) => Some(MIN_ROUNDS as u32),
                 None => None,
             },
+            sweep: self.sweep()?,
             seed: self.seed,
-        }
+        })
     }
 
     /// Prints what a run found, and says how it ended.

@@ -1,12 +1,13 @@
 //! The closing table: what was delivered and how late, then what it cost, then every doubt.
 //!
 //! Two tables, one under the other, because one would be wider than a terminal. Each column has
-//! one unit, which stands in its heading, so that rows can be compared by eye.
+//! one unit, which stands in its heading, so that rows can be compared by eye. With a sweep, each
+//! transport is a curve: a row a point, and below it how its cost grows.
 
 use super::figure::{NONE, count, in_unit, ms, three};
 use crate::compare::{CONFIDENCE, Comparison, MIN_ROUNDS, MetricComparison, Says};
-use crate::results::{Record, Status, SummaryRow, Verdict};
-use crate::scenario::{ChannelCount, Scenario};
+use crate::results::{Growth, Record, Status, SummaryRow, Verdict};
+use crate::scenario::{ChannelCount, Point, Scenario, SweepKey};
 use crate::stats::decision::SMALLEST_EFFECT;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use pushbench_servers::transport::Transport;
@@ -26,8 +27,16 @@ pub fn render(record: &Record, width: u16) -> String {
         return out;
     }
     let rows = &record.summary;
-    section(&mut out, "deliveries and latency", table(DELIVERY, rows));
-    section(&mut out, "cost", table(COST, rows));
+    let varying = varying(&record.scenario);
+    let beside = |column: &SweepKey| *column != SweepKey::Clients;
+    let delivery = with_point(DELIVERY, varying.iter().copied().filter(beside));
+    section(&mut out, "deliveries and latency", table(&delivery, rows));
+    let cost = with_point(COST, varying.iter().copied());
+    section(&mut out, "cost", table(&cost, rows));
+    if !record.growth.is_empty() {
+        let title = "growth of server CPU per delivery along the sweep";
+        section(&mut out, title, growth(&record.growth));
+    }
     out.push('\n');
     paragraph(
         &mut out,
@@ -78,9 +87,11 @@ fn differences(out: &mut String, record: &Record, width: u16) {
             .map(difference)
             .collect();
         let text = format!(
-            "{} against {}{left_out}: {}",
+            "{} against {}{}{left_out}: {}",
             pair.a,
             pair.b,
+            pair.point
+                .map_or_else(String::new, |point| format!(" at {point}")),
             primary.join("; ")
         );
         paragraph(out, width, "  ", &text);
@@ -191,15 +202,103 @@ fn name(row: &SummaryRow) -> String {
     format!("{} {}", row.transport, row.profile)
 }
 
+/// The keys that the sweep of `scenario` varies.
+fn varying(scenario: &Scenario) -> Vec<SweepKey> {
+    let sweep = scenario.sweep.iter();
+    sweep
+        .flat_map(|sweep| SweepKey::ALL.into_iter().filter(|&key| sweep.varies(key)))
+        .collect()
+}
+
+/// `columns` with one behind the first for each of `keys`.
+fn with_point(columns: &[Column], keys: impl Iterator<Item = SweepKey>) -> Vec<Column> {
+    let of = |key| -> Column {
+        match key {
+            SweepKey::Clients => ("clients", |row| in_a_point(row.point, SweepKey::Clients)),
+            SweepKey::PayloadBytes => ("payload\nbytes", |row| {
+                in_a_point(row.point, SweepKey::PayloadBytes)
+            }),
+            SweepKey::Channels => ("channels", |row| in_a_point(row.point, SweepKey::Channels)),
+            SweepKey::RatePerS => ("offered\npubl./s", |row| {
+                in_a_point(row.point, SweepKey::RatePerS)
+            }),
+        }
+    };
+    let mut all = columns.to_vec();
+    all.splice(1..1, keys.map(of));
+    all
+}
+
+fn in_a_point(point: Option<Point>, key: SweepKey) -> String {
+    let value = point.and_then(|point| point.value(key));
+    value.map_or_else(|| NONE.to_owned(), |value| plain(key, value))
+}
+
+/// A value of a sweep as it was given: a count in full, a rate to three digits.
+fn plain(key: SweepKey, value: f64) -> String {
+    match key {
+        SweepKey::RatePerS => three(value),
+        _ => count(value as u64),
+    }
+}
+
+fn growth(rows: &[Growth]) -> Table {
+    let value = |point: &Point| match point.leading() {
+        Some((key, value)) => plain(key, value),
+        None => NONE.to_owned(),
+    };
+    let leading = rows.first().and_then(|row| row.from.leading());
+    let key = leading.map_or("point", |(key, _)| key.id());
+    let headings = [
+        "transport".to_owned(),
+        format!("from\n{key}"),
+        format!("to\n{key}"),
+        "first\nµs/delivery".to_owned(),
+        "last\nµs/delivery".to_owned(),
+        "growth\n×".to_owned(),
+        "over that\nof tcp ×".to_owned(),
+    ];
+    let mut table = bare(headings);
+    for row in rows {
+        table.add_row([
+            format!("{} {}", row.transport, row.profile),
+            value(&row.from),
+            value(&row.to),
+            in_unit(Some(row.from_cpu_ns_per_delivery), 1e3),
+            in_unit(Some(row.to_cpu_ns_per_delivery), 1e3),
+            three(row.growth),
+            in_unit(row.growth_over_tcp, 1.0),
+        ]);
+    }
+    aligned(table)
+}
+
 fn table(columns: &[Column], rows: &[SummaryRow]) -> Table {
+    let mut table = bare(columns.iter().map(|(heading, _)| *heading));
+    let mut before = None;
+    for row in rows {
+        let side = (row.transport, row.profile);
+        // A line between the curves of a sweep.
+        if row.point.is_some() && before.is_some_and(|before| before != side) {
+            table.add_row([""]);
+        }
+        before = Some(side);
+        table.add_row(columns.iter().map(|(_, content)| Cell::new(content(row))));
+    }
+    aligned(table)
+}
+
+fn bare<T: Into<Cell>>(headings: impl IntoIterator<Item = T>) -> Table {
     let mut table = Table::new();
+    let headings: Vec<Cell> = headings.into_iter().map(Into::into).collect();
     table
         .load_preset(comfy_table::presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(columns.iter().map(|(heading, _)| heading));
-    for row in rows {
-        table.add_row(columns.iter().map(|(_, content)| Cell::new(content(row))));
-    }
+        .set_header(headings);
+    table
+}
+
+fn aligned(mut table: Table) -> Table {
     for (i, column) in table.column_iter_mut().enumerate() {
         // Two columns of space between numbers; the first one stands at the margin.
         column.set_padding((if i == 0 { 0 } else { 2 }, 0));
@@ -226,17 +325,20 @@ fn headline(record: &Record) -> String {
         phases,
         ..
     } = &record.scenario;
-    let channels = match record.scenario.channels.count {
-        ChannelCount::PerClient => "a channel each".to_owned(),
-        ChannelCount::Fixed(1) => "1 channel".to_owned(),
-        ChannelCount::Fixed(channels) => format!("{} channels", count(channels.into())),
+    let ends = |key| ends(&record.scenario, key);
+    let clients = ends(SweepKey::Clients).unwrap_or_else(|| count(clients.count.into()));
+    let channels = match (ends(SweepKey::Channels), record.scenario.channels.count) {
+        (Some(ends), _) => format!("{ends} channels"),
+        (None, ChannelCount::PerClient) => "a channel each".to_owned(),
+        (None, ChannelCount::Fixed(1)) => "1 channel".to_owned(),
+        (None, ChannelCount::Fixed(channels)) => format!("{} channels", count(channels.into())),
     };
     let publish = match publish {
         Some(publish) => {
             format!(
                 "{} publishes/s of {} bytes",
-                three(publish.rate_per_s),
-                publish.payload_bytes
+                ends(SweepKey::RatePerS).unwrap_or_else(|| three(publish.rate_per_s)),
+                ends(SweepKey::PayloadBytes).unwrap_or_else(|| publish.payload_bytes.to_string())
             )
         }
         None => "nothing published".to_owned(),
@@ -252,11 +354,21 @@ fn headline(record: &Record) -> String {
         Status::Failed => "; failed",
     };
     format!(
-        "{name}: {} clients, {channels}, {publish}, {} s measured{trials}, seed {}{status}",
-        count(clients.count.into()),
-        phases.measure_s,
-        record.seed
+        "{name}: {clients} clients, {channels}, {publish}, {} s measured{trials}, seed {}{status}",
+        phases.measure_s, record.seed
     )
+}
+
+/// `100 to 100,000`: the first and the last value of `key` in the sweep; `None` where it does not
+/// vary.
+fn ends(scenario: &Scenario, key: SweepKey) -> Option<String> {
+    let points = scenario.sweep.as_ref()?.points();
+    let value = |point: &Point| Some(plain(key, point.value(key)?));
+    Some(format!(
+        "{} to {}",
+        value(points.first()?)?,
+        value(points.last()?)?
+    ))
 }
 
 /// A paragraph for each check that did not pass, worst verdict first.
@@ -305,6 +417,12 @@ mod tests {
     fn the_closing_table_of_a_run_reads_like_this() {
         // In a file of its own, as rustfmt would not leave lines of this length alone.
         assert_eq!(render(&sample::record(), 110), include_str!("sample.txt"));
+    }
+
+    #[test]
+    fn the_table_of_a_sweep_has_a_row_a_point_and_the_growth_of_each_curve() {
+        let record = sample::sweep();
+        assert_eq!(render(&record, 110), include_str!("sample-sweep.txt"));
     }
 
     #[test]

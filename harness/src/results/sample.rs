@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::probe::environment::Pinning;
+use crate::scenario::Sweep;
 use pushbench_servers::transport::{Profile, Transport};
 use std::collections::BTreeMap;
 
@@ -35,6 +36,34 @@ pub(crate) fn record() -> Record {
     );
     record.trials = vec![tcp, sse, poll];
     record.summary = summarise(&record.trials, &BTreeMap::new());
+    record
+}
+
+/// Two transports at three points of a sweep over clients, with as many deliveries at each.
+pub(crate) fn sweep() -> Record {
+    let mut record = record();
+    record.scenario = record.scenario.clone();
+    record.scenario.sweep = Some(Sweep {
+        clients: Some(vec![100, 1_000, 10_000]),
+        rate_per_s: Some(vec![3_000.0, 300.0, 30.0]),
+        ..Sweep::default()
+    });
+    record.trials.clear();
+    for point in record.scenario.points() {
+        for (transport, cpu_ns) in [(Transport::Tcp, 5_000), (Transport::Sse, 6_000)] {
+            let index = point.map_or(0, |point| point.index);
+            let mut trial = trial(transport, 84_000 * u64::from(index));
+            trial.point = point;
+            let clients = point.and_then(|point| point.clients).unwrap_or(0);
+            trial.clients.target = clients.into();
+            trial.clients.connected = clients.into();
+            let factor = index + u32::from(transport == Transport::Sse);
+            trial.server.cpu_ns_per_delivery = Some(f64::from(cpu_ns + 1_000 * factor));
+            record.trials.push(trial);
+        }
+    }
+    record.summary = summarise(&record.trials, &BTreeMap::new());
+    record.growth = growth(&record.summary);
     record
 }
 

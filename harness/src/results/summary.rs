@@ -1,19 +1,19 @@
-//! All trials of one transport and profile in one row.
+//! All trials of one transport and profile, at one point of a sweep, in one row.
 //!
 //! Rates, costs and memory are medians over trials; counts of lost and repeated messages are sums,
 //! because one lost message in one trial must not vanish in a median; percentiles come from
 //! histograms that the caller has merged, because percentiles cannot be averaged.
 
 use super::quantiles::{Latency, Quantiles};
-use super::trial::{Trial, Verdict};
-use crate::scenario::{profile_schema, transport_schema};
+use super::trial::{Group, Trial, Verdict};
+use crate::scenario::{Point, profile_schema, transport_schema};
 use crate::stats::median;
 use pushbench_servers::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What the trials of one transport and profile add up to.
+/// What the trials of one transport and profile, at one point of a sweep, add up to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SummaryRow {
     /// The transport.
@@ -22,6 +22,8 @@ pub struct SummaryRow {
     /// The profile of the server.
     #[schemars(schema_with = "profile_schema")]
     pub profile: Profile,
+    /// Where in the sweep; `null` where the scenario has none.
+    pub point: Option<Point>,
     /// Trials that ran, failed ones included.
     pub trials: u32,
     /// Trials that did not come to their end; they count in no median.
@@ -54,7 +56,7 @@ pub struct SummaryRow {
     pub fanout_ns: Quantiles,
     /// Server CPU per delivery, median.
     pub server_cpu_ns_per_delivery: Option<f64>,
-    /// The same over that of `tcp` in this run; `null` where `tcp` did not run.
+    /// The same over that of `tcp` in this run, at the same point; `null` where `tcp` did not run.
     pub cpu_multiple_of_tcp: Option<f64>,
     /// Harness CPU per delivery, median.
     pub harness_cpu_ns_per_delivery: Option<f64>,
@@ -83,33 +85,29 @@ pub struct Merged {
     pub fanout_ns: Quantiles,
 }
 
-/// A row for each transport and profile, in the order of [`Transport::ALL`]. Where `merged` has no
-/// entry and there was one trial, the trial's own percentiles are the row's; where there were more,
-/// they are `null`.
-pub fn summarise(
-    trials: &[Trial],
-    merged: &BTreeMap<(Transport, Profile), Merged>,
-) -> Vec<SummaryRow> {
-    let mut groups: BTreeMap<(Transport, Profile), Vec<&Trial>> = BTreeMap::new();
+/// A row for each transport, profile and point, in the order of [`Transport::ALL`] and of the sweep.
+/// Where `merged` has no entry and there was one trial, the trial's own percentiles are the row's;
+/// where there were more, they are `null`.
+pub fn summarise(trials: &[Trial], merged: &BTreeMap<Group, Merged>) -> Vec<SummaryRow> {
+    let mut groups: BTreeMap<Group, Vec<&Trial>> = BTreeMap::new();
     for trial in trials {
-        groups
-            .entry((trial.transport, trial.profile))
-            .or_default()
-            .push(trial);
+        groups.entry(trial.group()).or_default().push(trial);
     }
     let mut rows: Vec<SummaryRow> = groups
         .iter()
         .map(|(key, trials)| row(*key, trials, merged.get(key)))
         .collect();
-    // Each profile has the floor that stands on its own loop.
-    let floors: BTreeMap<Profile, f64> = rows
-        .iter()
-        .filter(|row| row.transport == Transport::Tcp)
-        .filter_map(|row| Some((row.profile, row.server_cpu_ns_per_delivery?)))
+    // Of each point the baseline's cost, and for each profile that of its own loop: a multiple
+    // compares like with like.
+    let floors: BTreeMap<(Profile, u32), f64> = groups
+        .keys()
+        .zip(&rows)
+        .filter(|(key, _)| key.transport == Transport::Tcp)
+        .filter_map(|(key, row)| Some(((key.profile, key.point), row.server_cpu_ns_per_delivery?)))
         .filter(|&(_, cpu_ns)| cpu_ns > 0.0)
         .collect();
-    for row in &mut rows {
-        let floor = floors.get(&row.profile.of_baseline());
+    for (key, row) in groups.keys().zip(&mut rows) {
+        let floor = floors.get(&(key.profile.of_baseline(), key.point));
         row.cpu_multiple_of_tcp = row
             .server_cpu_ns_per_delivery
             .zip(floor)
@@ -119,7 +117,9 @@ pub fn summarise(
 }
 
 fn row(
-    (transport, profile): (Transport, Profile),
+    Group {
+        transport, profile, ..
+    }: Group,
     trials: &[&Trial],
     merged: Option<&Merged>,
 ) -> SummaryRow {
@@ -141,6 +141,7 @@ fn row(
     SummaryRow {
         transport,
         profile,
+        point: trials.first().and_then(|trial| trial.point),
         trials: trials.len() as u32,
         failed: (trials.len() - done.len()) as u32,
         verdict: trials
@@ -248,10 +249,7 @@ mod tests {
             latency_ns,
             fanout_ns: Quantiles::default(),
         };
-        let rows = summarise(
-            &trials,
-            &[((Transport::Sse, Profile::Tuned), merged)].into(),
-        );
+        let rows = summarise(&trials, &[(trials[0].group(), merged)].into());
         assert_eq!(rows[0].latency_ns, latency_ns);
         assert_eq!(
             summarise(&trials[..1], &BTreeMap::new())[0].latency_ns.p50,
@@ -270,6 +268,41 @@ mod tests {
         assert_eq!(
             (rows[1].transport, rows[1].cpu_multiple_of_tcp),
             (Transport::Sse, Some(1.5))
+        );
+    }
+
+    #[test]
+    fn every_point_of_a_sweep_has_its_row_and_its_own_baseline() {
+        let at = |transport, index: u32, cpu_ns| {
+            let mut trial = trial(transport, 1, cpu_ns);
+            trial.point = Some(Point {
+                index,
+                clients: Some(10 * index),
+                ..Point::default()
+            });
+            trial
+        };
+        let trials = [
+            at(Transport::Sse, 2, 12.0),
+            at(Transport::Tcp, 2, 8.0),
+            at(Transport::Sse, 1, 6.0),
+            at(Transport::Tcp, 1, 3.0),
+            at(Transport::Sse, 3, 9.0),
+        ];
+        let rows = summarise(&trials, &BTreeMap::new());
+        let told = |row: &SummaryRow| {
+            let clients = row.point.and_then(|point| point.clients);
+            (row.transport, clients, row.cpu_multiple_of_tcp)
+        };
+        assert_eq!(
+            rows.iter().map(told).collect::<Vec<_>>(),
+            [
+                (Transport::Tcp, Some(10), Some(1.0)),
+                (Transport::Tcp, Some(20), Some(1.0)),
+                (Transport::Sse, Some(10), Some(2.0)),
+                (Transport::Sse, Some(20), Some(1.5)),
+                (Transport::Sse, Some(30), None),
+            ]
         );
     }
 

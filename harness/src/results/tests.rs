@@ -34,6 +34,23 @@ fn a_full_record_keeps_to_the_schema() {
 }
 
 #[test]
+fn a_record_of_a_sweep_keeps_to_the_schema_and_its_files_differ() {
+    let record = sample::sweep();
+    let json = serde_json::to_value(&record).expect("serialisable");
+    assert_eq!(errors(&json), Vec::<String>::new());
+    assert_eq!(json["trials"][2]["point"]["clients"], 1_000);
+    assert_eq!(json["growth"][1]["to"]["index"], 3);
+    let labels: Vec<String> = record.trials.iter().map(Trial::label_for_file).collect();
+    assert_eq!(&labels[..2], ["tcp-tuned-point1-1", "sse-tuned-point1-1"]);
+    let distinct: std::collections::BTreeSet<&String> = labels.iter().collect();
+    assert_eq!(distinct.len(), labels.len());
+    assert_eq!(
+        record.trials[5].label(),
+        "sse tuned at clients 10000, rate_per_s 30, trial 1"
+    );
+}
+
+#[test]
 fn a_record_of_nulls_keeps_to_the_schema() {
     let mut record = sample::record();
     record.trials.truncate(1);
@@ -85,11 +102,11 @@ fn the_record_has_the_documented_keys() {
     for (pointer, expected) in [
         (
             "",
-            "schema_version tool environment scenario seed status trials summary comparisons",
+            "schema_version tool environment scenario seed status trials summary growth comparisons",
         ),
         (
             "/trials/0",
-            "transport profile index error phase_ns clients publish deliveries throughput \
+            "transport profile point index error phase_ns clients publish deliveries throughput \
              latency_ns latency_interval_ns latency_over_time_ns probe fanout_ns service_ns \
              server harness machine wire validity",
         ),

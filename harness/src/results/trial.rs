@@ -4,7 +4,7 @@ use super::cause::Cause;
 use super::memory::Memory;
 use super::quantiles::{Latency, Quantiles};
 use crate::client::Family;
-use crate::scenario::{profile_schema, transport_schema};
+use crate::scenario::{Point, profile_schema, transport_schema};
 use pushbench_servers::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,9 @@ pub struct Trial {
     /// The profile of the server.
     #[schemars(schema_with = "profile_schema")]
     pub profile: Profile,
-    /// Which trial of this transport and profile, from 1.
+    /// Where in the sweep; `null` where the scenario has none.
+    pub point: Option<Point>,
+    /// Which trial of this transport and profile at this point, from 1.
     pub index: u32,
     /// Why the trial did not come to its end; `null` when it did.
     pub error: Option<String>,
@@ -55,6 +57,17 @@ pub struct Trial {
     pub wire: Wire,
     /// Whether the numbers may be believed.
     pub validity: Validity,
+}
+
+/// What trials have in common that are added up: transport, profile, and point of the sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// The transport.
+    pub transport: Transport,
+    /// The profile of its server.
+    pub profile: Profile,
+    /// Index of the point, from 1; 0 without a sweep.
+    pub point: u32,
 }
 
 /// Begin and end of each phase, in ns since the trial began; `null` for one that was not reached.
@@ -321,6 +334,7 @@ impl Trial {
         Self {
             transport,
             profile,
+            point: None,
             index,
             error: None,
             phase_ns: Phases::default(),
@@ -358,13 +372,33 @@ impl Trial {
         self
     }
 
-    /// `sse-tuned-2`: how its files are called.
+    /// `sse-tuned-2`, or `sse-tuned-point3-2` in a sweep: how its files are called.
     pub fn label_for_file(&self) -> String {
-        format!("{}-{}-{}", self.transport, self.profile, self.index)
+        let point = match self.point {
+            Some(point) => format!("point{}-", point.index),
+            None => String::new(),
+        };
+        format!("{}-{}-{point}{}", self.transport, self.profile, self.index)
     }
 
-    /// `sse tuned, trial 2`: how messages call it.
+    /// `sse tuned, trial 2`, or `sse tuned at clients 1000, trial 2`: how messages call it.
     pub fn label(&self) -> String {
-        format!("{} {}, trial {}", self.transport, self.profile, self.index)
+        let point = match self.point {
+            Some(point) => format!(" at {point}"),
+            None => String::new(),
+        };
+        let Self {
+            transport, profile, ..
+        } = self;
+        format!("{transport} {profile}{point}, trial {}", self.index)
+    }
+
+    /// What the trial is one of: trials of one group are added up in one row.
+    pub fn group(&self) -> Group {
+        Group {
+            transport: self.transport,
+            profile: self.profile,
+            point: self.point.map_or(0, |point| point.index),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! and what to do.
 
 use super::error::Problem;
-use super::{ChannelCount, Channels, Phases, Publish, Scenario, Server, Sessions};
+use super::{ChannelCount, Channels, Phases, Publish, Scenario, Server, Sessions, sweep};
 use pushbench_servers::envelope;
 use pushbench_servers::hub::MAX_CHANNELS;
 use pushbench_servers::schedule::{Arrival, MAX_POISSON_TICKS};
@@ -37,7 +37,11 @@ pub(super) fn check(scenario: &Scenario) -> Check {
     if let Some(sessions_table) = &scenario.sessions {
         sessions(sessions_table)?;
     }
-    run(scenario)
+    run(scenario)?;
+    match &scenario.sweep {
+        Some(sweep_table) => sweep::check(sweep_table, scenario),
+        None => Ok(()),
+    }
 }
 
 fn prose(scenario: &Scenario) -> Check {

@@ -25,6 +25,14 @@ pub const EMBEDDED: &[(&str, &str)] = &[
         "job-progress",
         include_str!("../../../scenarios/job-progress.toml"),
     ),
+    (
+        "payload-sweep",
+        include_str!("../../../scenarios/payload-sweep.toml"),
+    ),
+    (
+        "clients-sweep",
+        include_str!("../../../scenarios/clients-sweep.toml"),
+    ),
 ];
 
 /// See [`Scenario::load`].

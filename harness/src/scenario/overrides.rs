@@ -1,7 +1,7 @@
 //! The options of the command line that change a scenario, and errors that name them.
 
 use super::error::ScenarioError;
-use super::{Scenario, check};
+use super::{Scenario, Sweep, SweepKey, check};
 use pushbench_servers::transport::{Profile, Transport};
 
 /// Options of `pushbench run` that take the place of a scenario's values; `None` leaves them.
@@ -19,6 +19,8 @@ pub struct Overrides {
     pub duration_s: Option<f64>,
     /// `--trials`, for `run.trials`.
     pub trials: Option<u32>,
+    /// `--sweep`, for the whole of `sweep`.
+    pub sweep: Option<Sweep>,
     /// `--seed`, for `run.seed`.
     pub seed: Option<u64>,
 }
@@ -39,7 +41,18 @@ pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<()
         let value = ids(profiles.iter().map(|p| p.id()).collect());
         given.push(("--profiles", "run.profiles", value));
     }
+    if let Some(sweep) = &overrides.sweep {
+        changed.sweep = Some(sweep.clone());
+        for key in SweepKey::ALL.into_iter().filter(|&key| sweep.varies(key)) {
+            let (option, place) = key.option();
+            let values = sweep.points();
+            let values = values.iter().filter_map(|point| point.value(key));
+            let values: Vec<String> = values.map(|value| value.to_string()).collect();
+            given.push((option, place, values.join(",")));
+        }
+    }
     if let Some(clients) = overrides.clients {
+        not_swept(&changed, SweepKey::Clients, "--clients", &clients)?;
         changed.clients.count = clients;
         given.push(("--clients", "clients.count", clients.to_string()));
     }
@@ -52,6 +65,7 @@ pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<()
             )));
         };
         publish.rate_per_s = rate;
+        not_swept(&changed, SweepKey::RatePerS, "--rate", &rate)?;
         given.push(("--rate", "publish.rate_per_s", rate.to_string()));
     }
     if let Some(duration_s) = overrides.duration_s {
@@ -87,4 +101,22 @@ pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<()
     })?;
     *scenario = changed;
     Ok(())
+}
+
+/// A value that every point of a sweep replaces would have no effect.
+fn not_swept(
+    scenario: &Scenario,
+    key: SweepKey,
+    option: &str,
+    value: &dyn std::fmt::Display,
+) -> Result<(), ScenarioError> {
+    match &scenario.sweep {
+        Some(sweep) if sweep.varies(key) => Err(ScenarioError::Option(format!(
+            "'{option}' is {value}, but scenario '{}' sweeps '{key}'; give the points with \
+             '--sweep {key}={value}'",
+            scenario.name,
+            key = key.id()
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -177,7 +177,8 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
     assert_eq!(
         error_of("[sessions]", "[visits]"),
         "scenarios/chat.toml:27: unknown key 'visits'; known here: 'summary', 'purpose', \
-         'cannot_show', 'clients', 'channels', 'publish', 'phases', 'server', 'sessions', 'run'"
+         'cannot_show', 'clients', 'channels', 'publish', 'phases', 'server', 'sessions', \
+         'sweep', 'run'"
     );
     assert_eq!(
         error_of("purpose =", "name = 'x'\npurpose ="),
@@ -487,6 +488,7 @@ fn options_take_the_place_of_the_file() {
         rate: Some(50.0),
         duration_s: Some(1.5),
         trials: Some(3),
+        sweep: None,
         seed: Some(u64::MAX),
     };
     scenario.apply(&overrides).expect("good options");
@@ -581,10 +583,199 @@ fn a_bad_option_is_named() {
     );
 }
 
+/// The good scenario with a sweep behind it.
+fn swept(table: &str) -> Result<Scenario, String> {
+    let source = format!("{GOOD}\n[sweep]\n{table}\n");
+    Scenario::parse("scenarios/chat.toml", &source).map_err(|error| error.to_string())
+}
+
+#[test]
+fn lists_of_a_sweep_go_together_value_by_value() {
+    let scenario = swept("clients = [10, 100]\nrate_per_s = [40, 4.5]").expect("a good sweep");
+    let points = scenario.points();
+    assert_eq!(points.len(), 2);
+    let second = points[1].expect("a point");
+    assert_eq!(second.to_string(), "clients 100, rate_per_s 4.5");
+    assert_eq!(second.leading(), Some((SweepKey::Clients, 100.0)));
+    let at = scenario.at(points[1]);
+    assert_eq!((at.clients.count, at.sweep.is_none()), (100, true));
+    assert_eq!(at.publish.expect("a table").rate_per_s, 4.5);
+    assert_eq!(scenario.most_clients(), 100);
+    let scenario = swept("channels = [1, 5]\npayload_bytes = [64, 65536]").expect("a good sweep");
+    let at = scenario.at(scenario.points()[1]);
+    assert_eq!(at.channel_count(), 5);
+    assert_eq!(at.publish.expect("a table").payload_bytes, 65_536);
+    assert_eq!((good().points(), good().at(None)), (vec![None], good()));
+}
+
+#[test]
+fn a_bad_sweep_is_told_with_its_line() {
+    let line = 1 + GOOD.lines().count() + 1;
+    let many: Vec<String> = (1..=51).map(|n| n.to_string()).collect();
+    for (table, at, told) in [
+        (
+            "",
+            line,
+            "'sweep' has no list, but something must vary; add one of 'clients', \
+             'payload_bytes', 'channels', 'rate_per_s', or remove [sweep]",
+        ),
+        (
+            "client = [1]",
+            line + 1,
+            "unknown key 'client'; did you mean 'clients'?; known here: 'clients', \
+             'payload_bytes', 'channels', 'rate_per_s'",
+        ),
+        (
+            "clients = 5",
+            line + 1,
+            "'clients' is 5, but a list is expected",
+        ),
+        (
+            "clients = [1, 'two']",
+            line + 1,
+            "'clients' is 'two', but a whole number, 0 or more, is expected",
+        ),
+        (
+            "clients = []",
+            line + 1,
+            "'clients' is empty, but something must run; add values, or remove the key",
+        ),
+        (
+            "clients = [1, 2]\nrate_per_s = [10]",
+            line + 2,
+            "'rate_per_s' has 1 values, but 'clients' has 2; lists go together value by value, \
+             so give them the same length, or keep one",
+        ),
+        (
+            &format!("channels = [{}]", many.join(", ")),
+            line + 1,
+            "'channels' has 51 values, but a sweep has at most 50 points; leave some out, or run \
+             two scenarios",
+        ),
+        (
+            "clients = [10, 0]",
+            line + 1,
+            "'clients' is 0, but a trial needs at least 1 client",
+        ),
+        (
+            "payload_bytes = [64, 12]",
+            line + 1,
+            "'payload_bytes' is 12, but an envelope needs at least 51 (16 each for sequence, \
+             intended and actual time, 3 separators)",
+        ),
+        (
+            "payload_bytes = [64, 1000000]",
+            line + 1,
+            "'payload_bytes' has a point (payload_bytes 1000000) at which 'burst' is 2, which \
+             makes 2000000 bytes with 'payload_bytes' 1000000, but a channel remembers only \
+             1048576; raise 'ring_bytes' in [server], or shorten the burst",
+        ),
+        (
+            "rate_per_s = [10, -1]",
+            line + 1,
+            "'rate_per_s' is -1: nothing would ever be due; use a number above 0, or a scenario \
+             without [publish]",
+        ),
+        (
+            "clients = [10, 20, 10]",
+            line + 1,
+            "'clients' has clients 10 at points 1 and 3; use 'trials' to repeat, and name it once",
+        ),
+    ] {
+        let error = swept(table).expect_err(table);
+        assert_eq!(
+            error,
+            format!("scenarios/chat.toml:{at}: {told}"),
+            "{table}"
+        );
+    }
+    let source = "summary = 's'\npurpose = 'p'\ncannot_show = 'c'\nclients.count = 3\n\
+                  sweep.rate_per_s = [1]\n";
+    assert_eq!(
+        Scenario::parse("least.toml", source)
+            .expect_err("nothing is published")
+            .to_string(),
+        "least.toml:5: 'rate_per_s' varies what is published, but nothing is; add a [publish] \
+         table, or remove the key"
+    );
+}
+
+#[test]
+fn a_sweep_of_the_command_line_takes_the_place_of_the_files() {
+    let list = |text: &str| text.parse::<Sweep>();
+    let mut scenario = swept("clients = [1, 2]").expect("a good sweep");
+    let both = list("payload_bytes=64,128").expect("a list");
+    let both = both.join(list("rate_per_s=10,2.5").expect("a list"));
+    let overrides = Overrides {
+        sweep: Some(both.expect("two keys")),
+        clients: Some(7),
+        ..Overrides::default()
+    };
+    scenario.apply(&overrides).expect("good options");
+    let told: Vec<String> = scenario
+        .points()
+        .iter()
+        .flatten()
+        .map(Point::to_string)
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "payload_bytes 64, rate_per_s 10",
+            "payload_bytes 128, rate_per_s 2.5"
+        ]
+    );
+    assert_eq!(scenario.clients.count, 7);
+    for (argument, told) in [
+        (
+            "clients",
+            "'clients' has no '='; expected a key and its values, such as 'clients=100,1000'",
+        ),
+        (
+            "client=5",
+            "'client=5' sweeps 'client'; did you mean 'clients'?; expected one of 'clients', \
+             'payload_bytes', 'channels', 'rate_per_s'",
+        ),
+        (
+            "clients=5,many",
+            "'clients=5,many' has 'many', but a whole number, 0 or more, is expected there",
+        ),
+        (
+            "rate_per_s=",
+            "'rate_per_s=' has '', but a number is expected there",
+        ),
+    ] {
+        assert_eq!(list(argument).expect_err(argument), told);
+    }
+    let twice = list("clients=5").expect("a list");
+    assert_eq!(
+        twice.clone().join(twice).expect_err("the same key"),
+        "'--sweep' has 'clients' twice; put all values into one list"
+    );
+    assert_eq!(
+        override_error(Overrides {
+            sweep: Some(list("payload_bytes=64,12").expect("a list")),
+            ..Overrides::default()
+        }),
+        "'--sweep payload_bytes' is 12, but an envelope needs at least 51 (16 each for sequence, \
+         intended and actual time, 3 separators)"
+    );
+    assert_eq!(
+        override_error(Overrides {
+            sweep: Some(list("clients=64,12").expect("a list")),
+            clients: Some(5),
+            ..Overrides::default()
+        }),
+        "'--clients' is 5, but scenario 'chat' sweeps 'clients'; give the points with \
+         '--sweep clients=5'"
+    );
+}
+
 #[test]
 fn an_unknown_name_is_answered_with_the_known_ones() {
     let known = "the built-in ones are 'quick', 'notifications', 'dashboard', 'fanout-10k', \
-                 'idle', 'log-tail', 'job-progress'; give a file as a path that ends in '.toml'";
+                 'idle', 'log-tail', 'job-progress', 'payload-sweep', 'clients-sweep'; give a file as a \
+                 path that ends in '.toml'";
     assert_eq!(
         Scenario::load("fanout")
             .expect_err("not built in")
