@@ -7,6 +7,16 @@
 //! Three metrics are primary (the medians and tails of delivery latency, and server CPU per
 //! delivery) and corrected for being three; whatever else is compared is marked as secondary, is
 //! not corrected, and should be believed only as far as it fits the rest.
+//!
+//! Two *records* are compared by [`records`], over the table of [`metric`]s, held against [`gate`]s
+//! and drawn by [`mod@draw`].
+
+pub mod draw;
+mod environment;
+pub mod gate;
+pub mod judge;
+pub mod metric;
+pub mod records;
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@
 //! - [`describe`]: the median, the slope and the spread of a few numbers;
 //! - [`student`]: Student's t distribution;
 //! - [`ratio`]: two transports over interleaved trials, as a ratio with an interval;
+//! - [`mod@welch`]: two sets of trials that have nothing to do with each other;
 //! - [`mod@family`]: several such ratios at once, corrected for their number;
 //! - [`decision`]: *different*, *same* or *undecided*, and how many more trials would help;
 //! - [`bootstrap`]: intervals of quantiles within one trial;
@@ -24,6 +25,7 @@ pub mod family;
 pub mod ratio;
 pub mod stationarity;
 pub mod student;
+pub mod welch;
 
 #[cfg(test)]
 mod simulate;
@@ -35,6 +37,7 @@ pub use describe::{median, slope, spread};
 pub use family::{Member, family, holm};
 pub use ratio::{Ratio, paired_log_ratio};
 pub use stationarity::{Stationarity, stationarity};
+pub use welch::{UnpairedRatio, Welch, decide_unpaired, unpaired_log_ratio, welch};
 
 #[cfg(test)]
 mod tests {
@@ -61,6 +64,10 @@ mod tests {
             let _ = (paired_log_ratio(&a, &b, 0.95), paired_log_ratio(&positive, &positive, x));
             let _ = holm(&a.iter().copied().map(Some).collect::<Vec<_>>());
             let _ = (family(&[(&a, &a), (&a, &b)], x), family::simultaneous(x, n as usize));
+            let _ = (welch(&a, &b, 0.95), welch(&positive, &b, x));
+            if let Some(found) = unpaired_log_ratio(&positive, &positive, 0.95) {
+                let _ = (decide_unpaired(&found, 0.05), decide_unpaired(&found, x));
+            }
             let any = Ratio {
                 ratio: x, low: y, high: x, confidence: y, p_value: x, n, sd_log: y,
             };

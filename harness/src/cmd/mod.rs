@@ -12,6 +12,7 @@ use pushbench_servers::sys;
 
 use crate::text;
 
+mod compare;
 mod fleet;
 mod known;
 mod list;
@@ -38,6 +39,8 @@ enum Command {
     Serve(serve::Arguments),
     /// List scenarios and transports, or print the schema of records
     List(list::Arguments),
+    /// Compare two records, or two transports of one, and hold them against gates
+    Compare(compare::Arguments),
     /// Check that every transport delivers exactly what was published, byte for byte
     Verify(verify::Arguments),
     /// Hold the clients of a trial (started by 'run')
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
         Command::List(arguments) => list::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Fleet(arguments) => fleet::run(&arguments),
     };

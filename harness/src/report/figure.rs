@@ -2,10 +2,10 @@
 //! none.
 
 /// What stands for a number that there is not.
-pub(super) const NONE: &str = "–";
+pub(crate) const NONE: &str = "–";
 
 /// Three significant digits, but never fewer than the whole part has: `0.0853`, `85.3`, `12,346`.
-pub(super) fn three(value: f64) -> String {
+pub(crate) fn three(value: f64) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
     }
@@ -30,17 +30,17 @@ pub(super) fn three(value: f64) -> String {
 }
 
 /// A count with its thousands apart.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     thousands(&value.to_string())
 }
 
 /// `value / unit` with three significant digits.
-pub(super) fn in_unit(value: Option<f64>, unit: f64) -> String {
+pub(crate) fn in_unit(value: Option<f64>, unit: f64) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| three(value / unit))
 }
 
 /// Nanoseconds as milliseconds.
-pub(super) fn ms(ns: Option<u64>) -> String {
+pub(crate) fn ms(ns: Option<u64>) -> String {
     in_unit(ns.map(|ns| ns as f64), 1e6)
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Nothing is measured or judged here: verdicts and reasons are the record's.
 
-mod figure;
+pub(crate) mod figure;
 pub mod json;
 pub mod table;
 

@@ -39,20 +39,28 @@ pub enum RecordError {
     },
     /// The file holds no record, or a damaged one.
     #[error(
-        "'{}' holds no record of pushbench: {source}; 'results/run.schema.json' says what one holds",
-        .path.display()
+        "'{}' holds no record of pushbench: {}{source}; {}",
+        .path.display(),
+        if field.is_empty() { String::new() } else { format!("in '{field}', ") },
+        if source.is_eof() {
+            "it is cut short: take it from where it was copied from, or record the run again"
+        } else {
+            "'results/run.schema.json' says what one holds"
+        }
     )]
     Parse {
         /// The file.
         path: PathBuf,
+        /// The key in which something is wrong, such as `trials[2].latency_ns`; empty at the top.
+        field: String,
         /// What is wrong, with line and column.
         source: serde_json::Error,
     },
     /// The record was written by a version that means other things by its keys.
     #[error(
-        "'{}' has schema version {found}, but this pushbench reads version {SCHEMA_VERSION}; read \
-         it with the pushbench that wrote it",
-        .path.display()
+        "'{}' has 'schema_version' {found}, which is {}; this pushbench reads version \
+         {SCHEMA_VERSION}: read it with the pushbench that wrote it",
+        .path.display(), if *found > SCHEMA_VERSION { "newer" } else { "older" }
     )]
     Version {
         /// The file.
@@ -141,9 +149,28 @@ impl Record {
             }) => {
                 return Err(RecordError::Version { path, found });
             }
-            Err(source) => return Err(RecordError::Parse { path, source }),
+            Err(source) => {
+                let field = String::new();
+                return Err(RecordError::Parse {
+                    path,
+                    field,
+                    source,
+                });
+            }
         }
-        serde_json::from_str(&json).map_err(|source| RecordError::Parse { path, source })
+        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&json)).map_err(
+            |error| {
+                let field = match error.path().to_string() {
+                    top if top == "." => String::new(),
+                    field => field,
+                };
+                RecordError::Parse {
+                    path,
+                    field,
+                    source: error.into_inner(),
+                }
+            },
+        )
     }
 }
 

@@ -242,8 +242,22 @@ fn what_is_no_record_is_refused_with_its_place() {
         (
             "{\"schema_version\": 2}",
             format!(
-                "'{shown}' has schema version 2, but this pushbench reads version 1; read it with \
-                 the pushbench that wrote it"
+                "'{shown}' has 'schema_version' 2, which is newer; this pushbench reads version 1: \
+                 read it with the pushbench that wrote it"
+            ),
+        ),
+        (
+            "{\"schema_version\": 0}",
+            format!(
+                "'{shown}' has 'schema_version' 0, which is older; this pushbench reads version 1: \
+                 read it with the pushbench that wrote it"
+            ),
+        ),
+        (
+            "{\"schema_version\": 1, \"tool\": {\"name\": 5}}",
+            format!(
+                "'{shown}' holds no record of pushbench: in 'tool.name', invalid type: integer `5`, \
+                 expected a string at line 1 column 40; 'results/run.schema.json' says what one holds"
             ),
         ),
         (
@@ -257,7 +271,8 @@ fn what_is_no_record_is_refused_with_its_place() {
             "{",
             format!(
                 "'{shown}' holds no record of pushbench: EOF while parsing an object at line 1 \
-                 column 1; 'results/run.schema.json' says what one holds"
+                 column 1; it is cut short: take it from where it was copied from, or record the run \
+                 again"
             ),
         ),
     ] {

@@ -52,23 +52,32 @@ pub enum Decision {
 /// data*, Statist. Med. 23, sections 2 and 5), with t quantiles in place of normal ones. A ratio
 /// that is not finite is undecided.
 pub fn decide(ratio: &Ratio, smallest_effect: f64) -> Decision {
-    let d = if smallest_effect.is_finite() {
+    by_interval(ratio.low, ratio.high, smallest_effect).unwrap_or_else(|| Decision::Undecided {
+        more_trials: more_trials(ratio, margin(smallest_effect).ln_1p()),
+    })
+}
+
+fn margin(smallest_effect: f64) -> f64 {
+    if smallest_effect.is_finite() {
         smallest_effect.max(0.0)
     } else {
         0.0
-    };
+    }
+}
+
+/// What an interval of a ratio says by where it lies; `None` where that is nothing.
+pub(super) fn by_interval(low: f64, high: f64, smallest_effect: f64) -> Option<Decision> {
+    let d = margin(smallest_effect);
     let (least, most) = (1.0 / (1.0 + d), 1.0 + d);
-    let differs = ratio.low > 1.0 || ratio.high < 1.0;
-    if ratio.low > least && ratio.high < most {
-        Decision::Same { differs }
+    let differs = low > 1.0 || high < 1.0;
+    if low > least && high < most {
+        Some(Decision::Same { differs })
     } else if differs {
-        Decision::Different {
-            beyond_smallest_effect: ratio.low > most || ratio.high < least,
-        }
+        Some(Decision::Different {
+            beyond_smallest_effect: low > most || high < least,
+        })
     } else {
-        Decision::Undecided {
-            more_trials: more_trials(ratio, most.ln()),
-        }
+        None
     }
 }
 

@@ -46,7 +46,7 @@ impl Ratio {
 }
 
 /// A ratio beyond all doubles is the last of them, so that a record can hold it.
-fn positive(ratio: f64) -> f64 {
+pub(super) fn positive(ratio: f64) -> f64 {
     ratio.clamp(f64::MIN_POSITIVE, f64::MAX)
 }
 

@@ -1,0 +1,145 @@
+//! Whether a gate holds. In: a gate and the rows of a comparison. Out: what failed, and why.
+//!
+//! A gate that cannot be judged has failed: a check that passes because nothing was measured is
+//! worse than none.
+
+use serde::Serialize;
+
+use super::gate::{Bound, Gate};
+use super::metric::Kind;
+use super::records::{CompareError, Line, Report, Row};
+
+/// What a gate says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Judged {
+    /// The gate as it was written.
+    pub gate: String,
+    /// Why it failed, a line a row; empty where it holds.
+    pub failures: Vec<String>,
+}
+
+/// Asks `gate` of every row that it means.
+///
+/// # Errors
+/// [`CompareError::NoSuchGateRow`], [`CompareError::NoSuchMetric`]
+pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError> {
+    let meant = |row: &&Row| {
+        let takes = |s: super::Side| gate.only.is_none_or(|o| o.takes(s.transport, s.profile));
+        takes(row.b)
+    };
+    let rows: Vec<&Row> = report.rows.iter().filter(meant).collect();
+    if rows.is_empty() {
+        return Err(CompareError::NoSuchGateRow {
+            gate: gate.text.clone(),
+            asked: gate.only.map(|o| o.to_string()).unwrap_or_default(),
+            rows: report.row_names(),
+        });
+    }
+    let line = |row: &&Row| row.lines.iter().find(|l| l.metric == gate.metric).cloned();
+    let lines: Vec<Option<Line>> = rows.iter().map(line).collect();
+    let needs_a = !matches!(gate.bound, Bound::Value(_));
+    for (needed, label, value) in [
+        (true, &report.b.label, (|l| l.b) as fn(&Line) -> Option<f64>),
+        (needs_a, &report.a.label, |l| l.a),
+    ] {
+        if needed && !lines.iter().flatten().any(|l| value(l).is_some()) {
+            return Err(CompareError::NoSuchMetric {
+                gate: gate.text.clone(),
+                label: label.clone(),
+                key: gate.metric.key,
+                row: rows.iter().map(|r| r.name()).collect::<Vec<_>>().join(", "),
+                why: "it is null in every trial that is not void: too few samples or clients, or \
+                      nothing to measure; choose another metric, or record more",
+            });
+        }
+    }
+    let failures = rows.iter().zip(&lines).filter_map(|(row, line)| {
+        let why = match line {
+            Some(line) => fails(gate, line)?,
+            // What neither of one record has told has not changed.
+            None if report.identical && needs_a => return None,
+            None => "cannot be judged: no trial tells it".to_owned(),
+        };
+        Some(format!("{}: {} {why}", row.name(), gate.metric.name))
+    });
+    Ok(Judged {
+        gate: gate.text.clone(),
+        failures: failures.collect(),
+    })
+}
+
+/// Why `line` fails the gate.
+fn fails(gate: &Gate, line: &Line) -> Option<String> {
+    let show = |value: f64| gate.metric.show(Some(value));
+    let (Some(b), bound) = (line.b, gate.bound_text()) else {
+        return Some("cannot be judged: no trial of B tells it".to_owned());
+    };
+    let beyond = if gate.above { "above" } else { "below" };
+    if let Bound::Value(limit) = gate.bound {
+        let failed = gate.beyond(b, limit);
+        return failed.then(|| format!("is {}, {beyond} {bound}", show(b)));
+    }
+    let Some(a) = line.a else {
+        return Some("cannot be judged: no trial of A tells it".to_owned());
+    };
+    // What is counted is exact; what is measured is believed as far as its interval goes.
+    let near = match (
+        gate.metric.kind,
+        if gate.above { line.low } else { line.high },
+    ) {
+        (_, Some(near)) => near,
+        // No change at all where both records are one, and where both are 0 throughout.
+        (_, None) if a == b => 0.0,
+        (Kind::Counted, None) => match (gate.bound, line.change) {
+            (Bound::Relative(_), None) => f64::INFINITY,
+            (_, change) => change.unwrap_or(0.0),
+        },
+        (_, None) => {
+            let why = line.why.as_deref().unwrap_or("there is no interval");
+            return Some(format!(
+                "cannot be judged: {why}; record at least 5 trials of each"
+            ));
+        }
+    };
+    let (found, limit, failed) = match gate.bound {
+        Bound::Relative(limit) => (percent(near), percent(limit), gate.beyond(near, limit)),
+        Bound::Difference(limit) => {
+            let found = match gate.metric.kind {
+                Kind::Counted => b - a,
+                // The interval is one of ratios, so it is taken of A's value.
+                _ => near * a,
+            };
+            (show(found), show(limit), gate.beyond(found, limit))
+        }
+        Bound::Value(_) => return None,
+    };
+    failed.then(|| match line.low.zip(line.high) {
+        Some((low, high)) => format!(
+            "went from {} to {} ({} to {}); the near end, {found}, is {beyond} {limit}",
+            show(a),
+            show(b),
+            percent(low),
+            percent(high)
+        ),
+        None => format!("went from {} to {}, {beyond} {bound}", show(a), show(b)),
+    })
+}
+
+/// `+12.3%`.
+pub fn percent(change: f64) -> String {
+    if !change.is_finite() {
+        return "+∞%".to_owned();
+    }
+    let places = match (change * 100.0).abs() {
+        p if p >= 100.0 => 0,
+        p if p >= 0.095 || p == 0.0 => 1,
+        _ => 2,
+    };
+    let text = format!("{:+.places$}%", change * 100.0);
+    // Rounding may leave a sign in front of nothing.
+    if text.trim_matches(['+', '-', '%', '.', '0']).is_empty() {
+        "0%".to_owned()
+    } else {
+        text
+    }
+}
