@@ -7,7 +7,7 @@ use pushbench_servers::sys;
 
 /// Share of a descriptor table that is used: `SO_REUSEPORT` spreads connections by hash, so some
 /// shard gets more than its share.
-const FILL: f64 = 0.85;
+pub(crate) const FILL: f64 = 0.85;
 
 /// Most threads on either side: at the usual limit of 20,000 descriptors, over a million clients.
 pub const MAX_SHARDS: usize = 128;
@@ -68,6 +68,12 @@ pub enum LayoutError {
     },
 }
 
+/// Clients that fit into a descriptor table of `limit` descriptors.
+pub(crate) fn per_table(limit: u64) -> u64 {
+    // 64 for what a process has open beside its connections.
+    ((limit as f64 * FILL) as u64).saturating_sub(64).max(1)
+}
+
 impl Layout {
     /// Plans for `clients` clients on this machine. `shards` is what the user asked for.
     ///
@@ -94,7 +100,7 @@ impl Layout {
         } else {
             cpus.split_at(cpus.len() / 2)
         };
-        let per_shard = ((limit as f64 * FILL) as usize).saturating_sub(64).max(1);
+        let per_shard = per_table(limit) as usize;
         let needed = (clients as usize).div_ceil(per_shard);
         let side = |cpus: &[usize]| {
             let shards = asked.unwrap_or_else(|| cpus.len().max(1).max(needed));

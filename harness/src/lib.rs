@@ -14,7 +14,8 @@
 //! - [`report`] draws it.
 //!
 //! Around it: [`scenario`] says what is to be done, [`registry`] which transports there are,
-//! [`layout`] where it runs on this machine, [`guard`] when memory gets short, [`child`] starts and
+//! [`layout`] where it runs on this machine, [`doctor`] how many clients that can hold, [`guard`]
+//! when memory gets short, [`child`] starts and
 //! reaps the processes, and [`cmd`] is the command line.
 
 pub mod audit;
@@ -22,6 +23,7 @@ pub mod child;
 pub mod client;
 pub mod cmd;
 pub mod compare;
+pub mod doctor;
 pub mod fleet;
 pub mod guard;
 pub mod interfere;

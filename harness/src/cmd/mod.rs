@@ -13,6 +13,7 @@ use pushbench_servers::sys;
 use crate::text;
 
 mod compare;
+mod doctor;
 mod fleet;
 mod known;
 mod list;
@@ -41,6 +42,8 @@ enum Command {
     List(list::Arguments),
     /// Compare two records, or two transports of one, and hold them against gates
     Compare(compare::Arguments),
+    /// Say how many clients this machine can hold, limit by limit, and what would raise each
+    Doctor(doctor::Arguments),
     /// Check that every transport delivers exactly what was published, byte for byte
     Verify(verify::Arguments),
     /// Hold the clients of a trial (started by 'run')
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Fleet(arguments) => fleet::run(&arguments),
     };

@@ -40,6 +40,14 @@ impl Bar {
         }
     }
 
+    /// As [`Bar::new`], but without a line for each trial: trials are not what is asked for.
+    pub(super) fn silent_lines(quiet: bool) -> Self {
+        Self {
+            lines: false,
+            ..Self::new(quiet)
+        }
+    }
+
     /// Takes the bar away.
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();

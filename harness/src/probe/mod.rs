@@ -17,7 +17,7 @@ pub mod network;
 pub mod process;
 
 /// The text of a file of `/proc` or `/sys`; `None` where it cannot be read.
-fn read(path: &str) -> Option<String> {
+pub(crate) fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
@@ -31,6 +31,6 @@ fn field(text: &str, key: &str) -> Option<u64> {
 }
 
 /// [`field`] in bytes, where `/proc` gives KiB (and writes kB).
-fn field_bytes(text: &str, key: &str) -> Option<u64> {
+pub(crate) fn field_bytes(text: &str, key: &str) -> Option<u64> {
     field(text, key).map(|kib| kib * 1024)
 }

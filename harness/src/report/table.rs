@@ -392,7 +392,7 @@ fn doubts(out: &mut String, record: &Record, width: u16) {
 }
 
 /// `text` with lines broken at spaces, each after `indent`.
-fn paragraph(out: &mut String, width: u16, indent: &str, text: &str) {
+pub(crate) fn paragraph(out: &mut String, width: u16, indent: &str, text: &str) {
     let mut line = indent.to_owned();
     for word in text.split_whitespace() {
         let begun = line.len() > indent.len();

@@ -1,0 +1,166 @@
+//! `pushbench doctor`: how many clients this machine can hold, limit by limit.
+
+use std::path::PathBuf;
+
+use pushbench_servers::transport::{Profile, Transport};
+
+use super::progress::Bar;
+use super::{Failure, Outcome, interrupt, print, runtime, say, usage};
+use crate::client::Family;
+use crate::doctor::{Machine, MemoryPerClient, examine, render};
+use crate::report::Format;
+use crate::results::{Record, Trial};
+use crate::run::Options;
+use crate::scenario::Scenario;
+
+/// What is run to see what a client costs in memory.
+const WORKLOAD: &str = include_str!("doctor.toml");
+
+/// What a client costs where nothing was measured: an idle `sse` client in `tuned` on a 2-core
+/// machine with Linux 6.18, from the table in the README.
+const REFERENCE: [f64; 3] = [11_900.0, 1_500.0, 6_300.0];
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Number of clients to be held [default: the most that the machine can hold]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    clients: Option<u32>,
+    /// Transport whose memory per client counts
+    #[arg(long, value_name = "ID", default_value = "sse")]
+    transport: Transport,
+    /// Profile of its server
+    #[arg(long, value_name = "ID", default_value = "tuned")]
+    profile: Profile,
+    /// Take memory per client from a record, instead of measuring it for some seconds
+    #[arg(long, value_name = "PATH", conflicts_with = "no_measure")]
+    record: Option<PathBuf>,
+    /// Take memory per client from a reference, and measure nothing
+    #[arg(long)]
+    no_measure: bool,
+    /// What to print: table or json
+    #[arg(long, default_value_t)]
+    format: Format,
+    /// Print the result and nothing else
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Examines the machine and prints what was found.
+pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let machine = Machine::read();
+    let memory = arguments.memory()?;
+    let found = examine(&machine, &memory, arguments.clients);
+    print(&match arguments.format {
+        Format::Table => render(&found),
+        // Keys are strings and numbers are finite, so this has no error.
+        Format::Json => serde_json::to_string_pretty(&found).unwrap_or_default() + "\n",
+    })?;
+    Ok(if found.reachable {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    })
+}
+
+impl Arguments {
+    fn memory(&self) -> Result<MemoryPerClient, Failure> {
+        if let Some(path) = &self.record {
+            let record = Record::read(path).map_err(usage)?;
+            return self.of_record(&record).map_err(|message| {
+                usage(anyhow::anyhow!(
+                    "'--record' is '{}': {message}",
+                    path.display()
+                ))
+            });
+        }
+        if self.no_measure {
+            return Ok(reference("nothing was measured"));
+        }
+        self.measured()
+    }
+
+    /// The most that any trial of this transport and profile took.
+    fn of_record(&self, record: &Record) -> Result<MemoryPerClient, String> {
+        let source = |trial: &Trial| format!("measured in the record, {}", trial.label());
+        let of =
+            |trial: &&Trial| (trial.transport, trial.profile) == (self.transport, self.profile);
+        let slopes = record.trials.iter().filter(of);
+        slopes
+            .filter_map(|trial| of_trial(trial, source(trial)))
+            .max_by(|a, b| a.bytes().total_cmp(&b.bytes()))
+            .ok_or_else(|| {
+                format!(
+                    "it tells no memory per client of {} {}, which takes a trial with at least \
+                     1000 clients; choose another record, or leave the option out to measure",
+                    self.transport, self.profile
+                )
+            })
+    }
+
+    fn measured(&self) -> Result<MemoryPerClient, Failure> {
+        let mut scenario = Scenario::parse("doctor.toml", WORKLOAD).map_err(super::failed)?;
+        scenario.run.transports = vec![self.transport];
+        scenario.run.profiles = vec![self.profile];
+        let program = std::env::current_exe().map_err(super::failed)?;
+        let options = Options {
+            family: Family::Lean,
+            shards: None,
+            out: None,
+            program: &program,
+            check_payloads: false,
+            until_decided: None,
+        };
+        let runtime = runtime()?;
+        let _context = runtime.enter();
+        let bar = Bar::silent_lines(self.quiet);
+        let done = runtime.block_on(crate::run::run(&scenario, &options, &bar, interrupt()));
+        bar.finish();
+        let trials = match &done {
+            Ok(done) => &done.record.trials[..],
+            Err(_) => &[],
+        };
+        let measured = trials.first().and_then(|trial| {
+            let source = format!(
+                "measured now with {} idle clients of {} {}",
+                trial.clients.connected, trial.transport, trial.profile
+            );
+            of_trial(trial, source)
+        });
+        Ok(measured.unwrap_or_else(|| {
+            let why = match &done {
+                Err(error) => error.to_string(),
+                Ok(_) => "no slope could be fitted".to_owned(),
+            };
+            if !self.quiet {
+                say(&format!(
+                    "pushbench: memory per client could not be measured ({why}); a reference is \
+                     used"
+                ));
+            }
+            reference("measuring failed")
+        }))
+    }
+}
+
+/// What a client of `trial` costs; `None` where a slope is missing. A slope that lies below nothing
+/// is noise about nothing.
+fn of_trial(trial: &Trial, source: String) -> Option<MemoryPerClient> {
+    let memory = &trial.server.memory;
+    Some(MemoryPerClient {
+        server_bytes: memory.user_bytes_per_client?.max(0.0),
+        harness_bytes: trial.harness.memory_bytes_per_client?.max(0.0),
+        kernel_bytes: memory.kernel_bytes_per_client?.max(0.0),
+        source,
+    })
+}
+
+fn reference(why: &str) -> MemoryPerClient {
+    let [server_bytes, harness_bytes, kernel_bytes] = REFERENCE;
+    MemoryPerClient {
+        server_bytes,
+        harness_bytes,
+        kernel_bytes,
+        source: format!("a reference of sse tuned, as {why}"),
+    }
+}

@@ -1,0 +1,259 @@
+//! Machines that are made up, and what the doctor says of them.
+
+use super::*;
+
+/// The machine of the project's own figures: two cores, 24 GiB, a hard limit of 20,000 descriptors.
+fn machine() -> Machine {
+    Machine {
+        nofile_soft: Some(1_024),
+        nofile_hard: Some(20_000),
+        nr_open: Some(1 << 30),
+        own_tables: true,
+        file_max: Some(2_400_000),
+        files_open: Some(1_000),
+        epoll_watches: Some(5_000_000),
+        ports: Some((32_768, 60_999)),
+        somaxconn: Some(4_096),
+        syn_backlog: Some(2_048),
+        tcp_mem_pages: Some([287_000, 383_000, 575_000]),
+        page_bytes: 4_096,
+        time_wait_buckets: Some(131_072),
+        conntrack_max: None,
+        conntrack_count: None,
+        available_bytes: Some(20 << 30),
+        group_available_bytes: None,
+        threads_max: Some(32_768),
+        threads: Some(100),
+        nproc: Some(96_000),
+        group_pids: None,
+        usable_cores: 2,
+        clock_source: Some("tsc".to_owned()),
+        timer_slack_ns: Some(50_000),
+        congestion: Some("bbr".to_owned()),
+        congestions: vec!["reno".to_owned(), "cubic".to_owned(), "bbr".to_owned()],
+        steal_share: Some(0.001),
+        stamps: Some(true),
+    }
+}
+
+fn memory(bytes: f64) -> MemoryPerClient {
+    MemoryPerClient {
+        server_bytes: 1_000.0,
+        harness_bytes: 1_000.0,
+        kernel_bytes: bytes - 2_000.0,
+        source: "made up".to_owned(),
+    }
+}
+
+fn found(machine: &Machine, clients: u32) -> Examination {
+    examine(machine, &memory(10_000.0), Some(clients))
+}
+
+fn limit<'a>(found: &'a Examination, name: &str) -> &'a LimitFound {
+    let of = found.limits.iter().find(|l| l.limit.starts_with(name));
+    of.expect(name)
+}
+
+fn binding(found: &Examination) -> Vec<&str> {
+    let binds = found.limits.iter().filter(|l| l.state == State::Binds);
+    binds.map(|l| l.limit).collect()
+}
+
+#[test]
+fn a_million_fits_into_this_machine_and_what_is_done_for_it_is_said() {
+    let found = found(&machine(), 1_000_000);
+    assert!(found.reachable, "{:?}", binding(&found));
+    // The files of both ends: (2,400,000 - 1,000 - 1,024) / 2.
+    assert_eq!((found.most, found.limited_by), (1_198_988, "fs.file-max"));
+    let descriptors = limit(&found, "RLIMIT_NOFILE");
+    // 85% of 20,000 less 64, in each of 128 tables.
+    assert_eq!(descriptors.alone, Some(16_936));
+    assert_eq!(descriptors.allows, Some(16_936 * 128));
+    assert_eq!(descriptors.state, State::Avoided);
+    assert_eq!(descriptors.value, "1,024 soft, 20,000 hard");
+    assert_eq!(
+        descriptors.raise.as_deref(),
+        Some("sudo prlimit --pid $$ --nofile=1176546:1176546")
+    );
+    assert!(
+        descriptors.instead.contains("60 table(s) a side"),
+        "{}",
+        descriptors.instead
+    );
+    let ports = limit(&found, "net.ipv4.ip_local_port_range");
+    assert_eq!((ports.alone, ports.state), (Some(28_232), State::Avoided));
+    assert!(ports.instead.contains("50 of them"), "{}", ports.instead);
+    assert_eq!(limit(&found, "net.ipv4.tcp_mem").state, State::Slows);
+    assert_eq!(limit(&found, "memory").allows, Some(1_825_361));
+}
+
+#[test]
+fn without_a_number_the_most_is_computed_and_named() {
+    let found = examine(&machine(), &memory(30_000.0), None);
+    // 85% of 20 GiB at 30,000 bytes each.
+    assert_eq!((found.most, found.limited_by), (608_453, "memory"));
+    assert_eq!(
+        (found.clients, found.asked, found.reachable),
+        (608_453, false, true)
+    );
+    assert_eq!(binding(&found), [""; 0]);
+}
+
+#[test]
+fn one_more_than_the_most_cannot_be_held_and_the_limit_binds() {
+    let most = examine(&machine(), &memory(30_000.0), None).most;
+    let at = |clients| examine(&machine(), &memory(30_000.0), Some(clients));
+    assert!(at(most as u32).reachable);
+    let beyond = at(most as u32 + 1);
+    assert!(!beyond.reachable);
+    assert_eq!(binding(&beyond), ["memory"]);
+}
+
+#[test]
+fn a_limit_above_another_is_raised_after_it() {
+    let machine = Machine {
+        nr_open: Some(1 << 20),
+        ..machine()
+    };
+    assert_eq!(
+        limit(&found(&machine, 1_000_000), "RLIMIT_NOFILE")
+            .raise
+            .as_deref(),
+        Some("sudo sysctl -w fs.nr_open=1176546 && sudo prlimit --pid $$ --nofile=1176546:1176546")
+    );
+}
+
+#[test]
+fn without_tables_of_their_own_one_table_must_do() {
+    let machine = Machine {
+        own_tables: false,
+        nr_open: Some(10_000),
+        ..machine()
+    };
+    let found = found(&machine, 16_000);
+    assert_eq!(binding(&found), ["fs.nr_open"]);
+    let found = examine(&machine, &memory(10_000.0), Some(20_000));
+    assert_eq!(binding(&found), ["RLIMIT_NOFILE (ulimit -n)", "fs.nr_open"]);
+    assert_eq!(
+        limit(&found, "fs.nr_open").raise.as_deref(),
+        Some("sudo sysctl -w fs.nr_open=23605")
+    );
+}
+
+#[test]
+fn every_limit_that_counts_clients_can_bind_and_names_the_command_that_raises_it() {
+    let with = |change: &dyn Fn(&mut Machine)| {
+        let mut machine = machine();
+        change(&mut machine);
+        machine
+    };
+    for (name, machine, command) in [
+        (
+            "fs.file-max",
+            with(&|m| m.file_max = Some(100_000)),
+            "sudo sysctl -w fs.file-max=202024",
+        ),
+        (
+            "fs.epoll.max_user_watches",
+            with(&|m| m.epoll_watches = Some(100_000)),
+            "sudo sysctl -w fs.epoll.max_user_watches=201024",
+        ),
+        (
+            "net.ipv4.ip_local_port_range",
+            with(&|m| m.ports = Some((50_000, 60_999))),
+            "sudo sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
+        ),
+        (
+            "net.netfilter.nf_conntrack_max",
+            with(&|m| (m.conntrack_max, m.conntrack_count) = (Some(65_536), Some(10))),
+            "sudo sysctl -w net.netfilter.nf_conntrack_max=101034",
+        ),
+        (
+            "kernel.threads-max",
+            with(&|m| m.threads_max = Some(140)),
+            "sudo sysctl -w kernel.threads-max=200000 kernel.pid_max=200000; ulimit -u 200000",
+        ),
+        (
+            "pids of the control group",
+            with(&|m| m.group_pids = Some(40)),
+            "sudo systemctl set-property --runtime \"$(ps -o unit= -p $$)\" TasksMax=4096",
+        ),
+        (
+            "memory of the control group",
+            with(&|m| m.group_available_bytes = Some(500 << 20)),
+            "sudo systemctl set-property --runtime \"$(ps -o unit= -p $$)\" MemoryMax=1176470589",
+        ),
+    ] {
+        let found = found(&machine, 100_000);
+        assert!(!found.reachable, "{name}");
+        assert_eq!(binding(&found).len(), 1, "{name}: {:?}", binding(&found));
+        let bound = limit(&found, name);
+        assert_eq!(bound.state, State::Binds, "{name}");
+        assert_eq!(bound.raise.as_deref(), Some(command), "{name}");
+        assert!(found.limited_by.starts_with(name), "{name}");
+    }
+}
+
+#[test]
+fn what_only_slows_or_blinds_is_no_reason_to_refuse() {
+    let slow = Machine {
+        somaxconn: Some(128),
+        syn_backlog: Some(128),
+        usable_cores: 1,
+        clock_source: Some("hpet".to_owned()),
+        congestions: vec!["bbr".to_owned()],
+        steal_share: Some(0.3),
+        stamps: Some(false),
+        ..machine()
+    };
+    let found = found(&slow, 100_000);
+    assert!(found.reachable);
+    let slows = found.limits.iter().filter(|l| l.state == State::Slows);
+    assert_eq!(
+        slows.map(|l| l.limit).collect::<Vec<_>>(),
+        [
+            "net.core.somaxconn",
+            "net.ipv4.tcp_max_syn_backlog",
+            "usable cores",
+            "clock source",
+            "congestion control",
+            "steal",
+            "SO_TIMESTAMPING"
+        ]
+    );
+}
+
+#[test]
+fn a_platform_that_tells_nothing_is_not_guessed_at() {
+    let found = examine(&Machine::default(), &memory(10_000.0), Some(1_000));
+    assert!(found.reachable);
+    assert_eq!(found.limited_by, "the number of a client");
+    assert_eq!(limit(&found, "memory").value, "unknown");
+}
+
+#[test]
+fn the_text_has_the_verdict_first_and_commands_on_lines_of_their_own() {
+    let text = render(&found(&machine(), 1_000_000));
+    assert!(
+        text.starts_with(
+            "1,000,000 clients can be held here; the most is 1,198,988, set by fs.file-max\n\nlimit"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("\n    sudo prlimit --pid $$ --nofile=1176546:1176546\n"),
+        "{text}"
+    );
+    let text = render(&found(&machine(), 4_000_000));
+    assert!(
+        text.starts_with(
+            "4,000,000 clients cannot be held here: the most is 1,198,988, set by fs.file-max\n"
+        ),
+        "{text}"
+    );
+    let text = render(&examine(&machine(), &memory(30_000.0), None));
+    assert!(
+        text.starts_with("608,453 clients can be held here, set by memory\n"),
+        "{text}"
+    );
+}

@@ -1,0 +1,169 @@
+//! `pushbench doctor` from outside: what it says, as text and as JSON, and its exit status.
+
+mod support;
+
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use support::{Running, pushbench, text};
+
+fn doctor(arguments: &[&str]) -> Output {
+    let mut command = pushbench();
+    command.arg("doctor").args(arguments);
+    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running::start(command).output()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn a_number_that_fits_is_status_0_and_each_limit_has_its_block() {
+    let output = doctor(&["--clients", "100", "--no-measure"]);
+    let told = text(&output.stdout);
+    assert_eq!(
+        (output.status.code(), &*output.stderr),
+        (Some(0), &b""[..]),
+        "{told}"
+    );
+    assert!(
+        told.starts_with("100 clients can be held here; the most is "),
+        "{told}"
+    );
+    for limit in [
+        "RLIMIT_NOFILE (ulimit -n)",
+        "fs.nr_open",
+        "fs.file-max",
+        "fs.epoll.max_user_watches",
+        "net.ipv4.ip_local_port_range",
+        "net.core.somaxconn",
+        "net.ipv4.tcp_max_syn_backlog",
+        "memory",
+        "memory of the control group",
+        "net.ipv4.tcp_mem",
+        "net.ipv4.tcp_max_tw_buckets",
+        "net.netfilter.nf_conntrack_max",
+        "kernel.threads-max, kernel.pid_max, ulimit -u",
+        "pids of the control group",
+        "usable cores",
+        "timer slack",
+        "clock source",
+        "congestion control",
+        "steal",
+        "SO_TIMESTAMPING",
+    ] {
+        assert!(
+            told.contains(&format!("\n{limit}  ")),
+            "no row of {limit}: {told}"
+        );
+        assert!(
+            told.contains(&format!("\n{limit}: ")),
+            "no block of {limit}: {told}"
+        );
+    }
+}
+
+#[test]
+fn a_number_that_no_machine_holds_is_status_1_and_names_what_binds() {
+    let output = doctor(&[
+        "--clients",
+        "4294967295",
+        "--no-measure",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let found = json(&output);
+    assert_eq!(
+        (&found["reachable"], &found["asked"]),
+        (&Value::Bool(false), &Value::Bool(true))
+    );
+    let limits = found["limits"].as_array().expect("a list");
+    let of = |name: &str| limits.iter().find(|l| l["limit"] == name).expect("there");
+    assert_eq!(of("memory")["state"], "binds");
+    let least = limits.iter().filter_map(|l| l["allows"].as_u64()).min();
+    assert_eq!(
+        found["most"].as_u64(),
+        least,
+        "the most is what the tightest limit allows"
+    );
+    let by = found["limited_by"].as_str().expect("a name");
+    assert_eq!(of(by)["allows"].as_u64(), least);
+}
+
+#[test]
+fn a_low_limit_of_descriptors_is_seen_with_the_tables_that_pass_it() {
+    let command =
+        r#"ulimit -n 256 && exec "$0" doctor --no-measure --format json --clients 1000000"#;
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", command, env!("CARGO_BIN_EXE_pushbench")]);
+    let shell = shell
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = Running::start(shell).output();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let found = json(&output);
+    let descriptors = &found["limits"][0];
+    // 85% of 256 less 64, and that in each of 128 tables.
+    assert_eq!(
+        (&descriptors["alone"], &descriptors["allows"]),
+        (&153.into(), &19_584.into())
+    );
+    assert_eq!(
+        (&descriptors["state"], &found["most"]),
+        (&"binds".into(), &19_584.into())
+    );
+    let raise = descriptors["raise"].as_str().expect("a command");
+    // Where fs.nr_open is lower than that, it is raised first.
+    assert!(
+        raise.ends_with("sudo prlimit --pid $$ --nofile=1176546:1176546"),
+        "{raise}"
+    );
+}
+
+#[test]
+fn memory_per_client_is_measured_and_its_source_is_said() {
+    let output = doctor(&["--clients", "10", "--transport", "tcp", "--format", "json"]);
+    let told = text(&output.stderr);
+    assert_eq!((output.status.code(), told), (Some(0), ""));
+    let memory = &json(&output)["memory_per_client"];
+    assert_eq!(
+        memory["source"],
+        "measured now with 4000 idle clients of tcp tuned"
+    );
+    assert!(
+        memory["server_bytes"]
+            .as_f64()
+            .is_some_and(|bytes| bytes >= 0.0)
+    );
+}
+
+#[test]
+fn bad_options_are_refused_in_one_line() {
+    for (arguments, told) in [
+        (
+            &["--clients", "0"][..],
+            "'--clients' is '0', expected 1 to 4294967295",
+        ),
+        (
+            &["--transport", "udp"],
+            "'--transport': 'udp' is no transport; expected one of tcp, sse, websocket, \
+             long_poll, short_poll",
+        ),
+        (
+            &["--record", "no/such"],
+            "cannot read the record 'no/such': no such file or directory; expected the folder of \
+             a run, or the 'run.json' in it",
+        ),
+        (
+            &["--record", "x", "--no-measure"],
+            "'--record' and '--no-measure' exclude each other; leave one out",
+        ),
+    ] {
+        let output = doctor(arguments);
+        assert_eq!(text(&output.stderr), format!("pushbench: {told}\n"));
+        assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
+    }
+}
