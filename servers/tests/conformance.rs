@@ -839,6 +839,100 @@ fn what_never_ends_is_refused_before_it_is_whole() {
     });
 }
 
+#[test]
+fn polls_that_come_in_one_write_are_answered_in_order() {
+    for transport in [Transport::LongPoll, Transport::ShortPoll] {
+        for profile in Profile::ALL {
+            let server = start(&config(transport, profile));
+            let messages = publish(&server, 0, &["a", "b"]);
+            settle(&server, transport, 2);
+            let both = [0, 1].map(|since| bytes::subscribe(transport, "news", Some(since)));
+            let mut wire = Wire::open(address(&server, transport), both.concat());
+            wire.expect(bytes::behind(transport, profile, 0, &messages));
+            wire.expect(bytes::behind(transport, profile, 1, &messages[1..]));
+            await_subscribers(&server, 0);
+        }
+    }
+}
+
+#[test]
+fn a_request_may_come_byte_by_byte() {
+    for_each(|transport, profile| {
+        let server = start(&config(transport, profile));
+        publish(&server, 0, &["a"]);
+        settle(&server, transport, 1);
+        let mut wire = Wire::connect(address(&server, transport));
+        for byte in bytes::subscribe(transport, "news", None).bytes() {
+            wire.send([byte]);
+        }
+        wire.expect(bytes::at_tail(transport, 1));
+    });
+}
+
+#[test]
+fn an_answer_is_the_last_where_the_client_says_so() {
+    for_each(|transport, profile| {
+        if bytes::is_stream(transport) {
+            return;
+        }
+        let server = start(&config(transport, profile));
+        let request = bytes::subscribe_raw(transport, "?channel=news", "Connection: close\r\n");
+        let mut wire = Wire::open(address(&server, transport), request);
+        let (status, head, _) = wire.response();
+        assert_eq!(status, 204);
+        // RFC 9112, section 9.6: it says that it does.
+        assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+        wire.expect_end();
+    });
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_a_stream_without_chunks() {
+    for profile in Profile::ALL {
+        let server = start(&config(Transport::Sse, profile));
+        let mut wire = Wire::open(
+            address(&server, Transport::Sse),
+            "GET /sse?channel=news&since=0 HTTP/1.0\r\n\r\n",
+        );
+        // RFC 9112, section 6.1: a client of HTTP/1.0 need not know chunks.
+        let head = String::from_utf8(wire.until(b"\r\n\r\n")).expect("ASCII");
+        assert!(!head.contains("transfer-encoding"), "{profile}: {head}");
+        wire.expect("id: 0\n\n");
+        publish(&server, 0, &["a", "b"]);
+        for sequence in 1..=2 {
+            let event = String::from_utf8(wire.until(b"\n\n")).expect("UTF-8");
+            assert!(
+                event.starts_with(&format!("id: {sequence}\ndata: {sequence:016x}:")),
+                "{profile}: {event}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_long_upload_in_chunks_is_taken_and_one_that_is_too_long_is_refused() {
+    for_each(|transport, profile| {
+        if matches!(transport, Transport::Tcp | Transport::WebSocket) {
+            return;
+        }
+        let server = start(&config(transport, profile));
+        let head = "POST /publish?channel=news HTTP/1.1\r\nHost: test\r\n\
+                    Transfer-Encoding: chunked\r\n\r\n";
+        let mut wire = Wire::open(address(&server, transport), head);
+        for piece in ["3\r\nabc\r\n", "2\r\nd", "e\r\n0\r\n", "\r\n"] {
+            wire.send(piece);
+        }
+        wire.expect(bytes::posted(1));
+        wire.send(head);
+        let chunk = format!("{:x}\r\n{}\r\n", 64 << 10, "x".repeat(64 << 10));
+        for _ in 0..=MAX_PAYLOAD_BYTES / (64 << 10) {
+            wire.send_what_may_be_refused(&chunk);
+        }
+        assert_eq!(wire.response().0, 413);
+        assert_serves(&server, transport, profile, 1);
+    });
+}
+
 /// A WebSocket at the tail of `news`, where nothing was published.
 fn websocket(server: &Server) -> Wire {
     let mut wire = subscribe(server, Transport::WebSocket, Some(0));
