@@ -9,6 +9,7 @@
 
 mod limits;
 pub mod machine;
+mod notes;
 mod text;
 
 pub use machine::Machine;
