@@ -5,9 +5,10 @@
 //! transport is a curve: a row a point, and below it how its cost grows.
 
 use super::figure::{NONE, count, in_unit, ms, three};
+use super::sweep::{ends, growth, varying, with_point};
 use crate::compare::{CONFIDENCE, Comparison, MIN_ROUNDS, MetricComparison, Says};
-use crate::results::{Growth, Record, Status, SummaryRow, Verdict};
-use crate::scenario::{ChannelCount, Point, Scenario, SweepKey};
+use crate::results::{Record, Status, SummaryRow, Verdict};
+use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::stats::decision::SMALLEST_EFFECT;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use pushbench_servers::transport::Transport;
@@ -135,7 +136,7 @@ fn difference(metric: &MetricComparison) -> String {
 }
 
 /// Heading and content of a column.
-type Column = (&'static str, fn(&SummaryRow) -> String);
+pub(super) type Column = (&'static str, fn(&SummaryRow) -> String);
 
 const DELIVERY: &[Column] = &[
     ("transport", name),
@@ -202,77 +203,6 @@ fn name(row: &SummaryRow) -> String {
     format!("{} {}", row.transport, row.profile)
 }
 
-/// The keys that the sweep of `scenario` varies.
-fn varying(scenario: &Scenario) -> Vec<SweepKey> {
-    let sweep = scenario.sweep.iter();
-    sweep
-        .flat_map(|sweep| SweepKey::ALL.into_iter().filter(|&key| sweep.varies(key)))
-        .collect()
-}
-
-/// `columns` with one behind the first for each of `keys`.
-fn with_point(columns: &[Column], keys: impl Iterator<Item = SweepKey>) -> Vec<Column> {
-    let of = |key| -> Column {
-        match key {
-            SweepKey::Clients => ("clients", |row| in_a_point(row.point, SweepKey::Clients)),
-            SweepKey::PayloadBytes => ("payload\nbytes", |row| {
-                in_a_point(row.point, SweepKey::PayloadBytes)
-            }),
-            SweepKey::Channels => ("channels", |row| in_a_point(row.point, SweepKey::Channels)),
-            SweepKey::RatePerS => ("offered\npubl./s", |row| {
-                in_a_point(row.point, SweepKey::RatePerS)
-            }),
-        }
-    };
-    let mut all = columns.to_vec();
-    all.splice(1..1, keys.map(of));
-    all
-}
-
-fn in_a_point(point: Option<Point>, key: SweepKey) -> String {
-    let value = point.and_then(|point| point.value(key));
-    value.map_or_else(|| NONE.to_owned(), |value| plain(key, value))
-}
-
-/// A value of a sweep as it was given: a count in full, a rate to three digits.
-fn plain(key: SweepKey, value: f64) -> String {
-    match key {
-        SweepKey::RatePerS => three(value),
-        _ => count(value as u64),
-    }
-}
-
-fn growth(rows: &[Growth]) -> Table {
-    let value = |point: &Point| match point.leading() {
-        Some((key, value)) => plain(key, value),
-        None => NONE.to_owned(),
-    };
-    let leading = rows.first().and_then(|row| row.from.leading());
-    let key = leading.map_or("point", |(key, _)| key.id());
-    let headings = [
-        "transport".to_owned(),
-        format!("from\n{key}"),
-        format!("to\n{key}"),
-        "first\nµs/delivery".to_owned(),
-        "last\nµs/delivery".to_owned(),
-        "growth\n×".to_owned(),
-        "over that\nof tcp ×".to_owned(),
-    ];
-    let mut table = bare(headings);
-    for row in rows {
-        table.add_row([
-            format!("{} {}", row.transport, row.profile),
-            value(&row.from),
-            value(&row.to),
-            in_unit(Some(row.from_cpu_ns_per_delivery), 1e3),
-            in_unit(Some(row.to_cpu_ns_per_delivery), 1e3),
-            three(row.growth),
-            in_unit(row.growth_over_tcp, 1.0),
-        ]);
-    }
-    aligned(table)
-}
-
 fn table(columns: &[Column], rows: &[SummaryRow]) -> Table {
     let mut table = bare(columns.iter().map(|(heading, _)| *heading));
     let mut before = None;
@@ -288,7 +218,7 @@ fn table(columns: &[Column], rows: &[SummaryRow]) -> Table {
     aligned(table)
 }
 
-fn bare<T: Into<Cell>>(headings: impl IntoIterator<Item = T>) -> Table {
+pub(super) fn bare<T: Into<Cell>>(headings: impl IntoIterator<Item = T>) -> Table {
     let mut table = Table::new();
     let headings: Vec<Cell> = headings.into_iter().map(Into::into).collect();
     table
@@ -298,7 +228,7 @@ fn bare<T: Into<Cell>>(headings: impl IntoIterator<Item = T>) -> Table {
     table
 }
 
-fn aligned(mut table: Table) -> Table {
+pub(super) fn aligned(mut table: Table) -> Table {
     for (i, column) in table.column_iter_mut().enumerate() {
         // Two columns of space between numbers; the first one stands at the margin.
         column.set_padding((if i == 0 { 0 } else { 2 }, 0));
@@ -309,7 +239,7 @@ fn aligned(mut table: Table) -> Table {
     table
 }
 
-fn section(out: &mut String, title: &str, table: Table) {
+pub(super) fn section(out: &mut String, title: &str, table: Table) {
     let _ = writeln!(out, "\n{title}\n");
     for line in table.lines() {
         let _ = writeln!(out, "{}", line.trim_end());
@@ -357,18 +287,6 @@ fn headline(record: &Record) -> String {
         "{name}: {clients} clients, {channels}, {publish}, {} s measured{trials}, seed {}{status}",
         phases.measure_s, record.seed
     )
-}
-
-/// `100 to 100,000`: the first and the last value of `key` in the sweep; `None` where it does not
-/// vary.
-fn ends(scenario: &Scenario, key: SweepKey) -> Option<String> {
-    let points = scenario.sweep.as_ref()?.points();
-    let value = |point: &Point| Some(plain(key, point.value(key)?));
-    Some(format!(
-        "{} to {}",
-        value(points.first()?)?,
-        value(points.last()?)?
-    ))
 }
 
 /// A paragraph for each check that did not pass, worst verdict first.
