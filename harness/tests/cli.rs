@@ -74,8 +74,8 @@ fn a_bad_option_of_run_is_told_in_one_line() {
             &["qick"][..],
             "'qick' is no scenario; did you mean 'quick'?; the built-in ones are \
                  'quick', 'notifications', 'dashboard', 'fanout-10k', 'idle', \
-                 'log-tail', 'job-progress', 'payload-sweep', 'clients-sweep'; give a file as a \
-                 path that ends in '.toml'",
+                 'log-tail', 'job-progress', 'payload-sweep', 'hundred-k', \
+                 'million-idle', 'clients-sweep'; give a file as a path that ends in '.toml'",
         ),
         (
             &["no/such.toml"],

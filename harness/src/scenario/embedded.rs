@@ -30,6 +30,14 @@ pub const EMBEDDED: &[(&str, &str)] = &[
         include_str!("../../../scenarios/payload-sweep.toml"),
     ),
     (
+        "hundred-k",
+        include_str!("../../../scenarios/hundred-k.toml"),
+    ),
+    (
+        "million-idle",
+        include_str!("../../../scenarios/million-idle.toml"),
+    ),
+    (
         "clients-sweep",
         include_str!("../../../scenarios/clients-sweep.toml"),
     ),

@@ -774,8 +774,8 @@ fn a_sweep_of_the_command_line_takes_the_place_of_the_files() {
 #[test]
 fn an_unknown_name_is_answered_with_the_known_ones() {
     let known = "the built-in ones are 'quick', 'notifications', 'dashboard', 'fanout-10k', \
-                 'idle', 'log-tail', 'job-progress', 'payload-sweep', 'clients-sweep'; give a file as a \
-                 path that ends in '.toml'";
+                 'idle', 'log-tail', 'job-progress', 'payload-sweep', 'hundred-k', \
+                 'million-idle', 'clients-sweep'; give a file as a path that ends in '.toml'";
     assert_eq!(
         Scenario::load("fanout")
             .expect_err("not built in")
