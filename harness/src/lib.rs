@@ -10,7 +10,7 @@
 //!   [`audit`] gives the verdict, and [`interfere`], with the [`relay`], does what its numbers must
 //!   show ([`known`] answers);
 //! - [`run`] interleaves trials, [`compare`]s what they found with [`stats`], and writes the record
-//!   ([`results`]);
+//!   ([`results`]); [`limits`] grows them until something breaks;
 //! - [`report`] draws it.
 //!
 //! Around it: [`scenario`] says what is to be done, [`registry`] which transports there are,
@@ -30,6 +30,7 @@ pub mod interfere;
 pub mod known;
 pub mod layout;
 pub mod ledger;
+pub mod limits;
 pub mod probe;
 pub mod recorder;
 pub mod registry;

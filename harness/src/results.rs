@@ -11,6 +11,7 @@
 mod cause;
 mod growth;
 mod hlog;
+mod limits;
 mod memory;
 mod quantiles;
 mod store;
@@ -20,6 +21,7 @@ mod trial;
 pub use cause::Cause;
 pub use growth::{Growth, growth};
 pub use hlog::write_log;
+pub use limits::{Broke, Ended, HeldMemory, Limit, LimitOf, LimitStep};
 pub use memory::{MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint, fit_slope};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles};
 pub use store::{RECORD_FILE, RecordError, create_folder};
@@ -62,6 +64,9 @@ pub struct Record {
     /// last; empty without one.
     #[serde(default)]
     pub growth: Vec<Growth>,
+    /// What a search for limits found; empty in an ordinary run.
+    #[serde(default)]
+    pub limits: Vec<Limit>,
     /// Every pair of transport and profile at one point, from five trials each on.
     pub comparisons: Vec<Comparison>,
 }
@@ -115,6 +120,7 @@ impl Record {
             trials: Vec::new(),
             summary: Vec::new(),
             growth: Vec::new(),
+            limits: Vec::new(),
             comparisons: Vec::new(),
         }
     }

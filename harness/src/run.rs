@@ -252,7 +252,7 @@ fn first_source(scenario: &Scenario, number: usize) -> u32 {
     (number as u32 % 64) * sources
 }
 
-fn fresh_seed() -> u64 {
+pub(crate) fn fresh_seed() -> u64 {
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -260,7 +260,7 @@ fn fresh_seed() -> u64 {
     SplitMix64::new(now.as_nanos() as u64 ^ u64::from(std::process::id())).next() >> 11
 }
 
-fn environment(layout: &Layout) -> Environment {
+pub(crate) fn environment(layout: &Layout) -> Environment {
     let mut environment = Environment::read();
     let cores = |cpus: &[usize]| cpus.iter().map(|&cpu| cpu as u32).collect();
     environment.pinning = (!layout.server.cpus.is_empty()).then(|| Pinning {
@@ -277,12 +277,16 @@ pub(crate) fn congestion_of_this_machine() -> Option<String> {
     congestion(&Environment::read())
 }
 
-fn congestion(environment: &Environment) -> Option<String> {
+pub(crate) fn congestion(environment: &Environment) -> Option<String> {
     let available = environment.congestion_controls_available.as_ref()?;
     available.iter().find(|name| *name == CONGESTION).cloned()
 }
 
-fn write_histograms(folder: &Path, label: &str, histograms: &Histograms) -> Result<(), RunError> {
+pub(crate) fn write_histograms(
+    folder: &Path,
+    label: &str,
+    histograms: &Histograms,
+) -> Result<(), RunError> {
     let path = folder.join("latency").join(format!("{label}.hlog"));
     write_log(&path, histograms.measure_started, &histograms.intervals)
         .map_err(|source| RunError::Log { path, source })
@@ -290,10 +294,10 @@ fn write_histograms(folder: &Path, label: &str, histograms: &Histograms) -> Resu
 
 /// The histograms of all trials so far, added up by transport, profile and point.
 #[derive(Default)]
-struct MergedHistograms(BTreeMap<Group, (Histogram<u64>, Histogram<u64>)>);
+pub(crate) struct MergedHistograms(BTreeMap<Group, (Histogram<u64>, Histogram<u64>)>);
 
 impl MergedHistograms {
-    fn add(&mut self, group: Group, histograms: &Histograms) {
+    pub(crate) fn add(&mut self, group: Group, histograms: &Histograms) {
         let (delivery, fanout) = self
             .0
             .entry(group)
@@ -306,7 +310,7 @@ impl MergedHistograms {
             .expect("all histograms have the same bounds");
     }
 
-    fn told(&self) -> BTreeMap<Group, Merged> {
+    pub(crate) fn told(&self) -> BTreeMap<Group, Merged> {
         let told = |(group, (delivery, fanout)): (&_, &(Histogram<u64>, Histogram<u64>))| {
             let merged = Merged {
                 latency_ns: Latency::from_histogram(delivery),

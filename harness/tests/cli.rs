@@ -542,6 +542,7 @@ fn every_command_has_a_help_and_the_program_a_version() {
         (&["run"], "--transports <IDS>"),
         (&["serve"], "--keep-alive-s <S>"),
         (&["list"], "--schema"),
+        (&["limits"], "--objective <TERMS>"),
         (&["doctor"], "--record <PATH>"),
         (&["verify"], "--client <CLIENT>"),
         (&["compare"], "--fail-on <GATE>"),

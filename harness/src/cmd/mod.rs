@@ -16,6 +16,7 @@ mod compare;
 mod doctor;
 mod fleet;
 mod known;
+mod limits;
 mod list;
 mod progress;
 mod run;
@@ -42,6 +43,8 @@ enum Command {
     List(list::Arguments),
     /// Compare two records, or two transports of one, and hold them against gates
     Compare(compare::Arguments),
+    /// Grow clients, rate or fan-out until an objective breaks, and name what broke
+    Limits(limits::Arguments),
     /// Say how many clients this machine can hold, limit by limit, and what would raise each
     Doctor(doctor::Arguments),
     /// Check that every transport delivers exactly what was published, byte for byte
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Limits(arguments) => limits::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Fleet(arguments) => fleet::run(&arguments),

@@ -219,7 +219,7 @@ impl Arguments {
 }
 
 /// Width of the terminal in columns.
-fn console_width() -> u16 {
+pub(super) fn console_width() -> u16 {
     let size = console::Term::stdout().size_checked();
     size.map_or(DEFAULT_WIDTH, |(_, columns)| columns)
 }

@@ -7,6 +7,7 @@
 
 pub(crate) mod figure;
 pub mod json;
+mod limits;
 mod sweep;
 pub mod table;
 

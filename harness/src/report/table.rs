@@ -5,6 +5,7 @@
 //! transport is a curve: a row a point, and below it how its cost grows.
 
 use super::figure::{NONE, count, in_unit, ms, three};
+use super::limits;
 use super::sweep::{ends, growth, varying, with_point};
 use crate::compare::{CONFIDENCE, Comparison, MIN_ROUNDS, MetricComparison, Says};
 use crate::results::{Record, Status, SummaryRow, Verdict};
@@ -21,6 +22,9 @@ const MIN_WIDTH: u16 = 60;
 /// need about 115 and are never broken, since a number over two lines reads as two numbers.
 pub fn render(record: &Record, width: u16) -> String {
     let width = width.max(MIN_WIDTH);
+    if !record.limits.is_empty() {
+        return limits::render(record, width);
+    }
     let mut out = String::new();
     paragraph(&mut out, width, "", &headline(record));
     if record.summary.is_empty() {

@@ -67,6 +67,47 @@ pub(crate) fn sweep() -> Record {
     record
 }
 
+/// A search that found its limit, and one that was cut short.
+pub(crate) fn limits() -> Record {
+    let mut record = record();
+    record.trials.clear();
+    record.summary.clear();
+    let side = (Transport::Sse, Profile::Tuned);
+    let objective = "p99<=1s,missing=0,connects=all";
+    let search = |side| Limit::new(side, LimitOf::Clients, objective.to_owned(), (100_000, 0.5));
+    let mut limit = search(side);
+    for (value, p50_ms, broke) in [
+        (1_000, 9, None),
+        (2_000, 20, None),
+        (4_000, 4_000, Some(Broke::ServerCpu)),
+        (3_000, 30, None),
+    ] {
+        let mut trial = trial(Transport::Sse, p50_ms * 100_000);
+        trial.clients.target = value;
+        trial.clients.connected = value;
+        let evidence = "p99 was 2.00 s, above 1.00 s; the server used 99% of its 1 core(s)";
+        limit.steps.push(LimitStep {
+            value,
+            trial: record.trials.len(),
+            held: broke.is_none(),
+            short_of: Vec::new(),
+            broke,
+            evidence: broke.map(|_| evidence.to_owned()),
+            server_cpu_share: Some(value as f64 / 4_040.0),
+            harness_cpu_share: None,
+            memory: HeldMemory::default(),
+        });
+        record.trials.push(trial);
+        limit.evidence = limit.evidence.or(broke.map(|_| evidence.to_owned()));
+    }
+    (limit.last_good, limit.first_bad) = (Some(3_000), Some(4_000));
+    (limit.broke, limit.ended) = (Some(Broke::ServerCpu), Ended::Resolved);
+    let mut cut = search((Transport::WebSocket, Profile::Tuned));
+    cut.ended = Ended::TimeBudget;
+    record.limits = vec![limit, cut];
+    record
+}
+
 fn trial(transport: Transport, median_ns: u64) -> Trial {
     let mut trial = Trial::new(transport, Profile::Tuned, 1);
     let span = |start: u64, end: u64| {

@@ -51,6 +51,13 @@ fn a_record_of_a_sweep_keeps_to_the_schema_and_its_files_differ() {
 }
 
 #[test]
+fn a_record_of_limits_keeps_to_the_schema() {
+    let json = serde_json::to_value(sample::limits()).expect("serialisable");
+    assert_eq!(errors(&json), Vec::<String>::new());
+    assert_eq!(json["limits"][0]["broke"], "server_cpu");
+}
+
+#[test]
 fn a_record_of_nulls_keeps_to_the_schema() {
     let mut record = sample::record();
     record.trials.truncate(1);
@@ -102,7 +109,8 @@ fn the_record_has_the_documented_keys() {
     for (pointer, expected) in [
         (
             "",
-            "schema_version tool environment scenario seed status trials summary growth comparisons",
+            "schema_version tool environment scenario seed status trials summary growth limits \
+             comparisons",
         ),
         (
             "/trials/0",
@@ -112,7 +120,7 @@ fn the_record_has_the_documented_keys() {
         ),
         (
             "/trials/0/clients",
-            "target connected refused disconnected connect_ns",
+            "target connected refused disconnected stopped_by connect_ns",
         ),
         ("/trials/0/publish", "offered_per_s achieved_per_s lag_ns"),
         (

@@ -1,0 +1,231 @@
+//! Limits that were searched for: the curve of every step, and a sentence for each transport.
+
+use super::figure::{NONE, count, ms, three};
+use super::table::{aligned, bare, paragraph, section};
+use crate::results::{Ended, Limit, LimitOf, LimitStep, Record, Status};
+
+/// The report of a record that holds limits, for a terminal of `width` columns.
+pub(super) fn render(record: &Record, width: u16) -> String {
+    let mut out = String::new();
+    paragraph(&mut out, width, "", &headline(record));
+    for limit in &record.limits {
+        let title = format!("{} {}", limit.transport, limit.profile);
+        if limit.steps.is_empty() {
+            out.push_str(&format!("\n{title}\n\n"));
+        } else {
+            section(&mut out, &title, curve(record, limit));
+            out.push('\n');
+        }
+        paragraph(&mut out, width, "", &sentence(record, limit));
+    }
+    out.push('\n');
+    paragraph(
+        &mut out,
+        width,
+        "",
+        "m/d/o: missing/duplicate/out of order. last: from the intended publish time to the last \
+         subscriber. CPU: of the cores of that side. –: too few samples, or not to be measured \
+         here.",
+    );
+    out
+}
+
+fn headline(record: &Record) -> String {
+    let status = match record.status {
+        Status::Complete => "",
+        Status::Running => "; not finished",
+        Status::Interrupted => "; interrupted",
+        Status::Failed => "; failed",
+    };
+    let (what, objective) = match record.limits.first() {
+        Some(limit) => (
+            format!("{}, ", grown(record, limit.of)),
+            format!("objective '{}', ", limit.objective),
+        ),
+        None => Default::default(),
+    };
+    let seconds = record.scenario.phases.measure_s;
+    format!(
+        "{}: {what}{objective}{seconds} s measured a step, seed {}{status}",
+        record.scenario.name, record.seed
+    )
+}
+
+/// What is grown, and what stays.
+fn grown(record: &Record, of: LimitOf) -> String {
+    let scenario = &record.scenario;
+    let publish = scenario.publish.as_ref();
+    let rate = publish.map_or_else(
+        || "nothing published".to_owned(),
+        |p| {
+            format!(
+                "{} publishes/s of {} bytes",
+                three(p.rate_per_s),
+                p.payload_bytes
+            )
+        },
+    );
+    match of {
+        LimitOf::Clients => format!("the most clients, {rate}"),
+        LimitOf::Fanout => format!("the most subscribers of one channel, {rate}"),
+        LimitOf::Rate => format!(
+            "the highest publish rate to {} clients on {} channel(s)",
+            count(scenario.clients.count.into()),
+            count(scenario.channel_count().into())
+        ),
+    }
+}
+
+fn unit(of: LimitOf) -> &'static str {
+    match of {
+        LimitOf::Clients => "clients",
+        LimitOf::Rate => "publishes/s",
+        LimitOf::Fanout => "subscribers",
+    }
+}
+
+fn curve(record: &Record, limit: &Limit) -> comfy_table::Table {
+    let share = |share: Option<f64>| {
+        share.map_or_else(|| NONE.to_owned(), |share| format!("{:.0}%", share * 100.0))
+    };
+    let headings = [
+        unit(limit.of),
+        "connected",
+        "received\n/s",
+        "m/d/o",
+        "p50\nms",
+        "p99\nms",
+        "max\nms",
+        "last\np50 ms",
+        "server\nCPU",
+        "harness\nCPU",
+        "objective",
+    ];
+    let mut table = bare(headings);
+    for step in &limit.steps {
+        let Some(trial) = record.trials.get(step.trial) else {
+            continue;
+        };
+        let d = &trial.deliveries;
+        let received = trial.throughput.received_per_s;
+        table.add_row([
+            count(step.value),
+            count(trial.clients.connected),
+            received.map_or_else(|| NONE.to_owned(), three),
+            [d.missing, d.duplicate, d.out_of_order]
+                .map(count)
+                .join("/"),
+            ms(trial.latency_ns.p50),
+            ms(trial.latency_ns.p99),
+            ms(trial.latency_ns.max),
+            ms(trial.fanout_ns.p50),
+            share(step.server_cpu_share),
+            share(step.harness_cpu_share),
+            outcome(step),
+        ]);
+    }
+    aligned(table)
+}
+
+fn outcome(step: &LimitStep) -> String {
+    match step.broke {
+        None => "held".to_owned(),
+        Some(broke) => broke.id().to_owned(),
+    }
+}
+
+/// What was found, in a sentence.
+fn sentence(record: &Record, limit: &Limit) -> String {
+    let unit = unit(limit.of);
+    let side = format!("{} {}", limit.transport, limit.profile);
+    let ended = match limit.ended {
+        Ended::TimeBudget => {
+            "; the time budget ended the search, so raise '--time-budget' to come \
+                              closer"
+        }
+        Ended::Interrupted => "; the search was interrupted",
+        Ended::Running => "; the search was not finished",
+        Ended::Resolved | Ended::Maximum => "",
+    };
+    let broke = limit.broke.map_or("something", |broke| broke.in_words());
+    let evidence = limit
+        .evidence
+        .as_deref()
+        .unwrap_or("nothing is known of it");
+    match (limit.last_good, limit.first_bad) {
+        (Some(good), Some(bad)) => {
+            let held = held(record, limit, good);
+            format!(
+                "{side} holds {} {unit}{held}. At {} {broke} broke: {evidence}{ended}.",
+                count(good),
+                count(bad)
+            )
+        }
+        (Some(good), None) => {
+            let maximum = match limit.ended {
+                Ended::Maximum => ", the maximum that was asked for: nothing broke",
+                _ => "; nothing broke",
+            };
+            format!("{side} holds {} {unit}{maximum}{ended}.", count(good))
+        }
+        (None, Some(bad)) => {
+            format!(
+                "{side} holds none: at {} {unit} {broke} broke: {evidence}{ended}.",
+                count(bad)
+            )
+        }
+        (None, None) => format!("{side}: no step was done{ended}."),
+    }
+}
+
+/// What the last good step delivered, where anything was.
+fn held(record: &Record, limit: &Limit, good: u64) -> String {
+    let trial = limit
+        .step(good)
+        .and_then(|step| record.trials.get(step.trial));
+    match trial.and_then(|trial| trial.throughput.received_per_s) {
+        Some(received) => format!(" ({} deliveries/s)", three(received)),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::{Broke, sample};
+
+    #[test]
+    fn the_curve_of_each_limit_is_followed_by_its_sentence() {
+        let text = render(&sample::limits(), 110);
+        assert_eq!(text, include_str!("sample-limits.txt"));
+    }
+
+    #[test]
+    fn every_end_of_a_search_has_its_sentence() {
+        let record = sample::limits();
+        let mut limit = record.limits[0].clone();
+        let mut told = |good, bad, ended| {
+            (limit.last_good, limit.first_bad, limit.ended) = (good, bad, ended);
+            limit.broke = bad.map(|_| Broke::Memory);
+            limit.evidence = bad.map(|_| "the kernel held most, 15 MiB".to_owned());
+            sentence(&record, &limit)
+        };
+        assert_eq!(
+            told(Some(2_000), None, Ended::Maximum),
+            "sse tuned holds 2,000 clients, the maximum that was asked for: nothing broke."
+        );
+        assert_eq!(
+            told(Some(2_000), None, Ended::TimeBudget),
+            "sse tuned holds 2,000 clients; nothing broke; the time budget ended the search, so \
+             raise '--time-budget' to come closer."
+        );
+        assert_eq!(
+            told(None, Some(1), Ended::Resolved),
+            "sse tuned holds none: at 1 clients memory broke: the kernel held most, 15 MiB."
+        );
+        assert_eq!(
+            told(None, None, Ended::Interrupted),
+            "sse tuned: no step was done; the search was interrupted."
+        );
+    }
+}
