@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+use pushbench_servers::allocator::Switch;
+
+/// The system's or jemalloc, by an environment variable: decided once, at the first allocation.
+#[global_allocator]
+static ALLOCATOR: Switch = Switch;
+
 fn main() -> ExitCode {
     pushbench::cmd::main()
 }

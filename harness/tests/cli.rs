@@ -620,6 +620,24 @@ fn subscribe_tcp(address: &str) -> (String, String) {
 }
 
 #[test]
+fn serve_runs_on_the_allocator_asked_for_in_the_same_process() {
+    for allocator in ["system", "jemalloc"] {
+        let server = Served::start(&["--rate", "0", "--allocator", allocator]);
+        assert_eq!(server.said["allocator"], allocator);
+        assert_eq!(server.said["pid"], server.process.pid());
+    }
+    let named = Served::start_with(
+        pushbench().env("PUSHBENCH_ALLOCATOR", "jemalloc").args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+        ]),
+        &["--rate", "0"],
+    );
+    assert_eq!(named.said["allocator"], "jemalloc");
+}
+
+#[test]
 fn serve_says_its_addresses_and_answers_over_each_transport() {
     let server = Served::start(&["--rate", "100"]);
     assert_eq!(server.said["pid"], server.process.pid());

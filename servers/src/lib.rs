@@ -12,6 +12,7 @@
 //! Around it, [`listen`] opens the sockets and threads, [`control`] is what a harness asks, and
 //! [`sys`] and [`wake`] hold what is needed of the operating system.
 
+pub mod allocator;
 pub mod control;
 pub mod envelope;
 pub mod framing;

@@ -1,6 +1,7 @@
 //! System calls that no library in the tree wraps, and thin names for those that one does.
 //!
-//! The only place of the project where `unsafe` is allowed; each use says why it is sound.
+//! With `allocator.rs` the only place of the project where `unsafe` is allowed; each use says why it
+//! is sound.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};

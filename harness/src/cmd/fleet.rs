@@ -1,5 +1,6 @@
 //! `pushbench fleet`: the process that holds a trial's clients. Started by a run, not by people.
 
+use pushbench_servers::allocator::{self, Allocator};
 use pushbench_servers::sys;
 
 use super::{Failure, Outcome, end_of_input, failed, interrupt, pin, print, runtime};
@@ -10,17 +11,22 @@ pub(super) struct Arguments {
     /// Cores to run on, such as '1,3'
     #[arg(long, value_delimiter = ',', value_parser = super::cpu)]
     cpus: Vec<usize>,
+    /// Allocator of this process: system or jemalloc
+    #[arg(long, value_name = "ID")]
+    allocator: Option<Allocator>,
 }
 
 /// Obeys its control interface until standard input ends.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    super::allocator::ensure(arguments.allocator)?;
     sys::raise_descriptor_limit();
     pin(&arguments.cpus)?;
     runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let interrupted = interrupt();
-        print(&format!("{}\n", serde_json::json!({ "control": address })))?;
+        let line = serde_json::json!({ "control": address, "allocator": allocator::in_use() });
+        print(&format!("{line}\n"))?;
         tokio::select! {
             served = axum::serve(listener, crate::fleet::control::router()) => served.map_err(failed)?,
             () = end_of_input() => {}

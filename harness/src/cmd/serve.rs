@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use pushbench_servers::allocator::{self, Allocator};
 use pushbench_servers::control;
 use pushbench_servers::envelope::{HEAD_BYTES, MAX_BYTES};
 use pushbench_servers::listen::{Config, Server, StartError};
@@ -78,6 +79,9 @@ pub(super) struct Arguments {
     /// Give each shard a descriptor table of its own
     #[arg(long)]
     own_tables: bool,
+    /// Allocator of this process: system or jemalloc
+    #[arg(long, value_name = "ID")]
+    allocator: Option<Allocator>,
     /// Declare no channel: a harness does
     #[arg(long, hide = true, conflicts_with = "channels")]
     no_channels: bool,
@@ -188,6 +192,7 @@ impl Arguments {
 /// Serves until a signal, or the end of input where asked for.
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config()?;
+    super::allocator::ensure(arguments.allocator)?;
     sys::raise_descriptor_limit();
     // Everything of this process, the publisher's thread too.
     pin(&config.cpus)?;
@@ -231,6 +236,7 @@ async fn serve(
         "pid": std::process::id(),
         "transports": ids,
         "profile": config.profile.id(),
+        "allocator": allocator::in_use(),
         "channels": server.hub.declared(),
         "control": control_address,
     });
