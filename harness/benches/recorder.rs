@@ -39,6 +39,7 @@ fn plan() -> Plan {
         messages: DELIVERIES,
         deliveries: DELIVERIES,
         max_samples: DELIVERIES,
+        max_fanout_messages: pushbench::recorder::MAX_FANOUT_MESSAGES,
     }
 }
 

@@ -19,8 +19,9 @@ pub const DIGITS: u8 = 3;
 /// Length of an interval of the log, in ns of receive time.
 pub const INTERVAL_NS: u64 = 1_000_000_000;
 
-/// Most messages of a measure phase whose last subscriber is looked for: 8 bytes each in every
-/// shard, so 32 MiB. Beyond it, the time to the last subscriber is `null`.
+/// Most messages of a measure phase whose last subscriber is looked for, over all shards: each
+/// keeps 8 bytes a message, so 32 MiB in all. With more messages than this over the number of
+/// shards, the time to the last subscriber is `null`.
 pub const MAX_FANOUT_MESSAGES: u64 = 4 << 20;
 
 /// An empty histogram with the bounds that all of ours share, so that any two can be added.
@@ -62,6 +63,8 @@ pub struct Plan {
     /// Deliveries that are kept one by one, for the intervals of quantiles. Where more are
     /// expected, every so many messages are kept, each with all its deliveries.
     pub max_samples: u64,
+    /// Most messages whose last subscriber is looked for, at most [`MAX_FANOUT_MESSAGES`].
+    pub max_fanout_messages: u64,
 }
 
 /// One delivery, kept for resampling.
@@ -81,7 +84,7 @@ pub struct Recorder {
     delivery: Histogram<u64>,
     service: Histogram<u64>,
     current: Interval,
-    finished: Vec<Interval>,
+    finished: Vec<FinishedInterval>,
     last_receipt_ns: Vec<u64>,
     negative: u64,
     last_ns: u64,
@@ -132,6 +135,30 @@ pub struct Interval {
     pub histogram: Histogram<u64>,
 }
 
+/// An interval that is over: for each latency that was counted, in steps of the histogram, how
+/// often. A histogram takes hundreds of KB however little is in it, and a large fleet has one a
+/// shard for every second.
+#[derive(Debug)]
+pub struct FinishedInterval {
+    /// Which, from 0 at the start of the measure phase.
+    pub number: u64,
+    counts: Box<[(u64, u32)]>,
+}
+
+impl FinishedInterval {
+    /// Adds its latencies to a histogram with the bounds of all.
+    pub fn add_to(&self, histogram: &mut Histogram<u64>) {
+        for &(value, count) in &self.counts {
+            histogram.saturating_record_n(value, u64::from(count));
+        }
+    }
+
+    /// Number of its deliveries.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|&(_, count)| u64::from(count)).sum()
+    }
+}
+
 /// A recorder's account, whole.
 #[derive(Debug)]
 pub struct Recorded {
@@ -140,7 +167,7 @@ pub struct Recorded {
     /// Receive − actual, in ns.
     pub service: Histogram<u64>,
     /// Delivery latency by second of receipt, empty seconds left out.
-    pub intervals: Vec<Interval>,
+    pub intervals: Vec<FinishedInterval>,
     /// For each message the last time at which a subscriber of this shard received it; 0 where
     /// none did.
     pub last_receipt_ns: Vec<u64>,
@@ -159,7 +186,7 @@ pub struct Recorded {
 impl Recorder {
     /// A recorder for one measure phase.
     pub fn new(plan: Plan) -> Self {
-        let followed = if plan.messages <= MAX_FANOUT_MESSAGES {
+        let followed = if plan.messages <= plan.max_fanout_messages {
             plan.messages as usize
         } else {
             0
@@ -243,29 +270,25 @@ impl Recorder {
     }
 
     fn rotate(&mut self, number: u64) {
-        let fresh = Interval {
-            number,
-            histogram: histogram(),
-        };
-        let over = std::mem::replace(&mut self.current, fresh);
-        self.finish(over);
-    }
-
-    fn finish(&mut self, mut over: Interval) {
-        if over.histogram.is_empty() {
-            return;
+        let over = &mut self.current;
+        if !over.histogram.is_empty() {
+            self.delivery
+                .add(&over.histogram)
+                .expect("all histograms have the same bounds");
+            // Of one shard and second, so it fits; a value above is split in two.
+            let counts = over.histogram.iter_recorded().flat_map(|step| {
+                let (value, count) = (step.value_iterated_to(), step.count_at_value());
+                let most = u64::from(u32::MAX);
+                let whole = (0..count / most).map(move |_| (value, u32::MAX));
+                whole.chain(std::iter::once((value, (count % most) as u32)))
+            });
+            self.finished.push(FinishedInterval {
+                number: over.number,
+                counts: counts.collect(),
+            });
+            over.histogram.reset();
         }
-        self.delivery
-            .add(&over.histogram)
-            .expect("all histograms have the same bounds");
-        // A finished interval is kept for the log only: give back the counters above its maximum.
-        let mut small = Histogram::new_with_bounds(1, over.histogram.max().max(2), DIGITS)
-            .expect("bounds from a recorded value fit");
-        small
-            .add(&over.histogram)
-            .expect("every value lies within the bounds");
-        over.histogram = small;
-        self.finished.push(over);
+        over.number = number;
     }
 
     /// Ends the recording.
@@ -298,6 +321,7 @@ mod tests {
             messages,
             deliveries: 10,
             max_samples: 5,
+            max_fanout_messages: 10,
         })
     }
 
@@ -329,7 +353,7 @@ mod tests {
         let counts: Vec<(u64, u64)> = recorded
             .intervals
             .iter()
-            .map(|i| (i.number, i.histogram.len()))
+            .map(|i| (i.number, i.count()))
             .collect();
         assert_eq!(counts, [(0, 2), (1, 1), (3, 1)]);
         assert_eq!(recorded.delivery.len(), 4);

@@ -71,6 +71,7 @@ fn recorder() -> Recorder {
         messages: phase.messages(),
         deliveries: phase.messages(),
         max_samples: phase.messages(),
+        max_fanout_messages: phase.messages(),
     })
 }
 
@@ -113,8 +114,10 @@ fn a_stall_is_empty_seconds_or_late_ones_in_the_interval_log() {
     let recorded = recorder.finish_all();
     let mut counts = [0u64; 21];
     for interval in &recorded.intervals {
-        counts[interval.number as usize] = interval.histogram.len();
-        let late = above(&interval.histogram, 250 * MS);
+        counts[interval.number as usize] = interval.count();
+        let mut latencies = histogram();
+        interval.add_to(&mut latencies);
+        let late = above(&latencies, 250 * MS);
         assert_eq!(late, if interval.number == 8 { 50 } else { 0 });
     }
     // By the time of receipt: all that waited came in the second in which the stall ended.

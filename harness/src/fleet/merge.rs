@@ -61,7 +61,7 @@ pub(super) fn merge(
         samples.extend(recorded.samples);
         for interval in recorded.intervals {
             let merged = intervals.entry(interval.number).or_insert_with(histogram);
-            sum(merged, &interval.histogram);
+            interval.add_to(merged);
         }
         last_receipt_ns.resize(last_receipt_ns.len().max(recorded.last_receipt_ns.len()), 0);
         for (last, other) in last_receipt_ns.iter_mut().zip(recorded.last_receipt_ns) {

@@ -427,6 +427,7 @@ impl Shard {
             messages: phase.messages(),
             deliveries: expected,
             max_samples: MAX_SAMPLES / self.setup.shards as u64,
+            max_fanout_messages: recorder::MAX_FANOUT_MESSAGES / self.setup.shards as u64,
         }));
         self.show_outstanding(&phase);
         // A second schedule has no place in a trial: the first stays.
