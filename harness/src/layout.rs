@@ -5,6 +5,8 @@
 
 use pushbench_servers::sys;
 
+use crate::probe::environment::Environment;
+
 /// Share of a descriptor table that is used: `SO_REUSEPORT` spreads connections by hash, so some
 /// shard gets more than its share.
 pub(crate) const FILL: f64 = 0.85;
@@ -66,6 +68,50 @@ pub enum LayoutError {
         /// How many fit.
         most: u64,
     },
+    /// More clients than the addresses given have ports.
+    #[error(
+        "cannot open client {} of {clients}: an address has {ports} ports to connect from; give \
+         {needed} with '--source-addresses', or widen 'net.ipv4.ip_local_port_range'", .most + 1
+    )]
+    Ports {
+        /// How many were asked for.
+        clients: u32,
+        /// How many find a port.
+        most: u64,
+        /// Ports of one address.
+        ports: u32,
+        /// Addresses that would do.
+        needed: u32,
+    },
+}
+
+/// Checks that `clients` find a source port each, with `sources` addresses to connect from. Without
+/// any given, the 16 million of loopback suffice.
+///
+/// # Errors
+/// [`LayoutError::Ports`].
+pub fn check_ports(clients: u32, sources: usize) -> Result<(), LayoutError> {
+    let (first, last) = port_range();
+    let ports = u32::from(last.saturating_sub(first)) + 1;
+    match sources as u64 * u64::from(ports) {
+        0 => Ok(()),
+        most if u64::from(clients) <= most => Ok(()),
+        most => Err(LayoutError::Ports {
+            clients,
+            most,
+            ports,
+            needed: clients.div_ceil(ports),
+        }),
+    }
+}
+
+/// The ports that connections may get; Linux's default where the kernel does not tell.
+fn port_range() -> (u16, u16) {
+    let environment = Environment::read();
+    match (environment.port_first, environment.port_last) {
+        (Some(first), Some(last)) => (first, last),
+        _ => (32_768, 60_999),
+    }
 }
 
 /// Clients that fit into a descriptor table of `limit` descriptors.
@@ -178,6 +224,24 @@ mod tests {
                 .to_string()
                 .starts_with("cannot open 4294967295 clients"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn addresses_without_a_port_for_each_client_are_refused_with_the_number_that_would_do() {
+        let (first, last) = port_range();
+        let ports = u32::from(last - first) + 1;
+        assert_eq!(check_ports(2 * ports, 2), Ok(()));
+        assert_eq!(check_ports(u32::MAX, 0), Ok(()), "all of loopback");
+        let error = check_ports(2 * ports + 1, 2).expect_err("too few");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot open client {} of {}: an address has {ports} ports to connect from; give 3 \
+                 with '--source-addresses', or widen 'net.ipv4.ip_local_port_range'",
+                2 * ports + 1,
+                2 * ports + 1
+            )
         );
     }
 

@@ -22,7 +22,7 @@ pub use cause::Cause;
 pub use growth::{Growth, growth};
 pub use hlog::write_log;
 pub use limits::{Broke, Ended, HeldMemory, Limit, LimitOf, LimitStep};
-pub use memory::{MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint, fit_slope};
+pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles};
 pub use store::{RECORD_FILE, RecordError, create_folder};
 pub use summary::{Merged, SummaryRow, summarise};

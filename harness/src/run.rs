@@ -4,6 +4,7 @@
 //! trial so that an interrupted run keeps what it had.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +15,7 @@ use pushbench_servers::transport::{Profile, Transport};
 use crate::client::Family;
 use crate::client::socket::CLIENTS_PER_SOURCE;
 use crate::compare::{MIN_ROUNDS, all_decided, compare_all};
-use crate::layout::{Layout, LayoutError};
+use crate::layout::{Layout, LayoutError, check_ports};
 use crate::probe::environment::{Environment, Pinning};
 use crate::recorder::histogram;
 use crate::results::{
@@ -39,6 +40,8 @@ pub struct Options<'a> {
     pub family: Family,
     /// Threads on either side, where asked for.
     pub shards: Option<usize>,
+    /// Addresses that clients connect from; those of loopback where empty.
+    pub sources: &'a [IpAddr],
     /// Where the record's folder is made; nothing is written where `None`.
     pub out: Option<&'a Path>,
     /// This program, to be started as server and fleet.
@@ -119,13 +122,19 @@ pub async fn run(
         .into_iter()
         .map(|point| {
             let at = scenario.at(point);
+            check_ports(at.clients.count, options.sources.len())?;
             let layout = Layout::plan(at.clients.count, options.shards)?;
             Ok((point, at, layout))
         })
         .collect::<Result<_, LayoutError>>()?;
     let seed = scenario.run.seed.unwrap_or_else(fresh_seed);
     // Cores are the same at every point.
-    let environment = environment(&points[0].2);
+    let mut environment = environment(&points[0].2);
+    scenario
+        .run
+        .allocator
+        .id()
+        .clone_into(&mut environment.allocator);
     let congestion = congestion(&environment);
     let folder = match options.out {
         Some(out) => Some(create_folder(out, started, &scenario.name)?),
@@ -163,7 +172,9 @@ pub async fn run(
                 congestion: congestion.as_deref(),
                 check_payloads: options.check_payloads,
                 probes: true,
+                sources: options.sources,
                 first_source: first_source(scenario, number),
+                allocator: scenario.run.allocator,
                 program: options.program,
                 relay: None,
                 stalls: Vec::new(),

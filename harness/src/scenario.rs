@@ -33,6 +33,7 @@ pub use error::ScenarioError;
 pub use overrides::Overrides;
 pub use sweep::{MAX_POINTS, Point, Sweep, SweepKey};
 
+use pushbench_servers::allocator::Allocator;
 use pushbench_servers::payload::PayloadKind;
 use pushbench_servers::schedule::Arrival;
 use pushbench_servers::transport::{Profile, Transport};
@@ -85,10 +86,11 @@ pub struct Scenario {
 pub struct Clients {
     /// How many, at least 1. Client *j* subscribes to channel *j mod* `channels.count`.
     pub count: u32,
-    /// Connections begun per second in the connect phase, above 0. Default 5000: a server that
-    /// does not accept for 0.8 s still finds room in the queue of a stock Linux (4096).
-    #[serde(default = "connect_per_s")]
-    pub connect_per_s: f64,
+    /// Connections begun per second in the connect phase, above 0. Default: as fast as the server
+    /// answers, with at most 2048 under way, so that the queue of a stock Linux (4096) never
+    /// overflows.
+    #[serde(default)]
+    pub connect_per_s: Option<f64>,
     /// How often a `short_poll` client asks, in ms; each has a random phase. Default 1000.
     #[serde(default = "poll_interval_ms")]
     pub poll_interval_ms: u64,
@@ -191,6 +193,9 @@ pub struct Run {
     /// Seed of payloads, phases and the order of trials. Without it the run picks one; either way
     /// it is recorded.
     pub seed: Option<u64>,
+    /// Allocator of server and fleet: `system` or `jemalloc`. Default: `jemalloc`.
+    #[schemars(schema_with = "allocator_schema")]
+    pub allocator: Allocator,
 }
 
 impl Default for Channels {
@@ -231,12 +236,9 @@ impl Default for Run {
             profiles: vec![Profile::Tuned],
             trials: 1,
             seed: None,
+            allocator: Allocator::DEFAULT,
         }
     }
-}
-
-fn connect_per_s() -> f64 {
-    5_000.0
 }
 
 fn poll_interval_ms() -> u64 {
@@ -353,6 +355,17 @@ impl Server {
 /// The schema of a transport id: the servers crate, whose type it is, knows nothing of schemas.
 pub(crate) fn transport_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": Transport::ALL.map(Transport::id) })
+}
+
+/// The schema of an allocator's id.
+pub(crate) fn allocator_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": Allocator::ALL.map(Allocator::id) })
+}
+
+/// The same where it may be unknown.
+pub(crate) fn known_allocator_schema(_: &mut SchemaGenerator) -> Schema {
+    let ids = Allocator::ALL.map(|a| Some(a.id()));
+    json_schema!({ "type": ["string", "null"], "enum": [ids[0], ids[1], null] })
 }
 
 /// The schema of a profile id.

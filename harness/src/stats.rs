@@ -33,7 +33,7 @@ mod simulate;
 pub use arrivals::{AndersonDarling, exponential_gaps};
 pub use bootstrap::{Bootstrap, IntervalNs, quantile_intervals};
 pub use decision::{Decision, decide};
-pub use describe::{median, slope, spread};
+pub use describe::{Line, line, median, slope, spread};
 pub use family::{Member, family, holm};
 pub use ratio::{Ratio, paired_log_ratio};
 pub use stationarity::{Stationarity, stationarity};

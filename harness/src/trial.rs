@@ -6,11 +6,13 @@
 //!
 //! Not measured here: nothing of the delivery path runs in this process.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
-use pushbench_servers::control::{Declare, Stats};
+use pushbench_servers::allocator::Allocator;
+use pushbench_servers::control::Declare;
 use pushbench_servers::envelope;
 use pushbench_servers::listen::Addresses;
 use pushbench_servers::publisher::{self, decode_histogram};
@@ -22,31 +24,24 @@ use serde_json::Value;
 use crate::audit::{Evidence, audit};
 use crate::child::{ChildError, Helper};
 use crate::client::Family;
-use crate::fleet::control::Connect;
 use crate::fleet::{self, FleetReport, MeasurePhase, PayloadCheck, SessionPlan, Status, Timing};
 use crate::interfere::{Interfered, Interference, Stall, Starve};
 use crate::layout::Layout;
-use crate::probe::kernel::{self, KernelMemory};
+use crate::probe::kernel::KernelMemory;
 use crate::probe::machine::MachineCpu;
 use crate::probe::network::NetworkCounters;
 use crate::probe::process;
 use crate::relay::RelayPlan;
-use crate::results::{
-    IntervalNs, Latency, LatencyIntervals, MemoryPoint, Probe, Quantiles, Span, Trial, fit_slope,
-};
+use crate::results::{IntervalNs, Latency, LatencyIntervals, Probe, Quantiles, Span, Trial};
 use crate::scenario::Scenario;
 
-/// Between the moment at which both sides are told the schedule and its start.
+mod connect;
+
+/// Between the moment at which both sides are told the schedule and its start, …
 const LEAD: Duration = Duration::from_millis(150);
 
-/// How long memory is left to come to rest before it is read.
-const MEMORY_REST: Duration = Duration::from_millis(100);
-
-/// Pauses of the connect phase at which memory is read.
-const MEMORY_PAUSES: u32 = 4;
-
-/// Beyond the time that connecting takes at the pace asked for.
-const CONNECT_GRACE: Duration = Duration::from_secs(20);
+/// … and for each client, whose counters the fleet reads in that time: some 2 µs.
+const LEAD_PER_CLIENT: Duration = Duration::from_micros(2);
 
 /// How often the phases look whether the children live.
 const LOOK: Duration = Duration::from_millis(250);
@@ -77,8 +72,12 @@ pub struct Plan<'a> {
     pub check_payloads: bool,
     /// Whether some clients are probes, which have the kernel stamp what they receive.
     pub probes: bool,
+    /// Addresses that clients connect from; those of loopback where empty.
+    pub sources: &'a [IpAddr],
     /// Source addresses of trials must not meet while connections are being forgotten.
     pub first_source: u32,
+    /// Allocator of server and fleet.
+    pub allocator: Allocator,
     /// This program.
     pub program: &'a Path,
     /// A relay between server and clients; for known answers, as what follows.
@@ -149,7 +148,7 @@ pub async fn run(plan: &Plan<'_>, watch: &dyn Fn(Progress)) -> (Trial, Option<Hi
     };
     trial.clients.target = u64::from(plan.scenario.clients.count);
     match Running::through(plan, &mut trial, watch).await {
-        Ok(histograms) => (trial, Some(histograms)),
+        Ok(histograms) => (trial, histograms),
         Err(error) => {
             let remedy = error.remedy();
             (trial.failed(error.to_string(), remedy), None)
@@ -166,7 +165,6 @@ struct Running<'a> {
     fleet: Helper,
     started: Instant,
     watch: &'a dyn Fn(Progress),
-    fleet_points: Vec<MemoryPoint>,
     /// What is kept for the audit.
     window_ns: u64,
     connecting: Option<NetworkCounters>,
@@ -188,7 +186,7 @@ impl<'a> Running<'a> {
         plan: &'a Plan<'a>,
         trial: &mut Trial,
         watch: &'a dyn Fn(Progress),
-    ) -> Result<Histograms, TrialError> {
+    ) -> Result<Option<Histograms>, TrialError> {
         watch(Progress {
             phase: "start",
             done: 0,
@@ -203,18 +201,24 @@ impl<'a> Running<'a> {
             fleet,
             started: Instant::now(),
             watch,
-            fleet_points: Vec::new(),
             window_ns: 0,
             connecting: None,
             measuring: None,
             gaps_ns: Vec::new(),
         };
+        trial.server.allocator = allocator_of(&running.server);
+        trial.harness.allocator = allocator_of(&running.fleet);
         running.set_up().await?;
-        running.connect(trial).await?;
-        running.settle(trial).await?;
-        let (histograms, report) = running.measure(trial).await?;
-        running.disconnect(trial).await?;
-        running.judge(trial, &report);
+        let histograms = if running.connect(trial).await? {
+            running.settle(trial).await?;
+            let (histograms, report) = running.measure(trial).await?;
+            running.disconnect(trial).await?;
+            running.judge(trial, &report);
+            Some(histograms)
+        } else {
+            running.disconnect(trial).await?;
+            None
+        };
         running.server.end().await;
         running.fleet.end().await;
         Ok(histograms)
@@ -255,6 +259,7 @@ impl<'a> Running<'a> {
             channels: scenario.channel_count(),
             channel_prefix: prefix.clone(),
             connect_per_s: scenario.clients.connect_per_s,
+            sources: plan.sources.to_vec(),
             poll_interval_ms: scenario.clients.poll_interval_ms as f64,
             sessions: scenario.sessions.as_ref().map(|s| SessionPlan {
                 length_ms: s.length_ms as f64,
@@ -281,68 +286,6 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
-    /// Opens the clients, with pauses on the way at which memory is read.
-    async fn connect(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
-        let start = self.now();
-        let clients = self.plan.scenario.clients.count;
-        let network = NetworkCounters::read();
-        tokio::time::sleep(MEMORY_REST).await;
-        let memory = &mut trial.server.memory;
-        memory.method = format!(
-            "user: PSS of the server, /proc/PID/smaps_rollup; {}",
-            kernel::METHOD
-        );
-        memory.base_bytes = process::pss_bytes(self.server.pid);
-        for pause in 1..=MEMORY_PAUSES {
-            let up_to = (u64::from(clients) * u64::from(pause) / u64::from(MEMORY_PAUSES)) as u32;
-            let _: Value = self
-                .fleet
-                .post("/v1/fleet/connect", &Connect { up_to })
-                .await?;
-            let status = self.await_connected(up_to).await?;
-            trial.clients.connected = status.connected;
-            trial.clients.refused = status.refused;
-            tokio::time::sleep(MEMORY_REST).await;
-            let kernel_bytes = KernelMemory::read().map(|k| k.bytes());
-            let point = |pid| MemoryPoint {
-                clients: status.connected,
-                user_bytes: process::pss_bytes(pid),
-                kernel_bytes,
-            };
-            trial.server.memory.points.push(point(self.server.pid));
-            self.fleet_points.push(point(self.fleet.pid));
-        }
-        trial.server.memory.fit();
-        trial.harness.memory_bytes_per_client = fit_slope(&self.fleet_points, |p| p.user_bytes);
-        trial.server.threads = process::threads(self.server.pid);
-        self.connecting = network_since(network, NetworkCounters::read());
-        trial.phase_ns.connect = Some(Span {
-            start,
-            end: self.now(),
-        });
-        Ok(())
-    }
-
-    async fn await_connected(&mut self, up_to: u32) -> Result<Status, TrialError> {
-        let pace = f64::from(up_to) / self.plan.scenario.clients.connect_per_s;
-        let deadline = Instant::now() + Duration::from_secs_f64(pace) + CONNECT_GRACE;
-        loop {
-            self.server.check()?;
-            let status: Status = self.fleet.get("/v1/fleet").await?;
-            self.show(
-                "connect",
-                status.connected,
-                u64::from(self.plan.scenario.clients.count),
-            );
-            if status.connected + status.refused + status.disconnected >= u64::from(up_to)
-                || Instant::now() > deadline
-            {
-                return Ok(status);
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
     async fn settle(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
         let start = self.now();
         self.wait(
@@ -351,6 +294,7 @@ impl<'a> Running<'a> {
         )
         .await?;
         trial.server.memory.settled_bytes = process::pss_bytes(self.server.pid);
+        trial.server.memory.kernel_settled_bytes = KernelMemory::read().map(|k| k.bytes());
         trial.phase_ns.settle = Some(Span {
             start,
             end: self.now(),
@@ -395,7 +339,7 @@ impl<'a> Running<'a> {
     ) -> Result<(Histograms, FleetReport), TrialError> {
         let scenario = self.plan.scenario;
         let phase = self.begin().await?;
-        let lead = Instant::now() + LEAD;
+        let lead = Instant::now() + self.lead();
         let start = self.now();
         let measure_from = lead + scenario.phases.warm_up();
         self.wait("warm-up", measure_from).await?;
@@ -403,6 +347,9 @@ impl<'a> Running<'a> {
             start,
             end: self.now(),
         });
+        // What was resident before belongs to the trial's peak, not to the phase's.
+        let peak_before = process::peak_bytes(self.server.pid);
+        let peak_is_fresh = process::forget_peak(self.server.pid);
         let before = self.clocks();
         let measure_started = SystemTime::now();
         let start = self.now();
@@ -413,6 +360,8 @@ impl<'a> Running<'a> {
             start,
             end: self.now(),
         });
+        // Cheap to read, and now is when buffers are at their fullest.
+        trial.server.memory.kernel_loaded_bytes = KernelMemory::read().map(|k| k.bytes());
         let start = self.now();
         self.drain().await?;
         let after = self.clocks();
@@ -423,19 +372,30 @@ impl<'a> Running<'a> {
             end: self.now(),
         });
         self.publishing(trial, &phase).await?;
+        let memory = &mut trial.server.memory;
+        let peak = process::peak_bytes(self.server.pid);
+        memory.measure_peak_bytes = peak.filter(|_| peak_is_fresh);
+        memory.peak_bytes = peak.max(peak_before);
+        // Walks the page tables of the process: after the clocks, so that nothing is charged.
+        memory.loaded_bytes = process::pss_bytes(self.server.pid);
+        memory.load(trial.clients.connected);
         let report: FleetReport = self.fleet.post("/v1/fleet/finish", &Value::Null).await?;
-        trial.server.memory.peak_bytes = process::peak_bytes(self.server.pid);
         cost(trial, before, after, report.counts.received);
         let interfered = self.interference.end(phase.timing);
         let histograms = account(trial, &report, &phase, (measure_started, interfered))?;
         Ok((histograms, report))
     }
 
+    /// Time for both sides to take in the schedule.
+    fn lead(&self) -> Duration {
+        LEAD + LEAD_PER_CLIENT * self.plan.scenario.clients.count
+    }
+
     /// Tells both sides the schedule.
     async fn begin(&mut self) -> Result<MeasurePhase, TrialError> {
         let plan = self.plan;
         let (scenario, phases) = (plan.scenario, &plan.scenario.phases);
-        let start_ns = monotonic_ns() + LEAD.as_nanos() as u64;
+        let start_ns = monotonic_ns() + self.lead().as_nanos() as u64;
         let measure_from_ns = start_ns + phases.warm_up().as_nanos() as u64;
         let measure_until_ns = measure_from_ns + phases.measure().as_nanos() as u64;
         let publish = scenario.publish.as_ref();
@@ -522,29 +482,6 @@ impl<'a> Running<'a> {
         self.gaps_ns = report.gaps_ns;
         let lag = decode_histogram(&report.lag_histogram).map_err(TrialError::Histogram)?;
         trial.publish.lag_ns = Quantiles::from_histogram(&lag);
-        Ok(())
-    }
-
-    /// Closes the clients and reads what the server keeps.
-    async fn disconnect(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
-        let start = self.now();
-        self.show("disconnect", 0, 1);
-        let _: Value = self.fleet.delete("/v1/fleet").await?;
-        let deadline = Instant::now() + Duration::from_secs(5);
-        loop {
-            let stats: Stats = self.server.get("/v1/stats").await?;
-            if stats.subscribers == 0 || Instant::now() > deadline {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        tokio::time::sleep(MEMORY_REST).await;
-        trial.server.memory.after_disconnect_bytes = process::pss_bytes(self.server.pid);
-        trial.phase_ns.disconnect = Some(Span {
-            start,
-            end: self.now(),
-        });
-        self.show("disconnect", 1, 1);
         Ok(())
     }
 }
@@ -664,6 +601,11 @@ fn account(
     })
 }
 
+/// What a child said of its allocator.
+fn allocator_of(child: &Helper) -> Option<Allocator> {
+    serde_json::from_value(child.greeting["allocator"].clone()).ok()
+}
+
 fn cpu_list(cpus: &[usize]) -> Option<String> {
     let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
     (!list.is_empty()).then(|| list.join(","))
@@ -697,6 +639,7 @@ fn server_arguments(plan: &Plan<'_>) -> Vec<String> {
     option("--head-timeout-s", head_timeout_s.to_string());
     option("--ring-messages", server.ring_messages.to_string());
     option("--ring-bytes", server.ring_bytes.to_string());
+    option("--allocator", plan.allocator.to_string());
     if let Some(cpus) = cpu_list(&side.cpus) {
         option("--cpus", cpus);
     }
@@ -710,7 +653,8 @@ fn server_arguments(plan: &Plan<'_>) -> Vec<String> {
 }
 
 fn fleet_arguments(plan: &Plan<'_>) -> Vec<String> {
-    let mut arguments = vec!["fleet".to_owned()];
+    let allocator = plan.allocator.to_string();
+    let mut arguments = vec!["fleet".to_owned(), "--allocator".to_owned(), allocator];
     if let Some(cpus) = cpu_list(&plan.layout.fleet.cpus) {
         arguments.extend(["--cpus".to_owned(), cpus]);
     }

@@ -5,7 +5,7 @@
 //! another thread. A [`Wake`] is an eventfd that is made before any table is copied and kept open
 //! in every one: its number means the same everywhere.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -34,7 +34,7 @@ impl Wake {
         let mut shared = SHARED.lock().expect("no panic while held");
         shared.push(fd.as_raw_fd());
         Ok(Self {
-            fd: std::os::fd::AsFd::as_fd(fd),
+            fd: fd.as_fd(),
             pending: AtomicBool::new(false),
         })
     }
@@ -47,14 +47,10 @@ impl Wake {
         }
     }
 
-    /// The descriptor that becomes readable when the thread is woken; the same number in every
-    /// table. For a loop without a runtime.
-    pub(crate) fn descriptor(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-
-    /// Takes the wake-up: whatever was handed over before it is visible afterwards.
-    pub(crate) fn acknowledge(&self) {
+    /// Takes the wake-ups so far: for a thread that waits for the descriptor by means of its own.
+    /// Whatever was handed over before them is visible afterwards; look at it after this, not
+    /// before.
+    pub fn consume(&self) {
         let mut count = [0; 8];
         let _ = nix::unistd::read(self.fd, &mut count);
         // Cleared before the caller looks at its queue: what is queued after that wakes again.
@@ -72,6 +68,13 @@ impl Wake {
     }
 }
 
+impl AsRawFd for Wake {
+    /// Readable when the thread is woken; the same number in every descriptor table.
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
 /// The waiting end of a [`Wake`], bound to one runtime.
 #[derive(Debug)]
 pub struct WakeListener<'a> {
@@ -84,7 +87,7 @@ impl WakeListener<'_> {
     pub async fn wait(&self) {
         // The registration fails only when the runtime shuts down; then nothing waits any more.
         let ready = self.fd.readable().await;
-        self.wake.acknowledge();
+        self.wake.consume();
         if let Ok(mut ready) = ready {
             ready.clear_ready();
         }

@@ -1,179 +1,234 @@
-//! The loop that drives every lean client.
+//! One lean client's connection: a socket, a protocol, and nothing else while it waits.
 //!
-//! Place on the data path: socket → **this loop** → [`Protocol`] → sink. In: readable sockets. Out:
-//! sessions: connected, received, departed. One read buffer serves all clients of a shard, so that
-//! a client that waits holds none.
+//! Place on the data path: socket → **connection** → [`Protocol`] → sink. In: turns, given by the
+//! loop of the shard (`fleet/poller.rs`) when the socket is ready. Out: what the protocol made of
+//! the bytes, entered through the shard. One read buffer and one write buffer serve all clients of
+//! a shard, so that a client that waits holds none.
 
-use std::future::Future;
-use std::io;
-use std::task::Poll;
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 
-use tokio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
 
 use super::socket;
 use super::{ClientError, Next, Protocol};
-use crate::fleet::session::{Departure, Session};
+use crate::fleet::shard::Shard;
 
-/// Runs one session of a client: connects, receives until it departs or the session ends.
-///
-/// # Errors
-/// [`ClientError`]: the session ended out of order.
-pub(crate) async fn run<P: Protocol>(session: &Session) -> Result<(), ClientError> {
-    let mut since = None;
-    let mut protocol = P::default();
-    loop {
-        let mut connection = Connection::open(session).await?;
-        let mut out = Vec::new();
-        session.with_sink(|target, sink| protocol.open(target, since, sink, &mut out));
-        connection.send(&mut out).await?;
-        match connection.follow(session, &mut protocol, &mut out).await? {
-            Ended::Departed => return Ok(()),
-            Ended::BetweenAnswers => since = Some(session.cursor()),
-        }
-    }
-}
+/// Reads that one client gets before the others have their turn.
+const READS_A_TURN: usize = 16;
 
-/// How a connection ended in order.
-enum Ended {
-    /// The client left, as planned or when told.
-    Departed,
+/// What a turn ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing more has arrived.
+    Waits,
+    /// More may have arrived: the readiness is used up, so the loop must come back by itself.
+    More,
+    /// The client waits for its next poll.
+    Pauses,
     /// The server closed a kept-alive connection that owed no answer (RFC 9112, section 9.5).
-    BetweenAnswers,
+    EndedBetweenAnswers,
 }
 
-/// An open connection, known to the session for as long as it is open.
-struct Connection<'a> {
-    stream: TcpStream,
-    session: &'a Session,
+/// A client's connection, open or not.
+#[derive(Debug, Default)]
+pub(crate) struct Connection<P> {
+    stream: Option<TcpStream>,
+    /// Whether something has been sent: before that, an error is one of connecting.
+    established: bool,
     /// Whether the kernel stamps what arrives: on probe clients.
     stamped: bool,
+    protocol: P,
+    /// What the socket did not take; empty but for moments.
+    unsent: Vec<u8>,
 }
 
-impl<'a> Connection<'a> {
-    async fn open(session: &'a Session) -> Result<Self, ClientError> {
-        let server = session.server();
-        let stream = socket::connect(session.index(), server, session.options())
-            .await
-            .map_err(|e| ClientError::Connect(server, e))?;
-        session.opened(&stream);
-        let stamped = session.is_probe() && socket::enable_stamps(&stream);
-        Ok(Self {
-            stream,
-            session,
-            stamped,
-        })
-    }
+/// What the clients of a shard share.
+pub(crate) struct Shared<'a> {
+    pub(crate) shard: &'a Shard,
+    pub(crate) registry: &'a Registry,
+    /// Where requests are written.
+    pub(crate) out: &'a mut Vec<u8>,
+}
 
-    async fn send(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
-        let mut sent = 0;
-        while sent < out.len() {
-            match self.stream.try_write(&out[sent..]) {
-                Ok(bytes) => sent += bytes,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
-                Err(e) => return Err(e),
-            }
-        }
-        // Freed, not cleared: a client that waits holds no buffer.
-        *out = Vec::new();
+impl<P: Protocol> Connection<P> {
+    /// Connects and asks for the channel, resuming behind `since`. On loopback the connection
+    /// stands when `connect(2)` returns, so the request goes out at once.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`].
+    pub(crate) fn open(
+        &mut self,
+        slot: usize,
+        since: Option<u64>,
+        shared: &mut Shared<'_>,
+    ) -> Result<(), ClientError> {
+        let shard = shared.shard;
+        let server = shard.setup.server;
+        let stream = socket::begin_connect(shard.index_of(slot), server, &shard.options)
+            .map_err(|e| ClientError::Connect(server, e))?;
+        shard.opened(slot, stream.as_raw_fd());
+        self.stamped = shard.is_probe(slot) && socket::enable_stamps(&stream);
+        self.stream = Some(stream);
+        self.established = false;
+        self.unsent = Vec::new();
+        shared.out.clear();
+        let protocol = &mut self.protocol;
+        shard.with_sink(slot, |target, sink| {
+            protocol.open(target, since, sink, shared.out);
+        });
+        self.send(shared.out, shard)?;
+        self.register(slot, shared.registry, false)?;
         Ok(())
     }
 
-    async fn follow<P: Protocol>(
+    /// Sends what the socket did not take before.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`] and [`ClientError::Io`].
+    pub(crate) fn flush(&mut self, shared: &mut Shared<'_>) -> Result<(), ClientError> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        let unsent = std::mem::take(&mut self.unsent);
+        self.send(&unsent, shared.shard)
+    }
+
+    /// Reads what has arrived, hands it to the protocol and sends what that answers. `ended`: the
+    /// kernel has told that the server will send no more.
+    ///
+    /// # Errors
+    /// [`ClientError`]: the session is over.
+    pub(crate) fn read(
         &mut self,
-        session: &Session,
-        protocol: &mut P,
-        out: &mut Vec<u8>,
-    ) -> Result<Ended, ClientError> {
-        let mut departure = session.departure();
-        loop {
-            let next = self.receive(session, protocol, out, &mut departure).await?;
-            if !out.is_empty() {
-                self.send(out).await?;
+        slot: usize,
+        ended: bool,
+        space: &mut [u8],
+        shared: &mut Shared<'_>,
+    ) -> Result<Turn, ClientError> {
+        let shard = shared.shard;
+        for _ in 0..READS_A_TURN {
+            let Some(stream) = &self.stream else {
+                return Ok(Turn::Waits);
+            };
+            let arrived = match socket::read(stream, self.stamped, space) {
+                Ok(arrived) => arrived,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Turn::Waits),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(self.error(e, shard)),
+            };
+            if arrived.bytes == 0 {
+                return if P::RECONNECTS && self.protocol.is_between_answers() {
+                    Ok(Turn::EndedBetweenAnswers)
+                } else {
+                    Err(ClientError::Eof("without saying why"))
+                };
             }
-            if session.has_cursor() {
-                session.connected();
+            shared.out.clear();
+            let protocol = &mut self.protocol;
+            let next = shard.receive(slot, arrived, |target, sink| {
+                protocol.receive(&mut space[..arrived.bytes], target, sink, shared.out)
+            })?;
+            if !shared.out.is_empty() {
+                self.send_and_watch(slot, shared)?;
             }
             match next {
-                Received::Next(Next::Read) => {}
-                Received::Next(Next::Pause) => {
-                    if !self.pause(session, &mut departure).await {
-                        return Ok(Ended::Departed);
-                    }
-                    session.with_sink(|target, sink| protocol.poll(target, sink, out));
-                    self.send(out).await?;
-                }
-                Received::Next(Next::Closed) => {
-                    return Err(ClientError::Eof("after saying why"));
-                }
-                Received::Departed => return Ok(Ended::Departed),
-                Received::Eof if P::RECONNECTS && protocol.is_between_answers() => {
-                    return Ok(Ended::BetweenAnswers);
-                }
-                Received::Eof => return Err(ClientError::Eof("without saying why")),
+                Next::Read => {}
+                Next::Pause => return Ok(Turn::Pauses),
+                Next::Closed => return Err(ClientError::Eof("after saying why")),
             }
+            // A read that left room has emptied the socket: no need to hear so from another.
+            if arrived.bytes < space.len() && !ended {
+                return Ok(Turn::Waits);
+            }
+        }
+        Ok(Turn::More)
+    }
+
+    /// Sends the next request of a polling client.
+    ///
+    /// # Errors
+    /// [`ClientError::Io`].
+    pub(crate) fn poll(&mut self, slot: usize, shared: &mut Shared<'_>) -> Result<(), ClientError> {
+        shared.out.clear();
+        let protocol = &mut self.protocol;
+        shared.shard.with_sink(slot, |target, sink| {
+            protocol.poll(target, sink, shared.out);
+        });
+        self.send_and_watch(slot, shared)
+    }
+
+    /// Closes the socket, and keeps the kernel's counters of it: they end with it.
+    pub(crate) fn close(&mut self, slot: usize, shard: &Shard) {
+        if let Some(stream) = self.stream.take() {
+            shard.closing(slot, &stream);
+        }
+        self.unsent = Vec::new();
+    }
+
+    /// Closes the socket with a reset, so that neither end remembers the connection (TIME_WAIT).
+    pub(crate) fn abort(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            socket::close_with_reset(stream);
         }
     }
 
-    /// Waits for what arrives and hands it to the protocol.
-    async fn receive<P: Protocol>(
-        &mut self,
-        session: &Session,
-        protocol: &mut P,
-        out: &mut Vec<u8>,
-        departure: &mut Departure,
-    ) -> Result<Received, ClientError> {
-        std::future::poll_fn(|cx| {
-            let read = session.with_buffer(|space| {
-                let arrived = if self.stamped {
-                    socket::poll_read_stamped(&mut self.stream, cx, space)
-                } else {
-                    socket::poll_read(&mut self.stream, cx, space)
-                };
-                let arrived = match arrived {
-                    Poll::Ready(Ok(arrived)) => arrived,
-                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e.into())),
-                    Poll::Pending => return Poll::Pending,
-                };
-                if arrived.bytes == 0 {
-                    return Poll::Ready(Ok(Received::Eof));
+    fn send_and_watch(&mut self, slot: usize, shared: &mut Shared<'_>) -> Result<(), ClientError> {
+        let had_room = self.unsent.is_empty();
+        self.send(shared.out, shared.shard)?;
+        if had_room && !self.unsent.is_empty() {
+            self.register(slot, shared.registry, true)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, mut bytes: &[u8], shard: &Shard) -> Result<(), ClientError> {
+        if !self.unsent.is_empty() {
+            self.unsent.extend_from_slice(bytes);
+            return Ok(());
+        }
+        while let (false, Some(mut stream)) = (bytes.is_empty(), self.stream.as_ref()) {
+            match stream.write(bytes) {
+                Ok(sent) => {
+                    self.established = true;
+                    bytes = &bytes[sent..];
                 }
-                let next = session.receive(arrived, |target, sink| {
-                    protocol.receive(&mut space[..arrived.bytes], target, sink, out)
-                });
-                Poll::Ready(next.map(Received::Next))
-            });
-            if read.is_pending() && departure.poll(session, cx).is_ready() {
-                return Poll::Ready(Ok(Received::Departed));
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent = bytes.to_vec();
+                    return Ok(());
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(self.error(e, shard)),
             }
-            read
-        })
-        .await
+        }
+        Ok(())
     }
 
-    /// Waits for the client's next turn to poll. `false`: it departs instead.
-    async fn pause(&mut self, session: &Session, departure: &mut Departure) -> bool {
-        // Boxed: a timer is large, and most transports never pause.
-        let mut sleep = Box::pin(tokio::time::sleep(session.until_next_poll()));
-        std::future::poll_fn(|cx| {
-            if departure.poll(session, cx).is_ready() {
-                return Poll::Ready(false);
-            }
-            sleep.as_mut().poll(cx).map(|()| true)
-        })
-        .await
+    /// Has the loop told when the socket is ready: to be read, and to be written where something
+    /// waits for that.
+    fn register(&self, slot: usize, registry: &Registry, again: bool) -> io::Result<()> {
+        let Some(stream) = &self.stream else {
+            return Ok(());
+        };
+        let fd = stream.as_raw_fd();
+        let mut interest = Interest::READABLE;
+        if !self.unsent.is_empty() {
+            interest |= Interest::WRITABLE;
+        }
+        if again {
+            registry.reregister(&mut SourceFd(&fd), Token(slot), interest)
+        } else {
+            registry.register(&mut SourceFd(&fd), Token(slot), interest)
+        }
     }
-}
 
-impl Drop for Connection<'_> {
-    fn drop(&mut self) {
-        // While the socket is still open: the kernel's counters end with it.
-        self.session.closing(&self.stream);
+    fn error(&self, error: io::Error, shard: &Shard) -> ClientError {
+        if self.established {
+            ClientError::Io(error)
+        } else {
+            ClientError::Connect(shard.setup.server, error)
+        }
     }
-}
-
-/// What a wait ended with.
-enum Received {
-    Next(Next),
-    Departed,
-    Eof,
 }

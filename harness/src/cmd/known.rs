@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
 
 use super::progress::Bar;
@@ -272,7 +273,9 @@ impl Runner {
             congestion: self.congestion.as_deref(),
             check_payloads: false,
             probes: true,
+            sources: &[],
             first_source: self.done as u32,
+            allocator: Allocator::DEFAULT,
             program: Path::new(&self.program),
             relay: doing.relay,
             stalls: doing.stalls.clone(),

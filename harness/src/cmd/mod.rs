@@ -12,6 +12,7 @@ use pushbench_servers::sys;
 
 use crate::text;
 
+mod addresses;
 mod allocator;
 mod compare;
 mod doctor;

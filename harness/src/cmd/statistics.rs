@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
 
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say};
@@ -281,7 +282,9 @@ impl Runner {
             congestion: self.congestion.as_deref(),
             check_payloads: false,
             probes: side.probes,
+            sources: &[],
             first_source: self.done % 64,
+            allocator: Allocator::DEFAULT,
             program: &self.program,
             relay: side.delay.map(|delay| RelayPlan {
                 delay,

@@ -86,6 +86,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         scenario.apply(&overrides).map_err(usage)?;
         for &family in &families {
             let options = Options {
+                sources: &[],
                 family,
                 shards: None,
                 out: None,

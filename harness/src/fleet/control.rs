@@ -28,8 +28,9 @@ use axum::{Json, Router};
 use pushbench_servers::transport::Transport;
 use serde::{Deserialize, Serialize};
 
+use super::handle::{Command, Handle};
 use super::merge::merge;
-use super::shard::{Command, Handle, ShardReport};
+use super::shard::ShardReport;
 use super::{FleetReport, MeasurePhase, Setup, Status, Timing};
 use crate::client::Family;
 
@@ -212,10 +213,14 @@ impl Shards {
         for handle in &self.handles {
             let gauges = &handle.gauges;
             status.connected += gauges.connected.load(Relaxed);
+            let last_ns = gauges.last_connected_ns.load(Relaxed);
+            status.last_connected_ns = status.last_connected_ns.max(last_ns);
             status.refused += gauges.refused.load(Relaxed);
             status.disconnected += gauges.disconnected.load(Relaxed);
             status.received += gauges.received.load(Relaxed);
             status.outstanding += gauges.outstanding.load(Relaxed);
+            let stopped_by = *gauges.stopped_by.lock().expect("no panic while held");
+            status.stopped_by = status.stopped_by.or(stopped_by);
             let errors = gauges.errors.lock().expect("no panic while held");
             status.errors.extend(errors.iter().cloned());
         }

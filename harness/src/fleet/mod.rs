@@ -6,7 +6,7 @@
 //!
 //! Not measured here: the server; the run reads its counters from outside.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use pushbench_servers::payload::PayloadKind;
 use pushbench_servers::schedule::{Schedule, Timetable};
@@ -16,11 +16,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Family;
 use crate::ledger::Counts;
+use crate::results::Cause;
 
 pub mod control;
+mod handle;
 mod merge;
+mod pace;
+mod poller;
 pub(crate) mod session;
-mod shard;
+pub(crate) mod shard;
+mod tasks;
 
 /// What a fleet is told before it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,8 +43,8 @@ pub struct Setup {
     pub channels: u32,
     /// Name of channel `c` is this and `c`.
     pub channel_prefix: String,
-    /// Connects started a second, over all shards.
-    pub connect_per_s: f64,
+    /// Connects started a second, over all shards; as fast as they are answered where `None`.
+    pub connect_per_s: Option<f64>,
     /// Time between the requests of a `short_poll` client, in ms.
     pub poll_interval_ms: f64,
     /// Clients come and go, where given.
@@ -52,7 +57,9 @@ pub struct Setup {
     pub cpus: Vec<usize>,
     /// Whether each shard has a descriptor table of its own.
     pub own_tables: bool,
-    /// First source address, counted from 127.0.0.1.
+    /// Addresses to connect from, in turn; those of loopback where empty.
+    pub sources: Vec<IpAddr>,
+    /// First source address, counted from 127.0.0.1, or in `sources`.
     pub first_source: u32,
     /// Congestion control; the system's where `None`.
     pub congestion: Option<String>,
@@ -147,6 +154,8 @@ impl MeasurePhase {
 pub struct Status {
     /// Clients that hold a cursor.
     pub connected: u64,
+    /// When the last of them got it, in ns of `CLOCK_MONOTONIC`; 0 before the first.
+    pub last_connected_ns: u64,
     /// Clients that could not connect, or were refused.
     pub refused: u64,
     /// Clients whose session ended out of order.
@@ -156,6 +165,8 @@ pub struct Status {
     /// Deliveries of the measure phase still expected, as far as is known. With sessions: clients
     /// that have not departed.
     pub outstanding: u64,
+    /// The limit that ended the growth, where one was met.
+    pub stopped_by: Option<Cause>,
     /// The first few errors, in words.
     pub errors: Vec<String>,
 }

@@ -3,10 +3,13 @@
 //! Place on the data path: client → **session** → ledger and recorder. In: cursors and envelopes.
 //! Out: entries in the client's ledger and, for messages of the measure phase, in the shard's
 //! recorder. No allocation and no lock on the receive path.
+//!
+//! Lean clients are numbers of slots to their loop (`poller.rs`), which calls the shard; clients of
+//! libraries are tasks (`tasks.rs`), each with a [`Session`] of its own.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -34,14 +37,184 @@ const PROBE_EVERY: u32 = 16;
 /// client with sessions looks whether the timing is known.
 const RECHECK: Duration = Duration::from_millis(20);
 
-/// A client's session, from the connect to the departure.
+impl Shard {
+    /// What client `slot` is to ask for.
+    pub(crate) fn target(&self, slot: usize) -> Target<'_> {
+        Target {
+            server: self.setup.server,
+            host: &self.host,
+            prefix: &self.setup.channel_prefix,
+            channel: self.channel_of(slot),
+        }
+    }
+
+    /// Notes that a session begins.
+    pub(super) fn begin_session(&self, slot: usize) {
+        let mut clients = self.clients.borrow_mut();
+        let client = &mut clients[slot];
+        client.has_cursor = false;
+        client.connected = false;
+        client.lagged_to = 0;
+    }
+
+    /// Notes the socket, for the kernel's counters.
+    pub(crate) fn opened(&self, slot: usize, fd: RawFd) {
+        self.clients.borrow_mut()[slot].fd = Some(fd);
+    }
+
+    /// Keeps the kernel's counters of a socket that is about to be closed.
+    pub(crate) fn closing(&self, slot: usize, stream: &impl AsRawFd) {
+        if let Ok(counters) = tcp_counters(stream) {
+            let mut closed = self.closed_wire.get();
+            closed += counters;
+            self.closed_wire.set(closed);
+        }
+        // At the end of the shard the clients may be borrowed; nobody asks for sockets then.
+        if let Ok(mut clients) = self.clients.try_borrow_mut() {
+            clients[slot].fd = None;
+        }
+    }
+
+    /// Enters a client as connected where it holds a cursor and was not; how long it took then.
+    pub(super) fn connected(&self, slot: usize, started_ns: u64) -> Option<u64> {
+        let mut clients = self.clients.borrow_mut();
+        let client = &mut clients[slot];
+        if !client.has_cursor || std::mem::replace(&mut client.connected, true) {
+            return None;
+        }
+        let took_ns = monotonic_ns().saturating_sub(started_ns);
+        self.connect.borrow_mut().saturating_record(took_ns);
+        Some(took_ns)
+    }
+
+    /// Whether the kernel is to stamp what this client receives: on a few, evenly spread.
+    pub(crate) fn is_probe(&self, slot: usize) -> bool {
+        let setup = &self.setup;
+        let every = setup.clients.div_ceil(MAX_PROBES).max(PROBE_EVERY);
+        setup.probes && self.index_of(slot).is_multiple_of(every)
+    }
+
+    /// Lets `f` write a request.
+    pub(crate) fn with_sink<T>(
+        &self,
+        slot: usize,
+        f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
+    ) -> T {
+        let arrived = Arrived {
+            bytes: 0,
+            at_ns: 0,
+            waited_ns: None,
+        };
+        self.receive(slot, arrived, f)
+    }
+
+    /// Lets `f` hand over what a read brought.
+    pub(crate) fn receive<T>(
+        &self,
+        slot: usize,
+        arrived: Arrived,
+        f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
+    ) -> T {
+        let mut clients = self.clients.borrow_mut();
+        let target = self.target(slot);
+        let mut entry = Entry {
+            shard: self,
+            client: &mut clients[slot],
+            channel: target.channel,
+            at_ns: arrived.at_ns,
+            last_latency_ns: None,
+        };
+        let result = f(target, &mut entry);
+        // The stamp is that of the last segment, so it belongs to the last message of the read.
+        if let (Some(waited_ns), Some(latency_ns)) = (arrived.waited_ns, entry.last_latency_ns)
+            && let Some(recorder) = self.recorder.borrow_mut().as_mut()
+        {
+            recorder.probe(latency_ns, waited_ns);
+        }
+        result
+    }
+
+    /// The cursor to resume from.
+    pub(crate) fn cursor(&self, slot: usize) -> u64 {
+        self.clients.borrow()[slot].cursor()
+    }
+
+    /// Time until a client's next poll, in ns: its own phase on a grid of the poll interval.
+    pub(super) fn until_next_poll_ns(&self, slot: usize, now_ns: u64) -> u64 {
+        let interval = (self.setup.poll_interval_ms * 1e6).max(1.0) as u64;
+        let phase = self.random_of(slot, 1).below(interval);
+        let now = now_ns % interval;
+        match phase.checked_sub(now) {
+            Some(0) | None => phase + interval - now,
+            Some(wait) => wait,
+        }
+    }
+
+    /// Settles the account of a session that has ended as planned.
+    pub(super) fn departed(&self, slot: usize, started_ns: u64) {
+        let before_ns = self.departure_ns(slot, started_ns).map(|(_, at_ns)| at_ns);
+        self.settle_session(slot, before_ns);
+    }
+
+    /// How long a client stays away between two sessions, in ns.
+    pub(super) fn gap_ns(&self) -> u64 {
+        self.setup.sessions.map_or(0, |s| (s.gap_ms * 1e6) as u64)
+    }
+
+    /// Whether a client that was away comes back: for as long as the measure phase lasts.
+    pub(super) fn comes_back(&self, now_ns: u64) -> bool {
+        self.phase()
+            .is_some_and(|phase| now_ns < phase.timing.measure_until_ns)
+    }
+
+    /// How long until a client departs or must be looked at again, in ns; `None` where it departs
+    /// now: it has received all that was due before, or has waited long enough for it.
+    pub(super) fn until_departure_ns(
+        &self,
+        slot: usize,
+        started_ns: u64,
+        now_ns: u64,
+    ) -> Option<u64> {
+        let recheck = RECHECK.as_nanos() as u64;
+        let Some((phase, at_ns)) = self.departure_ns(slot, started_ns) else {
+            return Some(recheck);
+        };
+        if now_ns < at_ns {
+            return Some(at_ns - now_ns);
+        }
+        let due = phase
+            .timetable
+            .last_sequence_before(self.channel_of(slot), at_ns);
+        let linger_ns = (phase.timing.linger_ms * 1e6) as u64;
+        let departs = self.cursor(slot) >= due || now_ns >= at_ns + linger_ns;
+        (!departs).then_some(recheck)
+    }
+
+    /// When a session's client departs, once the timing is known: at the end of its stay, or with
+    /// the measure phase.
+    fn departure_ns(&self, slot: usize, started_ns: u64) -> Option<(&MeasurePhase, u64)> {
+        let phase = self.phase()?;
+        let timing = &phase.timing;
+        let plan = self.setup.sessions?;
+        let length = (plan.length_ms * 1e6) as u64;
+        let cycle = (length + (plan.gap_ms * 1e6) as u64).max(1);
+        let start = timing.schedule.start_ns;
+        // A client that was there before the schedule began is at a random point of its stay.
+        let stay = if started_ns < start {
+            start + self.random_of(slot, 2).below(cycle).min(length)
+        } else {
+            started_ns + length
+        };
+        Some((phase, stay.min(timing.measure_until_ns)))
+    }
+}
+
+/// The session of a client that is a task, from the connect to the departure.
 pub(crate) struct Session {
     shard: Rc<Shard>,
     /// Index among the clients of the shard.
     slot: usize,
     started_ns: Cell<u64>,
-    /// Until the client has connected, or failed to, for the first time.
-    first: Cell<bool>,
 }
 
 impl Session {
@@ -50,7 +223,6 @@ impl Session {
             shard,
             slot,
             started_ns: Cell::new(0),
-            first: Cell::new(true),
         }
     }
 
@@ -68,79 +240,40 @@ impl Session {
     }
 
     pub(crate) fn target(&self) -> Target<'_> {
-        Target {
-            server: self.shard.setup.server,
-            host: &self.shard.host,
-            prefix: &self.shard.setup.channel_prefix,
-            channel: self.shard.channel_of(self.slot),
-        }
+        self.shard.target(self.slot)
     }
 
-    /// Notes that a connect begins.
+    /// Notes that a session begins.
     pub(super) fn begin(&self) {
         self.started_ns.set(monotonic_ns());
-        let mut clients = self.shard.clients.borrow_mut();
-        let client = &mut clients[self.slot];
-        client.has_cursor = false;
-        client.connected = false;
-        client.lagged_to = 0;
+        self.shard.begin_session(self.slot);
     }
 
     /// Notes the socket, for the kernel's counters.
     pub(crate) fn opened(&self, stream: &TcpStream) {
-        self.shard.clients.borrow_mut()[self.slot].fd = Some(stream.as_raw_fd());
+        self.shard.opened(self.slot, stream.as_raw_fd());
     }
 
     /// Keeps the kernel's counters of a socket that is about to be closed.
     pub(crate) fn closing(&self, stream: &TcpStream) {
-        if let Ok(counters) = tcp_counters(stream) {
-            let mut closed = self.shard.closed_wire.get();
-            closed += counters;
-            self.shard.closed_wire.set(closed);
-        }
-        // At the end of the shard the clients may be borrowed; nobody asks for sockets then.
-        if let Ok(mut clients) = self.shard.clients.try_borrow_mut() {
-            clients[self.slot].fd = None;
-        }
-    }
-
-    /// Whether the server has answered with a cursor.
-    pub(crate) fn has_cursor(&self) -> bool {
-        self.shard.clients.borrow()[self.slot].has_cursor
+        self.shard.closing(self.slot, stream);
     }
 
     /// Counts the client as connected, once a session.
     pub(crate) fn connected(&self) {
-        let mut clients = self.shard.clients.borrow_mut();
-        let client = &mut clients[self.slot];
-        if !std::mem::replace(&mut client.connected, true) {
-            let took = monotonic_ns() - self.started_ns.get();
-            self.shard.connect.borrow_mut().saturating_record(took);
-            if self.first.replace(false) {
-                self.shard.count_connected(1);
-                self.shard.no_longer_connecting();
-            }
+        if let Some(took_ns) = self.shard.connected(self.slot, self.started_ns.get()) {
+            self.shard.answered(self.slot, took_ns);
         }
     }
 
     /// Counts a session that ended out of order.
     pub(super) fn failed(&self, error: &ClientError) {
         self.shard.failed(self.slot, error);
-        if self.first.replace(false) {
-            self.shard.no_longer_connecting();
-        }
-    }
-
-    /// Whether the kernel is to stamp what this client receives: on a few, evenly spread.
-    pub(crate) fn is_probe(&self) -> bool {
-        let setup = &self.shard.setup;
-        let every = setup.clients.div_ceil(MAX_PROBES).max(PROBE_EVERY);
-        setup.probes && self.index().is_multiple_of(every)
     }
 
     /// Lets `f` write a request.
     pub(crate) fn with_sink<T>(&self, f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T) -> T {
-        self.receive_at(0, f)
+        self.shard.with_sink(self.slot, f)
     }
 
     /// Lets `f` hand over what was read at `at_ns`.
@@ -149,102 +282,44 @@ impl Session {
         at_ns: u64,
         f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
     ) -> T {
-        self.receive(
-            Arrived {
-                bytes: 0,
-                at_ns,
-                waited_ns: None,
-            },
-            f,
-        )
-    }
-
-    /// Lets `f` hand over what a read brought.
-    pub(crate) fn receive<T>(
-        &self,
-        arrived: Arrived,
-        f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
-    ) -> T {
-        let mut clients = self.shard.clients.borrow_mut();
-        let mut entry = Entry {
-            shard: &self.shard,
-            client: &mut clients[self.slot],
-            channel: self.shard.channel_of(self.slot),
-            at_ns: arrived.at_ns,
-            last_latency_ns: None,
+        let arrived = Arrived {
+            bytes: 0,
+            at_ns,
+            waited_ns: None,
         };
-        let result = f(self.target(), &mut entry);
-        // The stamp is that of the last segment, so it belongs to the last message of the read.
-        if let (Some(waited_ns), Some(latency_ns)) = (arrived.waited_ns, entry.last_latency_ns)
-            && let Some(recorder) = self.shard.recorder.borrow_mut().as_mut()
-        {
-            recorder.probe(latency_ns, waited_ns);
-        }
-        result
-    }
-
-    /// Lends the shard's read buffer.
-    pub(crate) fn with_buffer<T>(&self, f: impl FnOnce(&mut [u8]) -> T) -> T {
-        f(&mut self.shard.buffer.borrow_mut())
+        self.shard.receive(self.slot, arrived, f)
     }
 
     /// The cursor to resume from.
     pub(crate) fn cursor(&self) -> u64 {
-        self.shard.clients.borrow()[self.slot].cursor()
+        self.shard.cursor(self.slot)
     }
 
-    /// Time until this client's next poll: its own phase on a grid of the poll interval.
+    /// Time until this client's next poll.
     pub(crate) fn until_next_poll(&self) -> Duration {
-        let interval = (self.shard.setup.poll_interval_ms * 1e6).max(1.0) as u64;
-        let phase = self.shard.random_of(self.slot, 1).below(interval);
-        let now = monotonic_ns() % interval;
-        Duration::from_nanos(match phase.checked_sub(now) {
-            Some(0) | None => phase + interval - now,
-            Some(wait) => wait,
-        })
+        Duration::from_nanos(self.shard.until_next_poll_ns(self.slot, monotonic_ns()))
     }
 
     /// When this session is to end.
     pub(crate) fn departure(&self) -> Departure {
-        let sleep = self
-            .shard
-            .setup
-            .sessions
-            .map(|_| Box::pin(tokio::time::sleep(RECHECK)));
-        Departure { sleep }
+        let sessions = self.shard.setup.sessions;
+        Departure {
+            sleep: sessions.map(|_| Box::pin(tokio::time::sleep(RECHECK))),
+        }
     }
 
     /// Settles the account of a session that has ended as planned.
     pub(super) fn departed(&self) {
-        let before_ns = self.departure_ns().map(|(_, at_ns)| at_ns);
-        self.shard.settle_session(self.slot, before_ns);
+        self.shard.departed(self.slot, self.started_ns.get());
     }
 
     /// Stays away between two sessions. `false`: there will be no other.
     pub(super) async fn rest(&self) -> bool {
-        let (Some(phase), Some(plan)) = (self.shard.phase(), self.shard.setup.sessions) else {
+        if self.shard.phase().is_none() || self.shard.setup.sessions.is_none() {
             return false;
-        };
-        tokio::time::sleep(Duration::from_nanos((plan.gap_ms * 1e6) as u64)).await;
-        monotonic_ns() < phase.timing.measure_until_ns
-    }
-
-    /// When this session's client departs, once the timing is known: at the end of its stay, or
-    /// with the measure phase.
-    fn departure_ns(&self) -> Option<(&MeasurePhase, u64)> {
-        let phase = self.shard.phase()?;
-        let timing = &phase.timing;
-        let plan = self.shard.setup.sessions?;
-        let length = (plan.length_ms * 1e6) as u64;
-        let cycle = (length + (plan.gap_ms * 1e6) as u64).max(1);
-        let start = timing.schedule.start_ns;
-        // A client that was there before the schedule began is at a random point of its stay.
-        let stay = if self.started_ns.get() < start {
-            start + self.shard.random_of(self.slot, 2).below(cycle).min(length)
-        } else {
-            self.started_ns.get() + length
-        };
-        Some((phase, stay.min(timing.measure_until_ns)))
+        }
+        tokio::time::sleep(Duration::from_nanos(self.shard.gap_ns())).await;
+        self.shard.comes_back(monotonic_ns())
     }
 }
 
@@ -254,33 +329,23 @@ pub(crate) struct Departure {
 }
 
 impl Departure {
-    /// Ready when the client is to depart and has received all that was due before, or has waited
-    /// long enough for it.
+    /// Ready when the client departs.
     pub(crate) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
         let Some(sleep) = &mut self.sleep else {
             return Poll::Pending;
         };
-        loop {
-            let now = monotonic_ns();
-            let wait = match session.departure_ns() {
-                None => RECHECK,
-                Some((_, at_ns)) if now < at_ns => Duration::from_nanos(at_ns - now),
-                Some((phase, at_ns)) => {
-                    let channel = session.shard.channel_of(session.slot);
-                    let due = phase.timetable.last_sequence_before(channel, at_ns);
-                    let linger_ns = (phase.timing.linger_ms * 1e6) as u64;
-                    if session.cursor() >= due || now >= at_ns + linger_ns {
-                        return Poll::Ready(());
-                    }
-                    RECHECK
-                }
-            };
-            // Armed again only when it has fired: a delivery in between costs nothing.
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
+        // Armed again only when it has fired: a delivery in between costs nothing.
+        while sleep.as_mut().poll(cx).is_ready() {
+            let (slot, started_ns) = (session.slot, session.started_ns.get());
+            let shard = &session.shard;
+            match shard.until_departure_ns(slot, started_ns, monotonic_ns()) {
+                None => return Poll::Ready(()),
+                Some(wait) => sleep
+                    .as_mut()
+                    .reset(tokio::time::Instant::now() + Duration::from_nanos(wait)),
             }
-            sleep.as_mut().reset(tokio::time::Instant::now() + wait);
         }
+        Poll::Pending
     }
 }
 

@@ -1,38 +1,30 @@
-//! One thread of the fleet: its clients, what it counts, and the commands that it obeys.
+//! What one thread of the fleet knows and counts: its clients, their accounts, its recorder.
 //!
-//! Place on the data path: around its clients. A current-thread runtime drives all of them; what
-//! they share (one read buffer, one recorder, plain counters) is never touched by another thread
-//! while clients run. Other threads hand it [`Command`]s and read its [`Gauges`].
+//! Place on the data path: around its clients. What they share (one recorder, plain counters) is
+//! never touched by another thread while clients run. Who drives the clients is another matter:
+//! see `poller.rs` and `tasks.rs`.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
 use std::os::fd::RawFd;
-use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hdrhistogram::Histogram;
 use pushbench_servers::payload::SplitMix64;
 use pushbench_servers::sys::{self, TcpCounters, monotonic_ns};
-use pushbench_servers::transport::Transport;
-use pushbench_servers::wake::{Wake, shared_descriptors};
-use tokio::task::LocalSet;
 
-use super::session::Session;
+use super::handle::Gauges;
+use super::pace::Pace;
 use super::{MeasurePhase, Setup, Wire};
+use crate::client::ClientError;
 use crate::client::socket::Options;
-use crate::client::{ClientError, Family, lean, library};
-use crate::client::{long_poll, short_poll, sse, tcp, websocket};
 use crate::ledger::{Counts, Ledger};
 use crate::recorder::{self, Recorded, Recorder, histogram};
+use crate::results::Cause;
 
-/// Bytes that one read can bring: 64 KiB, one full loopback segment. Shared by all clients.
-const READ_BUFFER_BYTES: usize = 64 << 10;
-
-/// Connects under way at once in a shard. Half the backlog of a listener (4,096), so that a
-/// SYN is never dropped and retried a second later.
-const MAX_CONNECTING: usize = 512;
+/// Connects under way at once in a whole fleet: half the queue of one listener (4,096, or what
+/// `net.core.somaxconn` allows), so that none overflows however few listeners there are.
+const MAX_CONNECTING: usize = 2_048;
 
 /// Deliveries of a fleet that are kept one by one for the intervals of quantiles: 8 bytes each.
 /// More would make the intervals no narrower, as the publishes are what counts.
@@ -41,120 +33,9 @@ const MAX_SAMPLES: u64 = 1 << 20;
 /// Errors kept in words. The rest is counted.
 const MAX_ERRORS: usize = 5;
 
-/// Period of the timer whose lateness is the scheduler lag. The runtime's timers are good to 1 ms.
-const LAG_TICK: Duration = Duration::from_millis(10);
-
-/// What a shard is told.
-#[derive(Debug)]
-pub(super) enum Command {
-    /// Open clients until this shard has so many.
-    Connect(usize),
-    /// The schedule is known.
-    Begin(Arc<MeasurePhase>),
-    /// Settle the accounts and report.
-    Finish,
-    /// Close everything and end.
-    Exit,
-}
-
-/// What others may read at any time. Written by the shard's thread only.
-#[derive(Debug, Default)]
-#[repr(align(128))] // no cache line is shared with another shard's
-pub(super) struct Gauges {
-    pub(super) connected: AtomicU64,
-    pub(super) refused: AtomicU64,
-    pub(super) disconnected: AtomicU64,
-    pub(super) received: AtomicU64,
-    pub(super) outstanding: AtomicU64,
-    pub(super) errors: Mutex<Vec<String>>,
-}
-
-/// The handle to a shard's thread.
-pub(super) struct Handle {
-    pub(super) gauges: Arc<Gauges>,
-    mailbox: Arc<Mailbox>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Mailbox {
-    commands: Mutex<VecDeque<Command>>,
-    wake: Wake,
-}
-
-impl Handle {
-    /// Starts all shards of a fleet. Their reports come through `reports`.
-    ///
-    /// Every wake-up is made before the first thread copies the descriptor table.
-    pub(super) fn start_all(
-        setup: &Arc<Setup>,
-        reports: &mpsc::Sender<Box<ShardReport>>,
-    ) -> std::io::Result<Vec<Self>> {
-        let mailbox = |_| {
-            Ok(Arc::new(Mailbox {
-                commands: Mutex::default(),
-                wake: Wake::new()?,
-            }))
-        };
-        let mailboxes: Vec<_> = (0..setup.shards)
-            .map(mailbox)
-            .collect::<std::io::Result<_>>()?;
-        let start = |(number, mailbox)| Self::start(number, mailbox, setup, reports.clone());
-        mailboxes.into_iter().enumerate().map(start).collect()
-    }
-
-    fn start(
-        number: usize,
-        mailbox: Arc<Mailbox>,
-        setup: &Arc<Setup>,
-        reports: mpsc::Sender<Box<ShardReport>>,
-    ) -> std::io::Result<Self> {
-        let gauges = Arc::<Gauges>::default();
-        let (ready, readiness) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name(format!("fleet-{number}"))
-            .spawn({
-                let (gauges, mailbox, setup) = (gauges.clone(), mailbox.clone(), setup.clone());
-                move || match Shard::set_up(number, &setup) {
-                    Ok(runtime) => {
-                        let _ = ready.send(Ok(()));
-                        Shard::run(&runtime, number, setup, gauges, &mailbox, &reports);
-                    }
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                    }
-                }
-            })?;
-        readiness
-            .recv()
-            .unwrap_or_else(|_| Err(std::io::Error::other("the thread ended")))?;
-        Ok(Self {
-            gauges,
-            mailbox,
-            thread: Some(thread),
-        })
-    }
-
-    pub(super) fn tell(&self, command: Command) {
-        self.mailbox
-            .commands
-            .lock()
-            .expect("no panic while held")
-            .push_back(command);
-        self.mailbox.wake.wake();
-    }
-
-    /// Whether the thread still runs: one that panicked does not.
-    pub(super) fn is_alive(&self) -> bool {
-        self.thread.as_ref().is_some_and(|t| !t.is_finished())
-    }
-
-    pub(super) fn join(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
+/// Period of the timer whose lateness is the scheduler lag, in ns. The loops' timers are good to
+/// 1 ms.
+pub(super) const LAG_TICK_NS: u64 = 10_000_000;
 
 /// What a shard counted.
 #[derive(Debug)]
@@ -184,6 +65,8 @@ pub(super) struct Client {
     pub(super) fd: Option<RawFd>,
     pub(super) has_cursor: bool,
     pub(super) connected: bool,
+    /// Whether its first connect is over, one way or the other.
+    came: bool,
     /// Between sessions nothing is expected of a client.
     pub(super) away: bool,
 }
@@ -198,15 +81,14 @@ impl Client {
 }
 
 /// A shard's own state.
-pub(super) struct Shard {
+pub(crate) struct Shard {
     number: usize,
-    pub(super) setup: Arc<Setup>,
+    pub(crate) setup: Arc<Setup>,
     pub(super) host: String,
-    pub(super) options: Options,
+    pub(crate) options: Options,
     pub(super) clients: RefCell<Vec<Client>>,
     pub(super) recorder: RefCell<Option<Recorder>>,
     pub(super) connect: RefCell<Histogram<u64>>,
-    pub(super) buffer: RefCell<Box<[u8]>>,
     /// Set when the schedule is known.
     phase: OnceCell<Arc<MeasurePhase>>,
     pub(super) first_message: Cell<u64>,
@@ -215,7 +97,7 @@ pub(super) struct Shard {
     expected_in_all: Cell<u64>,
     /// How many clients to open.
     wanted: Cell<usize>,
-    connecting: Cell<usize>,
+    pub(super) pace: RefCell<Pace>,
     settled: RefCell<Counts>,
     overflowed: Cell<bool>,
     first_missing: RefCell<Option<String>>,
@@ -229,7 +111,7 @@ pub(super) struct Shard {
     requests: Cell<u64>,
     empty_responses: Cell<u64>,
     scheduler_lag: RefCell<Histogram<u64>>,
-    /// Counters at the start of the measure phase.
+    /// Counters when the schedule became known.
     mark: Cell<Option<Mark>>,
     gauges: Arc<Gauges>,
 }
@@ -248,44 +130,30 @@ fn add(cell: &Cell<u64>, by: u64) {
 }
 
 impl Shard {
-    fn set_up(number: usize, setup: &Setup) -> std::io::Result<tokio::runtime::Runtime> {
-        if setup.own_tables {
-            sys::own_descriptor_table(&shared_descriptors())?;
-        }
-        if !setup.cpus.is_empty() {
-            sys::pin_to(&[setup.cpus[number % setup.cpus.len()]])?;
-        }
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-    }
-
-    fn run(
-        runtime: &tokio::runtime::Runtime,
-        number: usize,
-        setup: Arc<Setup>,
-        gauges: Arc<Gauges>,
-        mailbox: &Mailbox,
-        reports: &mpsc::Sender<Box<ShardReport>>,
-    ) {
+    /// A shard without clients.
+    pub(super) fn new(number: usize, setup: Arc<Setup>, gauges: Arc<Gauges>) -> Self {
         let share = (setup.clients as usize).div_ceil(setup.shards);
-        let shard = Rc::new(Self {
+        let per_s = setup.connect_per_s.map(|all| all / setup.shards as f64);
+        let most = MAX_CONNECTING.min(somaxconn() / 2) / setup.shards;
+        Self {
             number,
             host: setup.server.to_string(),
             options: Options {
                 congestion: setup.congestion.clone(),
+                sources: setup.sources.clone(),
                 first_source: setup.first_source,
+                // A client that leaves in the middle leaves in order, as clients do.
+                reset_on_close: setup.sessions.is_none(),
             },
             clients: RefCell::new(Vec::with_capacity(share)),
             recorder: RefCell::new(None),
             connect: RefCell::new(histogram()),
-            buffer: RefCell::new(vec![0; READ_BUFFER_BYTES].into_boxed_slice()),
             phase: OnceCell::new(),
             first_message: Cell::new(0),
             closed_wire: Cell::default(),
             expected_in_all: Cell::new(0),
             wanted: Cell::new(0),
-            connecting: Cell::new(0),
+            pace: RefCell::new(Pace::new(per_s, most)),
             settled: RefCell::default(),
             overflowed: Cell::new(false),
             first_missing: RefCell::default(),
@@ -301,123 +169,50 @@ impl Shard {
             mark: Cell::new(None),
             gauges,
             setup,
-        });
-        let local = LocalSet::new();
-        local.spawn_local(shard.clone().open_clients());
-        local.spawn_local(shard.clone().keep_time());
-        runtime.block_on(local.run_until(shard.obey(mailbox, reports)));
-        // Dropping the set drops every client, which closes its socket.
-    }
-
-    /// Carries out commands until the last.
-    async fn obey(&self, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
-        let Ok(wake) = mailbox.wake.listen() else {
-            return;
-        };
-        loop {
-            let command = mailbox
-                .commands
-                .lock()
-                .expect("no panic while held")
-                .pop_front();
-            match command {
-                None => wake.wait().await,
-                Some(Command::Connect(count)) => self.wanted.set(count),
-                Some(Command::Begin(phase)) => self.begin(phase),
-                Some(Command::Finish) => {
-                    if reports.send(Box::new(self.report())).is_err() {
-                        return;
-                    }
-                }
-                Some(Command::Exit) => return,
-            }
         }
     }
 
-    /// Opens clients at the pace asked for, a bounded number at a time.
-    async fn open_clients(self: Rc<Self>) {
-        let per_s = self.setup.connect_per_s / self.setup.shards as f64;
-        let mut tick = tokio::time::interval(Duration::from_millis(1));
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut allowed = 0.0;
-        let mut last = monotonic_ns();
-        loop {
-            tick.tick().await;
-            let now = monotonic_ns();
-            let opened = self.clients.borrow().len();
-            if opened >= self.wanted.get() {
-                // Nothing to do: look rarely, so that an idle fleet costs next to nothing.
-                allowed = 0.0;
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                last = monotonic_ns();
-                continue;
-            }
-            allowed = (allowed + (now - last) as f64 / 1e9 * per_s).min(MAX_CONNECTING as f64);
-            last = now;
-            while allowed >= 1.0
-                && self.clients.borrow().len() < self.wanted.get()
-                && self.connecting.get() < MAX_CONNECTING
-            {
-                allowed -= 1.0;
-                self.open_one();
-            }
-        }
+    /// How many clients are still to be opened.
+    pub(super) fn to_open(&self) -> usize {
+        self.wanted
+            .get()
+            .saturating_sub(self.clients.borrow().len())
     }
 
-    fn open_one(self: &Rc<Self>) {
-        let slot = self.clients.borrow().len();
-        self.clients.borrow_mut().push(Client::default());
-        self.connecting.set(self.connecting.get() + 1);
-        let session = Session::new(self.clone(), slot);
-        // One arm a transport and family: each task is as large as its own client, no larger.
-        macro_rules! spawn {
-            ($run:expr) => {
-                drop(tokio::task::spawn_local(live(session, $run)))
-            };
-        }
-        match (self.setup.family, self.setup.transport) {
-            (_, Transport::Tcp) => spawn!(lean::run::<tcp::Tcp>),
-            (Family::Lean, Transport::Sse) => spawn!(lean::run::<sse::Sse>),
-            (Family::Lean, Transport::WebSocket) => spawn!(lean::run::<websocket::WebSocket>),
-            (Family::Lean, Transport::LongPoll) => spawn!(lean::run::<long_poll::LongPoll>),
-            (Family::Lean, Transport::ShortPoll) => spawn!(lean::run::<short_poll::ShortPoll>),
-            (Family::Library, Transport::Sse) => spawn!(library::sse),
-            (Family::Library, Transport::WebSocket) => spawn!(library::websocket),
-            (Family::Library, Transport::LongPoll) => spawn!(library::long_poll),
-            (Family::Library, Transport::ShortPoll) => spawn!(library::short_poll),
-        }
+    /// How many clients to have open; the fleet never shrinks.
+    pub(super) fn want(&self, count: usize) {
+        self.wanted.set(count);
     }
 
-    /// Watches the clock: how late timers fire, when the measure phase begins, what is left.
-    async fn keep_time(self: Rc<Self>) {
-        let mut due = tokio::time::Instant::now() + LAG_TICK;
-        loop {
-            tokio::time::sleep_until(due).await;
-            let now = tokio::time::Instant::now();
-            let now_ns = monotonic_ns();
-            let timing = self.phase().map(|phase| phase.timing);
-            // Every tick that has passed was late, not only the first: otherwise a thread that is
-            // starved has the fewer samples, the less it gets to run.
-            while due <= now {
-                let late_ns = (now - due).as_nanos() as u64;
-                let due_ns = now_ns.saturating_sub(late_ns);
-                due += LAG_TICK;
-                if timing.is_some_and(|t| (t.measure_from_ns..t.measure_until_ns).contains(&due_ns))
-                {
-                    self.scheduler_lag.borrow_mut().saturating_record(late_ns);
-                }
+    /// Makes room for one more client, whose connect begins; its slot.
+    pub(super) fn add_client(&self) -> usize {
+        let mut clients = self.clients.borrow_mut();
+        clients.push(Client::default());
+        self.pace.borrow_mut().begun();
+        clients.len() - 1
+    }
+
+    /// Enters every tick of the clock from `due_ns` to `now_ns`, and returns the next one. Each
+    /// that has passed was late, not only the first: otherwise a thread that is starved has the
+    /// fewer samples, the less it gets to run.
+    pub(super) fn tick(&self, mut due_ns: u64, now_ns: u64) -> u64 {
+        let timing = self.phase().map(|phase| phase.timing);
+        while due_ns <= now_ns {
+            if timing.is_some_and(|t| (t.measure_from_ns..t.measure_until_ns).contains(&due_ns)) {
+                let mut lag = self.scheduler_lag.borrow_mut();
+                lag.saturating_record(now_ns - due_ns);
             }
-            let Some(phase) = self.phase() else {
-                continue;
-            };
-            if now_ns >= phase.timing.measure_from_ns && self.mark.get().is_none() {
-                self.mark.set(Some(self.counters()));
-            }
+            due_ns += LAG_TICK_NS;
+        }
+        if let Some(phase) = self.phase() {
             self.show_outstanding(phase);
         }
+        due_ns
     }
 
-    fn begin(&self, phase: Arc<MeasurePhase>) {
+    /// The schedule is known. The counters begin here, ahead of the first message: to read those
+    /// of every socket takes a system call each, which must not fall into the measure phase.
+    pub(super) fn begin(&self, phase: Arc<MeasurePhase>) {
         self.first_message.set(phase.first_message());
         let expected = self.expected(&phase);
         self.expected_in_all.set(expected);
@@ -429,6 +224,7 @@ impl Shard {
             max_samples: MAX_SAMPLES / self.setup.shards as u64,
             max_fanout_messages: recorder::MAX_FANOUT_MESSAGES / self.setup.shards as u64,
         }));
+        self.mark.set(Some(self.counters()));
         self.show_outstanding(&phase);
         // A second schedule has no place in a trial: the first stays.
         let _ = self.phase.set(phase);
@@ -457,7 +253,7 @@ impl Shard {
     }
 
     /// Settles every account.
-    fn report(&self) -> ShardReport {
+    pub(super) fn report(&self) -> ShardReport {
         let after = self.counters();
         let before = self.mark.get().unwrap_or(after);
         for slot in 0..self.clients.borrow().len() {
@@ -557,7 +353,7 @@ impl Shard {
     }
 
     /// Number of a client in the whole fleet: the shards take turns.
-    pub(super) fn index_of(&self, slot: usize) -> u32 {
+    pub(crate) fn index_of(&self, slot: usize) -> u32 {
         (slot * self.setup.shards + self.number) as u32
     }
 
@@ -571,10 +367,6 @@ impl Shard {
         let index = u64::from(self.index_of(slot));
         let mut mixed = SplitMix64::new(self.setup.seed ^ (index << 8 | purpose));
         SplitMix64::new(mixed.next())
-    }
-
-    pub(super) fn count_connected(&self, by: u64) {
-        self.gauges.connected.fetch_add(by, Ordering::Relaxed);
     }
 
     pub(super) fn count_message(&self) {
@@ -605,6 +397,19 @@ impl Shard {
             .get_or_insert_with(|| format!("channel {channel}, sequence {sequence}"));
     }
 
+    /// Counts a client as connected that took so long for it.
+    pub(super) fn answered(&self, slot: usize, took_ns: u64) {
+        if self.is_first(slot) {
+            let now_ns = monotonic_ns();
+            self.gauges
+                .last_connected_ns
+                .store(now_ns, Ordering::Relaxed);
+            self.gauges.connected.fetch_add(1, Ordering::Relaxed);
+            self.pace.borrow_mut().answered(took_ns, now_ns);
+        }
+    }
+
+    /// Counts a session that ended out of order.
     pub(super) fn failed(&self, slot: usize, error: &ClientError) {
         let was_connected = {
             let mut clients = self.clients.borrow_mut();
@@ -619,6 +424,14 @@ impl Shard {
         if was_connected {
             self.gauges.connected.fetch_sub(1, Ordering::Relaxed);
         }
+        if self.is_first(slot) {
+            self.pace.borrow_mut().failed(monotonic_ns());
+        }
+        if let ClientError::Connect(_, error) = error
+            && let Some(cause) = Cause::of_connect(error)
+        {
+            self.stop_at(cause);
+        }
         let mut errors = self.gauges.errors.lock().expect("no panic while held");
         if errors.len() < MAX_ERRORS {
             let text = format!("client {}: {error}", self.index_of(slot));
@@ -626,22 +439,26 @@ impl Shard {
         }
     }
 
-    pub(super) fn no_longer_connecting(&self) {
-        self.connecting.set(self.connecting.get().saturating_sub(1));
+    /// A limit was met: the first is kept, and where it stands in the way of every further client,
+    /// no more are opened.
+    fn stop_at(&self, cause: Cause) {
+        let mut stopped_by = self.gauges.stopped_by.lock().expect("no panic while held");
+        stopped_by.get_or_insert(cause);
+        if cause.ends_growth() {
+            self.wanted.set(0);
+        }
+    }
+
+    /// Whether this is the first connect of a client; asked once, when it is over.
+    fn is_first(&self, slot: usize) -> bool {
+        !std::mem::replace(&mut self.clients.borrow_mut()[slot].came, true)
     }
 }
 
-/// A client's life: one session, or one after another until the measure phase is over.
-async fn live(session: Session, run: impl AsyncFn(&Session) -> Result<(), ClientError>) {
-    loop {
-        session.begin();
-        if let Err(error) = run(&session).await {
-            session.failed(&error);
-            return;
-        }
-        session.departed();
-        if !session.rest().await {
-            return;
-        }
-    }
+/// The kernel's bound on the queue of a listener; its default where it does not tell.
+fn somaxconn() -> usize {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(4_096)
 }

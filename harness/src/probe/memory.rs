@@ -8,17 +8,20 @@ use super::{field_bytes, read};
 /// Bytes that may be taken without swapping: `MemAvailable`, or what the control group of this
 /// process leaves, whichever is less.
 pub fn available_bytes() -> Option<u64> {
-    let machine = field_bytes(&read("/proc/meminfo")?, "MemAvailable")?;
-    let group = read("/proc/self/cgroup").and_then(|text| group_left(&text, read));
-    Some(group.map_or(machine, |left| left.min(machine)))
+    let meminfo = read("/proc/meminfo")?;
+    let available = field_bytes(&meminfo, "MemAvailable")?;
+    let total = field_bytes(&meminfo, "MemTotal")?;
+    let group = read("/proc/self/cgroup").and_then(|text| group_left(&text, total, read));
+    Some(group.map_or(available, |left| left.min(available)))
 }
 
-/// What the limits of a control group, and of those around it, leave. `files` reads a path.
-fn group_left(groups: &str, files: impl Fn(&str) -> Option<String>) -> Option<u64> {
+/// What the limits of a control group, and of those around it, leave, where they are tighter than
+/// the `total` of the machine. `files` reads a path.
+fn group_left(groups: &str, total: u64, files: impl Fn(&str) -> Option<String>) -> Option<u64> {
     let number = |path: String| files(&path)?.trim().parse::<u64>().ok();
     let left = |folder: &str, limit: &str, usage: &str| {
         // 'max' in version 2 is no number, and so no limit.
-        let limit = number(format!("{folder}/{limit}"))?;
+        let limit = number(format!("{folder}/{limit}")).filter(|&limit| limit < total)?;
         let usage = number(format!("{folder}/{usage}"))?;
         // Pages of files are given back when memory is short, so they are not taken.
         let stat = files(&format!("{folder}/memory.stat")).unwrap_or_default();
@@ -83,8 +86,13 @@ mod tests {
             ("/sys/fs/cgroup/a/memory.max", "1000\n"),
             ("/sys/fs/cgroup/a/memory.current", "400\n"),
         ];
-        assert_eq!(group_left("0::/a/b\n", files(&known)), Some(600));
-        assert_eq!(group_left("0::/\n", files(&known)), None);
+        assert_eq!(group_left("0::/a/b\n", 1 << 40, files(&known)), Some(600));
+        assert_eq!(group_left("0::/\n", 1 << 40, files(&known)), None);
+        assert_eq!(
+            group_left("0::/a/b\n", 1_000, files(&known)),
+            None,
+            "a limit beyond the machine's memory is none"
+        );
     }
 
     #[test]
@@ -99,12 +107,15 @@ mod tests {
         ];
         let groups = "5:cpu,cpuacct:/x\n4:memory:/x\n";
         assert_eq!(
-            group_left(groups, files(&known)),
+            group_left(groups, 1 << 40, files(&known)),
             Some(50),
             "pages of files can be given back"
         );
-        assert_eq!(group_left(groups, files(&known[..2])), Some(0));
-        assert_eq!(group_left("5:cpu,cpuacct:/x\n", files(&known)), None);
+        assert_eq!(group_left(groups, 1 << 40, files(&known[..2])), Some(0));
+        assert_eq!(
+            group_left("5:cpu,cpuacct:/x\n", 1 << 40, files(&known)),
+            None
+        );
     }
 
     #[test]

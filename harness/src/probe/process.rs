@@ -21,6 +21,42 @@ pub fn peak_bytes(pid: u32) -> Option<u64> {
     field_bytes(&read(&format!("/proc/{pid}/status"))?, "VmHWM")
 }
 
+/// Has [`peak_bytes`] begin anew at what is resident now. `false` where that is not allowed.
+pub fn forget_peak(pid: u32) -> bool {
+    // proc_pid_clear_refs(5): 5 resets the peak and nothing else.
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").is_ok()
+}
+
+/// Descriptors that are open and may be, in a descriptor table of the process that has room for no
+/// more than a few: each thread may have one of its own. `None` where none is full.
+///
+/// Lists descriptors one by one: milliseconds for thousands, so only where growth has come to a
+/// stop.
+pub fn full_table(pid: u32) -> Option<(u64, u64)> {
+    let limits = read(&format!("/proc/{pid}/limits"))?;
+    let limit = soft_limit(&limits, "Max open files")?;
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let open = threads
+        .filter_map(|thread| {
+            Some(
+                std::fs::read_dir(thread.ok()?.path().join("fd"))
+                    .ok()?
+                    .count(),
+            )
+        })
+        .max()? as u64;
+    (open + FEW >= limit).then_some((open, limit))
+}
+
+/// Descriptors below the limit at which a table counts as full.
+const FEW: u64 = 4;
+
+/// The soft limit in a line `name  soft  hard  unit` of `/proc/PID/limits`.
+fn soft_limit(limits: &str, name: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 /// Number of threads of a process.
 pub fn threads(pid: u32) -> Option<u32> {
     field(&read(&format!("/proc/{pid}/status"))?, "Threads")?
@@ -65,6 +101,20 @@ mod tests {
         while cpu_ns(pid).expect("a clock") <= before {
             std::hint::spin_loop();
         }
+    }
+
+    #[test]
+    fn the_soft_limit_of_descriptors_is_read_from_its_line() {
+        let limits = "Limit        Soft Limit  Hard Limit  Units\n\
+                      Max open files            1024                 524288               files\n";
+        assert_eq!(soft_limit(limits, "Max open files"), Some(1024));
+        assert_eq!(soft_limit(limits, "Max processes"), None);
+    }
+
+    #[test]
+    fn a_table_with_room_is_not_full() {
+        assert_eq!(full_table(std::process::id()), None);
+        assert_eq!(full_table(1 << 23), None);
     }
 
     #[test]

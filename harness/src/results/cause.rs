@@ -53,6 +53,12 @@ impl Cause {
         }
     }
 
+    /// Whether it stands in the way of every further client, so that growth ends at the first
+    /// sign of it. The others show when all that were to come have come, or nothing moves.
+    pub fn ends_growth(self) -> bool {
+        !matches!(self, Self::Refused | Self::Backlog)
+    }
+
     /// What a reader may do about it.
     pub fn remedy(self) -> &'static str {
         match self {

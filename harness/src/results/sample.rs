@@ -3,6 +3,7 @@
 use super::*;
 use crate::probe::environment::Pinning;
 use crate::scenario::Sweep;
+use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
 use std::collections::BTreeMap;
 
@@ -148,6 +149,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         refused: 0,
         disconnected: 0,
         stopped_by: None,
+        connected_per_s: Some(9_800.0),
         connect_ns: quantiles(310_000, 1_000),
     };
     trial.publish = Publish {
@@ -176,26 +178,38 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         memory: Memory {
             base_bytes: Some(4_000_000),
             settled_bytes: Some(5_100_000),
+            loaded_bytes: Some(5_600_000),
             peak_bytes: Some(6_200_000),
+            measure_peak_bytes: Some(6_200_000),
             after_disconnect_bytes: Some(4_300_000),
-            user_bytes_per_client: None,
-            kernel_bytes_per_client: None,
+            kernel_base_bytes: Some(90_000_000),
+            time_wait: Some(0),
+            kernel_settled_bytes: Some(97_750_000),
+            kernel_loaded_bytes: Some(98_000_000),
+            kernel_after_disconnect_bytes: Some(90_000_000),
             method: "PSS of smaps_rollup".to_owned(),
             points: [250, 500, 750, 1_000]
                 .map(|clients| MemoryPoint {
                     clients,
                     user_bytes: Some(4_000_000 + 1_100 * clients),
+                    fleet_bytes: Some(3_000_000 + 300 * clients),
                     kernel_bytes: Some(90_000_000 + 7_750 * clients),
                 })
                 .to_vec(),
+            ..Memory::default()
         },
+        allocator: Some(Allocator::System),
     };
     trial.server.memory.fit();
+    trial.server.memory.load(1_000);
+    trial.server.memory.give_back();
     trial.harness = HarnessCost {
         client: crate::client::Family::Lean,
         cpu_ns: Some(31_000_000),
         cpu_ns_per_delivery: Some(3_444.4),
         memory_bytes_per_client: Some(1_480.0),
+        memory_fit: trial.server.memory.fleet_fit(),
+        allocator: Some(Allocator::System),
         scheduler_lag_ns: quantiles(60_000, 3_000),
     };
     trial.machine = Machine {

@@ -120,7 +120,7 @@ fn the_record_has_the_documented_keys() {
         ),
         (
             "/trials/0/clients",
-            "target connected refused disconnected stopped_by connect_ns",
+            "target connected refused disconnected stopped_by connected_per_s connect_ns",
         ),
         ("/trials/0/publish", "offered_per_s achieved_per_s lag_ns"),
         (
@@ -138,16 +138,28 @@ fn the_record_has_the_documented_keys() {
         ("/trials/0/fanout_ns", "count min p50 p90 p99 max"),
         (
             "/trials/0/server",
-            "cpu_ns cpu_ns_per_delivery threads memory",
+            "cpu_ns cpu_ns_per_delivery threads allocator memory",
         ),
         (
             "/trials/0/server/memory",
-            "base_bytes settled_bytes peak_bytes after_disconnect_bytes user_bytes_per_client \
-             kernel_bytes_per_client method points",
+            "base_bytes settled_bytes loaded_bytes peak_bytes measure_peak_bytes \
+             after_disconnect_bytes given_back user_bytes_per_client user_fit \
+             loaded_user_bytes_per_client kernel_base_bytes time_wait kernel_settled_bytes \
+             kernel_loaded_bytes kernel_after_disconnect_bytes kernel_bytes_per_client kernel_fit \
+             loaded_kernel_bytes_per_client method points",
+        ),
+        (
+            "/trials/0/server/memory/user_fit",
+            "bytes_per_client intercept_bytes r_squared largest_residual_bytes points",
+        ),
+        (
+            "/trials/0/server/memory/points/0",
+            "clients user_bytes fleet_bytes kernel_bytes",
         ),
         (
             "/trials/0/harness",
-            "client cpu_ns cpu_ns_per_delivery memory_bytes_per_client scheduler_lag_ns",
+            "client cpu_ns cpu_ns_per_delivery memory_bytes_per_client memory_fit allocator \
+             scheduler_lag_ns",
         ),
         ("/trials/0/machine", "unattributed_cpu_ns steal_ns"),
         (

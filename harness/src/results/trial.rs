@@ -1,10 +1,11 @@
 //! One trial: one transport in one profile, on a fresh server process.
 
 use super::cause::Cause;
-use super::memory::Memory;
+use super::memory::{Fit, Memory};
 use super::quantiles::{Latency, Quantiles};
 use crate::client::Family;
-use crate::scenario::{Point, profile_schema, transport_schema};
+use crate::scenario::{Point, known_allocator_schema, profile_schema, transport_schema};
+use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -92,7 +93,7 @@ pub struct Span {
 }
 
 /// Clients of a trial.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Clients {
     /// Clients that were to connect.
     pub target: u64,
@@ -105,6 +106,9 @@ pub struct Clients {
     /// What ended the connect phase before all clients were connected; `null` where they were, or
     /// where no limit was found behind it.
     pub stopped_by: Option<Cause>,
+    /// Clients that got their cursor a second, the pauses of the connect phase left out; `null`
+    /// where none did.
+    pub connected_per_s: Option<f64>,
     /// From the start of a connection to its cursor.
     pub connect_ns: Quantiles,
 }
@@ -187,6 +191,9 @@ pub struct ServerCost {
     pub cpu_ns_per_delivery: Option<f64>,
     /// Threads of the process.
     pub threads: Option<u32>,
+    /// Its allocator; `null` where it did not say.
+    #[schemars(schema_with = "known_allocator_schema")]
+    pub allocator: Option<Allocator>,
     /// Its memory.
     pub memory: Memory,
 }
@@ -202,6 +209,11 @@ pub struct HarnessCost {
     pub cpu_ns_per_delivery: Option<f64>,
     /// User memory of the fleet per client; `null` below 1,000 clients.
     pub memory_bytes_per_client: Option<f64>,
+    /// The line behind it, through the points of the server's memory.
+    pub memory_fit: Option<Fit>,
+    /// Allocator of the fleet; `null` where it did not say.
+    #[schemars(schema_with = "known_allocator_schema")]
+    pub allocator: Option<Allocator>,
     /// How late a timer of the fleet's runtime fires. Such timers are good to 1 ms, so a
     /// millisecond or two is what an idle machine shows.
     pub scheduler_lag_ns: Quantiles,

@@ -72,21 +72,23 @@ fn clients(scenario: &Scenario) -> Check {
             "is 0, but a trial needs at least 1 client".to_owned(),
         );
     }
-    positive(
-        "clients.connect_per_s",
-        clients.connect_per_s,
-        "clients would never connect; use a number above 0",
-    )?;
-    let connect_s = f64::from(clients.count) / clients.connect_per_s;
-    if connect_s > MAX_WAIT_S {
-        return refuse(
+    if let Some(per_s) = clients.connect_per_s {
+        positive(
             "clients.connect_per_s",
-            format!(
-                "is {}, so {} clients would take {connect_s:.0} s to connect, but at most \
-                 {MAX_WAIT_S} s are allowed; raise it",
-                clients.connect_per_s, clients.count
-            ),
-        );
+            per_s,
+            "clients would never connect; use a number above 0",
+        )?;
+        let connect_s = f64::from(clients.count) / per_s;
+        if connect_s > MAX_WAIT_S {
+            return refuse(
+                "clients.connect_per_s",
+                format!(
+                    "is {per_s}, so {} clients would take {connect_s:.0} s to connect, but at most \
+                     {MAX_WAIT_S} s are allowed; raise it",
+                    clients.count
+                ),
+            );
+        }
     }
     wait_ms("clients.poll_interval_ms", clients.poll_interval_ms)
 }

@@ -2,6 +2,7 @@
 
 use super::error::ScenarioError;
 use super::{Scenario, Sweep, SweepKey, check};
+use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
 
 /// Options of `pushbench run` that take the place of a scenario's values; `None` leaves them.
@@ -23,6 +24,8 @@ pub struct Overrides {
     pub sweep: Option<Sweep>,
     /// `--seed`, for `run.seed`.
     pub seed: Option<u64>,
+    /// `--allocator`, for `run.allocator`.
+    pub allocator: Option<Allocator>,
 }
 
 /// See [`Scenario::apply`].
@@ -78,6 +81,9 @@ pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<()
     }
     if let Some(seed) = overrides.seed {
         changed.run.seed = Some(seed);
+    }
+    if let Some(allocator) = overrides.allocator {
+        changed.run.allocator = allocator;
     }
     check::check(&changed).map_err(|problem| {
         let option = given.iter().find(|(_, key, _)| *key == problem.key);

@@ -95,7 +95,7 @@ fn what_a_file_leaves_out_has_the_documented_default() {
         scenario.clients,
         Clients {
             count: 3,
-            connect_per_s: 5_000.0,
+            connect_per_s: None,
             poll_interval_ms: 1_000
         }
     );
@@ -490,6 +490,7 @@ fn options_take_the_place_of_the_file() {
         trials: Some(3),
         sweep: None,
         seed: Some(u64::MAX),
+        allocator: Some(Allocator::Jemalloc),
     };
     scenario.apply(&overrides).expect("good options");
     assert_eq!(scenario.pairs(), [(Transport::LongPoll, Profile::Stock)]);
@@ -500,6 +501,7 @@ fn options_take_the_place_of_the_file() {
         (scenario.run.trials, scenario.run.seed),
         (3, Some(u64::MAX))
     );
+    assert_eq!(scenario.run.allocator, Allocator::Jemalloc);
 }
 
 #[test]

@@ -17,6 +17,39 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     }
 }
 
+/// A least-squares line, and how well it fits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Line {
+    /// Its slope.
+    pub slope: f64,
+    /// Its value at x = 0.
+    pub intercept: f64,
+    /// The coefficient of determination: 1 less the residual sum of squares over the total one; 1
+    /// where all y are equal and lie on the line.
+    pub r_squared: f64,
+    /// The largest distance of a point from the line, in y.
+    pub largest_residual: f64,
+}
+
+/// The least-squares line through `points` (x, y). `None` where fewer than two different x are
+/// given.
+pub fn line(points: &[(f64, f64)]) -> Option<Line> {
+    let slope = slope(points)?;
+    let n = points.len() as f64;
+    let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / n;
+    let mean_y = points.iter().map(|(_, y)| y).sum::<f64>() / n;
+    let intercept = mean_y - slope * mean_x;
+    let residual = |&(x, y): &(f64, f64)| y - (intercept + slope * x);
+    let left: f64 = points.iter().map(|p| residual(p).powi(2)).sum();
+    let total: f64 = points.iter().map(|(_, y)| (y - mean_y).powi(2)).sum();
+    Some(Line {
+        slope,
+        intercept,
+        r_squared: if total > 0.0 { 1.0 - left / total } else { 1.0 },
+        largest_residual: points.iter().map(|p| residual(p).abs()).fold(0.0, f64::max),
+    })
+}
+
 /// The slope of the least-squares line through `points` (x, y). `None` where fewer than two
 /// different x are given.
 pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
@@ -76,6 +109,11 @@ mod tests {
         );
         let points: Vec<(f64, f64)> = x.into_iter().zip(y).collect();
         assert!((slope(&points).expect("eleven points") - 0.500).abs() < 0.001);
+        // The same: y = 3.00 + 0.500 x, R² 0.67; (13, 7.58) lies furthest away, at 1.92.
+        let line = line(&points).expect("eleven points");
+        assert!((line.intercept - 3.00).abs() < 0.01);
+        assert!((line.r_squared - 0.67).abs() < 0.01);
+        assert!((line.largest_residual - 1.92).abs() < 0.01);
         assert_eq!(slope(&[]), None);
         assert_eq!(slope(&[(1.0, 5.0), (1.0, 7.0)]), None);
     }

@@ -23,6 +23,7 @@ mod timer;
 
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -120,7 +121,7 @@ impl Connections {
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry()
-            .register(&mut SourceFd(&wake.descriptor()), WAKE, Interest::READABLE)?;
+            .register(&mut SourceFd(&wake.as_raw_fd()), WAKE, Interest::READABLE)?;
         let mut doors = Vec::new();
         for (listener, speaks) in listeners {
             let mut listener = mio::net::TcpListener::from_std(listener);
@@ -183,7 +184,7 @@ impl Connections {
             for event in &events {
                 match event.token() {
                     WAKE => {
-                        wake.acknowledge();
+                        wake.consume();
                         shard::drain();
                         self.serve_woken();
                     }

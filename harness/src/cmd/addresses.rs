@@ -1,0 +1,113 @@
+//! `--source-addresses`: where clients connect from, such as `10.0.0.2,10.0.0.10-10.0.0.40`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::anyhow;
+
+use super::{Failure, usage};
+use crate::text;
+
+/// Most addresses of one option: each gives tens of thousands of clients.
+const MOST: usize = 4_096;
+
+/// One item of the list: an address, or the first and the last of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Addresses {
+    first: IpAddr,
+    /// How many, counted upwards.
+    count: u32,
+}
+
+/// Parses an item of the list.
+pub(super) fn addresses(text: &str) -> Result<Addresses, String> {
+    let wrong = |what: &str| {
+        format!("'{text}' is {what}; expected such as '10.0.0.2' or '10.0.0.10-10.0.0.40'")
+    };
+    let address = |text: &str| text.trim().parse::<IpAddr>();
+    let Some((first, last)) = text.split_once('-') else {
+        let first = address(text).map_err(|_| wrong("no address"))?;
+        return Ok(Addresses { first, count: 1 });
+    };
+    let range = (address(first), address(last));
+    let (Ok(IpAddr::V4(first)), Ok(IpAddr::V4(last))) = range else {
+        return Err(wrong("no range of IPv4 addresses"));
+    };
+    let beyond = u64::from(last.to_bits()) + 1;
+    let count = beyond
+        .checked_sub(u64::from(first.to_bits()))
+        .filter(|&count| count > 0)
+        .ok_or_else(|| wrong("a range that ends before it begins"))?;
+    if count > MOST as u64 {
+        return Err(wrong(&format!("a range of {count} addresses, over {MOST}")));
+    }
+    Ok(Addresses {
+        first: IpAddr::V4(first),
+        count: count as u32,
+    })
+}
+
+/// The addresses of a list, each of which must be one of this machine's.
+pub(super) fn check(list: &[Addresses]) -> Result<Vec<IpAddr>, Failure> {
+    let all: Vec<IpAddr> = list.iter().flat_map(Addresses::each).collect();
+    for &address in &all {
+        TcpListener::bind(SocketAddr::new(address, 0)).map_err(|error| {
+            usage(anyhow!(
+                "'--source-addresses' names {address}, which clients cannot connect from: {}; \
+                 'ip address' lists what this machine has",
+                text::io_reason(&error)
+            ))
+        })?;
+    }
+    Ok(all)
+}
+
+impl Addresses {
+    fn each(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let first = self.first;
+        (0..self.count).map(move |offset| match first {
+            IpAddr::V4(v4) => IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() + offset)),
+            v6 @ IpAddr::V6(_) => v6,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> Vec<String> {
+        let parsed = addresses(text).expect(text);
+        parsed.each().map(|a| a.to_string()).collect()
+    }
+
+    #[test]
+    fn an_item_is_an_address_or_a_range_of_them() {
+        assert_eq!(list("10.0.0.2"), ["10.0.0.2"]);
+        assert_eq!(list("::1"), ["::1"]);
+        assert_eq!(
+            list("10.0.0.254-10.0.1.1"),
+            ["10.0.0.254", "10.0.0.255", "10.0.1.0", "10.0.1.1"]
+        );
+        assert_eq!(list("255.255.255.255-255.255.255.255").len(), 1);
+    }
+
+    #[test]
+    fn what_is_none_is_refused_with_an_example() {
+        let error = |text| addresses(text).expect_err(text);
+        assert_eq!(
+            error("here"),
+            "'here' is no address; expected such as '10.0.0.2' or '10.0.0.10-10.0.0.40'"
+        );
+        assert!(error("10.0.0.9-10.0.0.8").contains("ends before it begins"));
+        assert!(error("10.0.0.0-10.255.0.0").contains("over 4096"));
+        assert!(error("::1-::9").contains("no range of IPv4"));
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        let of = |text| check(&[addresses(text).expect(text)]);
+        assert_eq!(of("127.0.0.1-127.0.0.3").expect("loopback").len(), 3);
+        // Of the block for documentation (RFC 5737).
+        assert!(matches!(of("192.0.2.1"), Err(Failure::Usage(_))));
+    }
+}
