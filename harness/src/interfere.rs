@@ -19,6 +19,7 @@ use pushbench_servers::sys::{allowed_cpus, monotonic_ns, pin_to, sharpen_sleeps,
 use pushbench_servers::transport::Transport;
 
 use crate::fleet::Timing;
+use crate::layout::Layout;
 use crate::relay::{Injected, Relay, RelayPlan};
 
 /// Longest sleep at a stretch, so that an early end is noticed.
@@ -92,6 +93,7 @@ impl Interference {
         plan: Option<RelayPlan>,
         transport: Transport,
         server: SocketAddr,
+        layout: &Layout,
     ) -> io::Result<SocketAddr> {
         let Some(plan) = plan else {
             return Ok(server);
@@ -101,7 +103,8 @@ impl Interference {
                 format!("a relay takes only 'tcp' apart into messages, not '{transport}'");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let relay = Relay::start(server, plan)?;
+        let cores = [&layout.server.cpus, &layout.fleet.cpus].map(Clone::clone);
+        let relay = Relay::start(server, plan, cores)?;
         Ok(self.relay.insert(relay).address())
     }
 
@@ -229,11 +232,12 @@ mod tests {
             faults: Some(crate::relay::LineFaults::default()),
             ..RelayPlan::default()
         };
+        let layout = Layout::plan(1, None).expect("one client fits");
         for transport in Transport::ALL {
-            let relayed = Interference::default().relay(Some(plan), transport, server);
+            let relayed = Interference::default().relay(Some(plan), transport, server, &layout);
             assert_eq!(relayed.is_ok(), transport == Transport::Tcp, "{transport}");
         }
-        let direct = Interference::default().relay(None, Transport::Sse, server);
+        let direct = Interference::default().relay(None, Transport::Sse, server, &layout);
         assert_eq!(direct.expect("nothing is done"), server);
     }
 

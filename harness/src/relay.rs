@@ -8,22 +8,29 @@
 //! Threads with blocking sockets, not a runtime: a runtime's timer is good to 1 ms, a sleep to an
 //! absolute time to some 100 µs, and the time that bytes were really held is measured
 //! ([`Relay::held`]).
+//!
+//! A relay adds wake-ups, and where a hypervisor or other programs take the cores, each wake-up of
+//! a core that sleeps adds a wait. So bytes are due by the kernel's stamp of their arrival, not by
+//! when they were read; those who read run where the server runs, which is awake because it has
+//! just written, and the one who sends runs where the clients do, which it wakes anyway.
 
 mod lines;
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use pushbench_servers::sys::{monotonic_ns, sharpen_sleeps, sleep_until_ns};
+use pushbench_servers::sys::{monotonic_ns, pin_to, sharpen_sleeps, sleep_until_ns};
 
 use self::lines::{Counters, Filter};
 pub use self::lines::{Every, Injected, LineFaults};
+use crate::client::socket::{enable_stamps, receive_stamped};
 use crate::recorder::histogram;
 
 /// Most connections at once: two threads each. Known answers need few clients.
@@ -65,6 +72,8 @@ pub struct Relay {
 struct Shared {
     plan: RelayPlan,
     server: SocketAddr,
+    /// Cores of the server's side and of the clients'; all where empty.
+    cores: [Vec<usize>; 2],
     counters: Counters,
     stop: AtomicBool,
     queue: Mutex<Queue>,
@@ -86,7 +95,7 @@ struct Queue {
 #[derive(Debug)]
 struct Parcel {
     connection: Arc<Connection>,
-    read_ns: u64,
+    arrived_ns: u64,
     /// Empty: the server has closed its side.
     bytes: Vec<u8>,
 }
@@ -113,17 +122,19 @@ struct Open {
 }
 
 impl Relay {
-    /// Listens on a free port of 127.0.0.1 and relays to `server`.
+    /// Listens on a free port of 127.0.0.1 and relays to `server`. `cores` are those of the server
+    /// and of the clients; an empty list is all.
     ///
     /// # Errors
     /// Those of binding, and of starting a thread.
-    pub fn start(server: SocketAddr, plan: RelayPlan) -> io::Result<Self> {
+    pub fn start(server: SocketAddr, plan: RelayPlan, cores: [Vec<usize>; 2]) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let mut relay = Self {
             address: listener.local_addr()?,
             shared: Arc::new(Shared {
                 plan,
                 server,
+                cores,
                 counters: Counters::default(),
                 stop: AtomicBool::new(false),
                 queue: Mutex::default(),
@@ -161,8 +172,8 @@ impl Relay {
         self.shared.counters.read()
     }
 
-    /// How long bytes were held, in ns: from the read that brought them to the write that passed
-    /// them on.
+    /// How long bytes were held, in ns: from their arrival, by the kernel's stamp where there is
+    /// one, to the write that passed them on.
     pub fn held(&self) -> Histogram<u64> {
         lock(&self.shared.held).clone()
     }
@@ -202,6 +213,14 @@ impl Shared {
         self.stop.load(Relaxed)
     }
 
+    /// Keeps the calling thread on the cores of one side.
+    fn run_on(&self, side: usize) {
+        if !self.cores[side].is_empty() {
+            // Where it may not, it runs anywhere: how long bytes were held is measured either way.
+            let _ = pin_to(&self.cores[side]);
+        }
+    }
+
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         while let Ok((client, _)) = listener.accept() {
             if self.stopped() {
@@ -222,6 +241,8 @@ impl Shared {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         client.set_write_timeout(Some(WRITE_WAIT))?;
+        // Without stamps, the time of the read is taken.
+        enable_stamps(&server);
         if self.plan.faults.is_some() {
             server.set_read_timeout(Some(SWAP_WAIT))?;
         }
@@ -241,14 +262,22 @@ impl Shared {
 
     /// Server → queue.
     fn collect(&self, connection: &Arc<Connection>) {
+        self.run_on(0);
         let mut filter = self.plan.faults.map(Filter::new);
         let mut space = vec![0; READ_BYTES];
         let mut ended = false;
         while !ended {
             let mut bytes = Vec::new();
-            let read = (&connection.server).read(&mut space);
-            let read_ns = monotonic_ns();
-            match (read, &mut filter) {
+            let read = receive_stamped(connection.server.as_raw_fd(), &mut space);
+            let arrived_ns = match &read {
+                // Only a wall clock that was set meanwhile makes a wait negative.
+                Ok(arrived) => {
+                    let waited_ns = arrived.waited_ns.unwrap_or(0);
+                    arrived.at_ns - u64::try_from(waited_ns).unwrap_or(0).min(arrived.at_ns)
+                }
+                Err(_) => monotonic_ns(),
+            };
+            match (read.map(|arrived| arrived.bytes), &mut filter) {
                 (Ok(0), filter) => {
                     if let Some(filter) = filter {
                         filter.finish(&mut bytes);
@@ -266,15 +295,15 @@ impl Shared {
                 (Err(_), _) => return connection.cut(),
             }
             if !bytes.is_empty() {
-                self.push(connection, read_ns, bytes);
+                self.push(connection, arrived_ns, bytes);
             }
             if ended {
-                self.push(connection, read_ns, Vec::new());
+                self.push(connection, arrived_ns, Vec::new());
             }
         }
     }
 
-    fn push(&self, connection: &Arc<Connection>, read_ns: u64, bytes: Vec<u8>) {
+    fn push(&self, connection: &Arc<Connection>, arrived_ns: u64, bytes: Vec<u8>) {
         let mut queue = lock(&self.queue);
         while queue.bytes >= MAX_WAITING_BYTES && !self.stopped() {
             queue = self.shrunk.wait(queue).expect("no panic while held");
@@ -282,7 +311,7 @@ impl Shared {
         queue.bytes += bytes.len();
         queue.parcels.push_back(Parcel {
             connection: connection.clone(),
-            read_ns,
+            arrived_ns,
             bytes,
         });
         self.grown.notify_one();
@@ -306,9 +335,10 @@ impl Shared {
     /// Queue → clients, each parcel at its time.
     fn send(&self) {
         sharpen_sleeps();
+        self.run_on(1);
         let delay_ns = self.plan.delay.as_nanos() as u64;
         while let Some(parcel) = self.pop() {
-            let due_ns = parcel.read_ns + delay_ns;
+            let due_ns = parcel.arrived_ns + delay_ns;
             loop {
                 let now = monotonic_ns();
                 if now >= due_ns || self.stopped() {
@@ -322,7 +352,8 @@ impl Shared {
             } else if (&connection.client).write_all(&parcel.bytes).is_err() {
                 connection.cut();
             } else {
-                lock(&self.held).saturating_record(monotonic_ns() - parcel.read_ns);
+                let held_ns = monotonic_ns().saturating_sub(parcel.arrived_ns);
+                lock(&self.held).saturating_record(held_ns);
             }
         }
     }
@@ -352,6 +383,8 @@ fn forward(connection: &Connection) {
 mod tests {
     use super::*;
     use pushbench_servers::envelope;
+
+    const ANYWHERE: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
 
     /// A server that answers the first line of its only client with `answer`, and closes.
     fn server(answer: Vec<u8>) -> (SocketAddr, JoinHandle<Vec<u8>>) {
@@ -385,7 +418,7 @@ mod tests {
             delay,
             faults: None,
         };
-        let relay = Relay::start(address, plan).expect("a free port");
+        let relay = Relay::start(address, plan, ANYWHERE).expect("a free port");
         let (got, took_ns) = ask(relay.address());
         assert!(got == answer, "{} bytes came", got.len());
         assert_eq!(thread.join().expect("no panic"), b"ask\n");
@@ -422,7 +455,7 @@ mod tests {
             delay: Duration::ZERO,
             faults: Some(faults),
         };
-        let relay = Relay::start(address, plan).expect("a free port");
+        let relay = Relay::start(address, plan, ANYWHERE).expect("a free port");
         relay.count_within(1, 501);
         assert!(ask(relay.address()).0 == expected);
         thread.join().expect("no panic");
@@ -438,7 +471,7 @@ mod tests {
     fn a_relay_that_is_dropped_closes_what_is_open() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let server = listener.local_addr().expect("bound");
-        let relay = Relay::start(server, RelayPlan::default()).expect("a free port");
+        let relay = Relay::start(server, RelayPlan::default(), ANYWHERE).expect("a free port");
         let mut client = TcpStream::connect(relay.address()).expect("listening");
         let (mut far, _) = listener.accept().expect("relayed");
         drop(relay);
@@ -452,7 +485,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let nobody = listener.local_addr().expect("bound");
         drop(listener);
-        let relay = Relay::start(nobody, RelayPlan::default()).expect("a free port");
+        let relay = Relay::start(nobody, RelayPlan::default(), ANYWHERE).expect("a free port");
         let mut client = TcpStream::connect(relay.address()).expect("listening");
         assert!(!matches!(client.read(&mut [0; 8]), Ok(1..)));
     }

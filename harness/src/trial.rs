@@ -249,7 +249,7 @@ impl<'a> Running<'a> {
         let address = address.ok_or(TrialError::NoAddress(plan.transport))?;
         let address = self
             .interference
-            .relay(plan.relay, plan.transport, address)
+            .relay(plan.relay, plan.transport, address, plan.layout)
             .map_err(TrialError::Interference)?;
         let setup = fleet::Setup {
             transport: plan.transport,

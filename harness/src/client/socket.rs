@@ -166,7 +166,11 @@ pub fn read(
     })
 }
 
-fn receive_stamped(fd: RawFd, space: &mut [u8]) -> io::Result<Arrived> {
+/// Reads what has arrived, with the kernel's stamp; waits where the descriptor does.
+///
+/// # Errors
+/// Those of `recvmsg(2)`.
+pub(crate) fn receive_stamped(fd: RawFd, space: &mut [u8]) -> io::Result<Arrived> {
     let mut control = nix::cmsg_space!(Timestamps);
     let mut into = [IoSliceMut::new(space)];
     let message = recvmsg::<()>(fd, &mut into, Some(&mut control), MsgFlags::empty())?;
