@@ -32,13 +32,17 @@ use crate::probe::machine::MachineCpu;
 use crate::probe::network::NetworkCounters;
 use crate::probe::process;
 use crate::relay::RelayPlan;
-use crate::results::{IntervalNs, Latency, LatencyIntervals, Probe, Quantiles, Span, Trial};
+use crate::results::{
+    IntervalNs, Latency, LatencyIntervals, MIN_CLIENTS_FOR_SLOPE, Probe, Quantiles, Span, Trial,
+};
 use crate::scenario::Scenario;
 
 mod connect;
 
-/// Between the moment at which both sides are told the schedule and its start, …
+/// Between the moment at which both sides are told the schedule and its start; a small fleet is
+/// ready at once …
 const LEAD: Duration = Duration::from_millis(150);
+const SMALL_LEAD: Duration = Duration::from_millis(50);
 
 /// … and for each client, whose counters the fleet reads in that time: some 2 µs.
 const LEAD_PER_CLIENT: Duration = Duration::from_micros(2);
@@ -228,6 +232,11 @@ impl<'a> Running<'a> {
         self.started.elapsed().as_nanos() as u64
     }
 
+    /// Whether there are too few clients for memory to be told of each.
+    fn is_small(&self) -> bool {
+        u64::from(self.plan.scenario.clients.count) < MIN_CLIENTS_FOR_SLOPE
+    }
+
     fn show(&self, phase: &'static str, done: u64, of: u64) {
         (self.watch)(Progress { phase, done, of });
     }
@@ -388,7 +397,8 @@ impl<'a> Running<'a> {
 
     /// Time for both sides to take in the schedule.
     fn lead(&self) -> Duration {
-        LEAD + LEAD_PER_CLIENT * self.plan.scenario.clients.count
+        let lead = if self.is_small() { SMALL_LEAD } else { LEAD };
+        lead + LEAD_PER_CLIENT * self.plan.scenario.clients.count
     }
 
     /// Tells both sides the schedule.

@@ -66,7 +66,7 @@ impl Running<'_> {
         let start = self.now();
         let clients = self.plan.scenario.clients.count;
         let network = NetworkCounters::read();
-        let base = kernel_at_rest().await;
+        let base = self.kernel_at_rest().await;
         let memory = &mut trial.server.memory;
         memory.method = format!(
             "user: PSS of server and fleet, /proc/PID/smaps_rollup; {}",
@@ -76,10 +76,11 @@ impl Running<'_> {
         memory.kernel_base_bytes = base.map(|k| k.bytes());
         memory.time_wait = base.map(|k| k.time_wait);
         let guard = MemoryGuard::of_this_machine();
-        let pauses = if clients < MANY {
-            MEMORY_PAUSES
-        } else {
-            MANY_PAUSES
+        // Where there is no slope, memory is read once and waited for nowhere.
+        let (pauses, rest) = match clients {
+            _ if self.is_small() => (1, Duration::ZERO),
+            ..MANY => (MEMORY_PAUSES, MEMORY_REST),
+            _ => (MANY_PAUSES, MEMORY_REST),
         };
         let mut stop = None;
         let mut connecting_ns = 0;
@@ -100,7 +101,7 @@ impl Running<'_> {
                 let halt = Connect { up_to: 0 };
                 let _: Value = self.fleet.post("/v1/fleet/connect", &halt).await?;
             }
-            tokio::time::sleep(MEMORY_REST).await;
+            tokio::time::sleep(rest).await;
             trial.server.memory.points.push(MemoryPoint {
                 clients: status.connected,
                 user_bytes: process::pss_bytes(self.server.pid),
@@ -210,7 +211,7 @@ impl Running<'_> {
             }
             tokio::time::sleep(LOOK).await;
         }
-        let kernel = kernel_at_rest().await;
+        let kernel = self.kernel_at_rest().await;
         let memory = &mut trial.server.memory;
         memory.after_disconnect_bytes = process::pss_bytes(self.server.pid);
         memory.kernel_after_disconnect_bytes = kernel.map(|k| k.bytes());
@@ -222,21 +223,25 @@ impl Running<'_> {
         self.show("disconnect", 1, 1);
         Ok(())
     }
-}
 
-/// Reads the kernel's memory once it has come to rest: sockets of the trial before are freed late.
-async fn kernel_at_rest() -> Option<KernelMemory> {
-    let mut before = KernelMemory::read();
-    for _ in 0..REST_LOOKS {
-        tokio::time::sleep(MEMORY_REST).await;
-        let now = KernelMemory::read();
-        let moved = now?.bytes().abs_diff(before?.bytes());
-        before = now;
-        if moved <= REST_BYTES {
-            break;
+    /// Reads the kernel's memory once it has come to rest: sockets of the trial before are freed
+    /// late. At once where there are too few clients for it to matter.
+    async fn kernel_at_rest(&self) -> Option<KernelMemory> {
+        let mut before = KernelMemory::read();
+        if self.is_small() {
+            return before;
         }
+        for _ in 0..REST_LOOKS {
+            tokio::time::sleep(MEMORY_REST).await;
+            let now = KernelMemory::read();
+            let moved = now?.bytes().abs_diff(before?.bytes());
+            before = now;
+            if moved <= REST_BYTES {
+                break;
+            }
+        }
+        before
     }
-    before
 }
 
 /// Enters that the growth ended early: the trial says nothing of the workload.
