@@ -30,6 +30,10 @@ const STARVED_WAIT: u64 = 4;
 /// Checks of the audit that say that the harness, not the server, was too slow.
 const HARNESS_CHECKS: [&str; 3] = ["harness_cpu", "scheduler_lag", "harness_share"];
 
+/// The check that must void the trial of a starved fleet wherever the kernel tells how long threads
+/// wait for a core.
+const RUN_QUEUE: &str = "harness_run_queue";
+
 /// A comparison of what was done with what the record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -192,11 +196,15 @@ pub fn late_publisher(trial: &Trial) -> Answer {
 /// Medians are compared, because the tail of the undisturbed trial is the machine's.
 pub fn starved(direct: &Trial, starved: &Trial, histograms: &Histograms) -> Answer {
     let (before, after) = (fleet_wait_ns(direct), fleet_wait_ns(starved));
-    let named = reasons(starved).any(|reason| HARNESS_CHECKS.contains(&reason));
+    let named = if starved.harness.run_queue_wait_ns.is_some() {
+        starved.validity.verdict == Verdict::Void && reasons(starved).any(|r| r == RUN_QUEUE)
+    } else {
+        reasons(starved).any(|reason| HARNESS_CHECKS.contains(&reason))
+    };
     let text = format!(
         "{} threads beside the fleet on {}: expected messages to wait for the fleet more than {} \
          times the {} without them, got {} of a delivery latency p50 of {} (without: {}); scheduler \
-         lag p99 {} (without: {}); {}",
+         lag p99 {} (without: {}), wait for a core {} (without: {}); {}",
         histograms.interfered.hogs,
         starved.transport,
         STARVED_WAIT,
@@ -206,6 +214,8 @@ pub fn starved(direct: &Trial, starved: &Trial, histograms: &Histograms) -> Answ
         ms(direct.latency_ns.p50),
         ms(starved.harness.scheduler_lag_ns.p99),
         ms(direct.harness.scheduler_lag_ns.p99),
+        ms(starved.harness.run_queue_wait_ns),
+        ms(direct.harness.run_queue_wait_ns),
         verdict(starved),
     );
     let longer = before
@@ -448,5 +458,10 @@ mod tests {
         let mut unnamed = after.clone();
         unnamed.validity.reasons.clear();
         assert!(!starved(&before, &unnamed, &histograms).holds);
+        let mut told = after.clone();
+        told.harness.run_queue_wait_ns = Some(MS);
+        assert!(!starved(&before, &told, &histograms).holds, "another check");
+        let told = with_reason(told, RUN_QUEUE);
+        assert!(starved(&before, &told, &histograms).holds);
     }
 }

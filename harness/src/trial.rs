@@ -21,7 +21,7 @@ use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
 
-use crate::audit::{Evidence, audit};
+use crate::audit::{Evidence, Waited, audit};
 use crate::child::{ChildError, Helper};
 use crate::client::Family;
 use crate::fleet::{self, FleetReport, MeasurePhase, PayloadCheck, SessionPlan, Status, Timing};
@@ -31,6 +31,7 @@ use crate::probe::kernel::KernelMemory;
 use crate::probe::machine::MachineCpu;
 use crate::probe::network::NetworkCounters;
 use crate::probe::process;
+use crate::probe::run_queue::Turns;
 use crate::relay::RelayPlan;
 use crate::results::{
     IntervalNs, Latency, LatencyIntervals, MIN_CLIENTS_FOR_SLOPE, Probe, Quantiles, Span, Trial,
@@ -74,7 +75,8 @@ pub struct Plan<'a> {
     pub congestion: Option<&'a str>,
     /// Compare every payload, byte for byte. Costs the fleet CPU: not for timing.
     pub check_payloads: bool,
-    /// Whether some clients are probes, which have the kernel stamp what they receive.
+    /// Whether the fleet keeps what only the audit looks at: stamps of the kernel on some clients
+    /// (probes), latency over time, and deliveries one by one.
     pub probes: bool,
     /// Addresses that clients connect from; those of loopback where empty.
     pub sources: &'a [IpAddr],
@@ -173,14 +175,17 @@ struct Running<'a> {
     window_ns: u64,
     connecting: Option<NetworkCounters>,
     measuring: Option<NetworkCounters>,
+    waited: Waited,
     gaps_ns: Vec<u64>,
 }
 
 /// Clocks that run on, read together.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Clocks {
     server_ns: Option<u64>,
     fleet_ns: Option<u64>,
+    server_threads: Option<Turns>,
+    fleet_threads: Option<Turns>,
     machine: Option<MachineCpu>,
     network: Option<NetworkCounters>,
 }
@@ -208,6 +213,7 @@ impl<'a> Running<'a> {
             window_ns: 0,
             connecting: None,
             measuring: None,
+            waited: Waited::default(),
             gaps_ns: Vec::new(),
         };
         trial.server.allocator = allocator_of(&running.server);
@@ -336,6 +342,8 @@ impl<'a> Running<'a> {
         Clocks {
             server_ns: process::cpu_ns(self.server.pid),
             fleet_ns: process::cpu_ns(self.fleet.pid),
+            server_threads: Turns::read(self.server.pid),
+            fleet_threads: Turns::read(self.fleet.pid),
             machine: MachineCpu::read(),
             network: NetworkCounters::read(),
         }
@@ -389,7 +397,10 @@ impl<'a> Running<'a> {
         memory.loaded_bytes = process::pss_bytes(self.server.pid);
         memory.load(trial.clients.connected);
         let report: FleetReport = self.fleet.post("/v1/fleet/finish", &Value::Null).await?;
-        cost(trial, before, after, report.counts.received);
+        cost(trial, &before, &after, report.counts.received);
+        self.waited = self.waited(&before, &after);
+        trial.server.run_queue_wait_ns = self.waited.server.map(|w| w.waited_ns);
+        trial.harness.run_queue_wait_ns = self.waited.fleet.map(|w| w.waited_ns);
         let interfered = self.interference.end(phase.timing);
         let histograms = account(trial, &report, &phase, (measure_started, interfered))?;
         Ok((histograms, report))
@@ -399,6 +410,28 @@ impl<'a> Running<'a> {
     fn lead(&self) -> Duration {
         let lead = if self.is_small() { SMALL_LEAD } else { LEAD };
         lead + LEAD_PER_CLIENT * self.plan.scenario.clients.count
+    }
+
+    /// How long the threads of either side waited for a core between two readings.
+    fn waited(&self, before: &Clocks, after: &Clocks) -> Waited {
+        let all = pushbench_servers::sys::allowed_cpus().len().max(1);
+        let of = |cpus: &[usize], before: &Option<Turns>, after: &Option<Turns>| {
+            let cores = if cpus.is_empty() { all } else { cpus.len() };
+            Some(after.as_ref()?.since(before.as_ref()?, cores))
+        };
+        let layout = self.plan.layout;
+        Waited {
+            server: of(
+                &layout.server.cpus,
+                &before.server_threads,
+                &after.server_threads,
+            ),
+            fleet: of(
+                &layout.fleet.cpus,
+                &before.fleet_threads,
+                &after.fleet_threads,
+            ),
+        }
     }
 
     /// Tells both sides the schedule.
@@ -509,6 +542,11 @@ impl Running<'_> {
             cores,
             connecting: self.connecting,
             measuring: self.measuring,
+            // A relay is on the same cores, and no stranger.
+            waited: match self.plan.relay {
+                None => self.waited,
+                Some(_) => Waited::default(),
+            },
             arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
             gaps_ns: &self.gaps_ns,
         };
@@ -524,8 +562,8 @@ fn network_since(
 }
 
 /// CPU time between two readings, over the deliveries received.
-fn cost(trial: &mut Trial, before: Clocks, after: Clocks, received: u64) {
-    let since = |f: fn(&Clocks) -> Option<u64>| Some(f(&after)?.saturating_sub(f(&before)?));
+fn cost(trial: &mut Trial, before: &Clocks, after: &Clocks, received: u64) {
+    let since = |f: fn(&Clocks) -> Option<u64>| Some(f(after)?.saturating_sub(f(before)?));
     let per_delivery = |ns: Option<u64>| {
         ns.filter(|_| received > 0)
             .map(|ns| ns as f64 / received as f64)

@@ -15,6 +15,7 @@ struct Case {
     window_ns: u64,
     connecting: NetworkCounters,
     measuring: NetworkCounters,
+    waited: Waited,
     arrival: Arrival,
     gaps_ns: Vec<u64>,
 }
@@ -75,10 +76,21 @@ fn good() -> Case {
             segments_out: 100_000,
             ..NetworkCounters::default()
         },
+        waited: Waited {
+            server: Some(GOOD_QUEUE),
+            fleet: Some(GOOD_QUEUE),
+        },
         arrival: Arrival::Poisson,
         gaps_ns: exponential_gaps(),
     }
 }
+
+const GOOD_QUEUE: RunQueue = RunQueue {
+    ran_ns: 5 * SECOND,
+    waited_ns: 2 * SECOND,
+    displaced_ns: SECOND,
+    turns: 20_000,
+};
 
 fn judge(mut case: Case) -> Trial {
     let evidence = Evidence {
@@ -88,6 +100,7 @@ fn judge(mut case: Case) -> Trial {
         cores: 2,
         connecting: Some(case.connecting),
         measuring: Some(case.measuring),
+        waited: case.waited,
         arrival: case.arrival,
         gaps_ns: &case.gaps_ns,
     };
@@ -132,7 +145,7 @@ fn a_good_trial_is_valid_and_every_check_was_made() {
         "{:?}",
         trial.validity.checks
     );
-    assert_eq!(trial.validity.checks.len(), 25);
+    assert_eq!(trial.validity.checks.len(), 27);
 }
 
 #[test]
@@ -297,4 +310,78 @@ fn what_cannot_be_tested_says_so_and_is_held_against_nobody() {
             "samples"
         ]
     );
+}
+
+#[test]
+fn cores_that_others_took_make_a_trial_suspect_and_more_of_them_void() {
+    let with = |displaced_ns| {
+        let mut case = good();
+        let queue = RunQueue {
+            ran_ns: SECOND,
+            waited_ns: 2 * displaced_ns,
+            displaced_ns,
+            turns: 1_000,
+        };
+        case.waited.fleet = Some(queue);
+        judge(case)
+    };
+    assert_eq!(with(SECOND / 3).validity.verdict, Verdict::Valid);
+    let trial = with(SECOND / 2);
+    assert_eq!(trial.validity.verdict, Verdict::Suspect);
+    let trial_of_the_starved = with(3 * SECOND);
+    assert_eq!(trial_of_the_starved.validity.verdict, Verdict::Void);
+    let reason = &trial_of_the_starved.validity.reasons[0];
+    assert_eq!(reason.check, "harness_run_queue");
+    assert_eq!((reason.measured, reason.limit), (Some(0.75), Some(0.5)));
+    assert_eq!(
+        reason.message,
+        "the clients lacked CPU: of the time for which they were ready to run, 75.0% was spent waiting \
+         for a core that other programs had (3000.00 ms against 1000.00 ms of running)"
+    );
+    // The server is judged alike.
+    let mut case = good();
+    case.waited.server = Some(RunQueue {
+        ran_ns: SECOND,
+        waited_ns: 3 * SECOND,
+        displaced_ns: 3 * SECOND,
+        turns: 1_000,
+    });
+    assert_eq!(judge(case).validity.reasons[0].check, "server_run_queue");
+}
+
+#[test]
+fn an_idle_side_may_wait_for_longer_than_it_runs() {
+    let mut case = good();
+    // 0.5% of ten seconds.
+    case.waited.fleet = Some(RunQueue {
+        ran_ns: SECOND / 100,
+        waited_ns: SECOND / 20,
+        displaced_ns: SECOND / 20,
+        turns: 1_000,
+    });
+    assert_eq!(judge(case).validity.verdict, Verdict::Valid);
+    let mut case = good();
+    case.waited = Waited::default();
+    let trial = judge(case);
+    let told = trial.validity.checks.iter();
+    let untested = told.filter(|c| c.check.ends_with("run_queue"));
+    assert!(untested.clone().all(|c| c.outcome == Outcome::NotTested));
+    assert_eq!(untested.count(), 2);
+}
+
+#[test]
+fn a_short_phase_is_not_void_for_a_last_message_that_is_a_little_late() {
+    let achieved = |per_s, phase_ns| {
+        let mut case = good();
+        case.trial.publish.achieved_per_s = Some(per_s);
+        case.trial.phase_ns.measure = Some(crate::results::Span {
+            start: SECOND,
+            end: SECOND + phase_ns,
+        });
+        judge(case).validity.verdict
+    };
+    // 4.9 ms and 5.3 ms late, after a quarter of a second.
+    assert_eq!(achieved(98.1, SECOND / 4), Verdict::Valid);
+    assert_eq!(achieved(97.9, SECOND / 4), Verdict::Void);
+    assert_eq!(achieved(98.1, 10 * SECOND), Verdict::Void);
 }

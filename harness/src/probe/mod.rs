@@ -15,6 +15,7 @@ pub mod machine;
 pub mod memory;
 pub mod network;
 pub mod process;
+pub mod run_queue;
 
 /// The text of a file of `/proc` or `/sys`; `None` where it cannot be read.
 pub(crate) fn read(path: &str) -> Option<String> {

@@ -174,6 +174,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
     trial.server = ServerCost {
         cpu_ns: Some(64_890_000),
         cpu_ns_per_delivery: None,
+        run_queue_wait_ns: Some(2_000_000),
         threads: Some(2),
         memory: Memory {
             base_bytes: Some(4_000_000),
@@ -207,6 +208,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         client: crate::client::Family::Lean,
         cpu_ns: Some(31_000_000),
         cpu_ns_per_delivery: Some(3_444.4),
+        run_queue_wait_ns: Some(3_000_000),
         memory_bytes_per_client: Some(1_480.0),
         memory_fit: trial.server.memory.fleet_fit(),
         allocator: Some(Allocator::System),

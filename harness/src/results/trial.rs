@@ -189,6 +189,9 @@ pub struct ServerCost {
     pub cpu_ns: Option<u64>,
     /// The same over deliveries received.
     pub cpu_ns_per_delivery: Option<f64>,
+    /// How long its threads, all together, were ready to run and waited for a core, over the same
+    /// stretch; `null` where the kernel does not tell.
+    pub run_queue_wait_ns: Option<u64>,
     /// Threads of the process.
     pub threads: Option<u32>,
     /// Its allocator; `null` where it did not say.
@@ -207,6 +210,9 @@ pub struct HarnessCost {
     pub cpu_ns: Option<u64>,
     /// The same over deliveries received.
     pub cpu_ns_per_delivery: Option<f64>,
+    /// How long the fleet's threads, all together, were ready to run and waited for a core, over
+    /// the same stretch; `null` where the kernel does not tell.
+    pub run_queue_wait_ns: Option<u64>,
     /// User memory of the fleet per client; `null` below 1,000 clients.
     pub memory_bytes_per_client: Option<f64>,
     /// The line behind it, through the points of the server's memory.

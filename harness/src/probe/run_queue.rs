@@ -1,0 +1,166 @@
+//! How long the threads of a process waited for a core: what its CPU clock cannot see.
+//!
+//! In: a process id. Out: for each thread the time that it ran, and the time that it was ready to
+//! run and did not, from `/proc/PID/task/TID/schedstat` (Linux, `Documentation/scheduler/sched-stats.rst`:
+//! time on the CPU and time on the run queue in ns, and turns on the CPU). Time that a hypervisor
+//! took is in neither (see [`machine`](super::machine)).
+
+use std::collections::BTreeMap;
+
+use super::read;
+
+/// What a thread got of a core since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Turn {
+    ran_ns: u64,
+    waited_ns: u64,
+    turns: u64,
+}
+
+/// One reading of all threads of a process, by their ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turns(BTreeMap<u32, Turn>);
+
+/// How a process got on with its cores between two readings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunQueue {
+    /// Time that its threads ran.
+    pub ran_ns: u64,
+    /// Time that its threads were ready to run and waited.
+    pub waited_ns: u64,
+    /// What is left of that when all that threads of the same process can have caused is taken
+    /// off: for the rest, strangers were on the core.
+    pub displaced_ns: u64,
+    /// How often a thread was put on a core.
+    pub turns: u64,
+}
+
+impl Turns {
+    /// Reads process `pid`; `None` where the kernel does not tell (no `CONFIG_SCHED_INFO`), or the
+    /// process is gone.
+    pub fn read(pid: u32) -> Option<Self> {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let mut turns = BTreeMap::new();
+        for thread in threads.flatten() {
+            let Some(id) = thread.file_name().to_str().and_then(|id| id.parse().ok()) else {
+                continue;
+            };
+            // One that has ended since is no longer of interest.
+            if let Some(text) = read(&format!("/proc/{pid}/task/{id}/schedstat")) {
+                turns.insert(id, parse(&text)?);
+            }
+        }
+        (!turns.is_empty()).then_some(Self(turns))
+    }
+
+    /// What happened from `before` to this reading to a process on `cores` cores. A thread that was
+    /// not there before began in between; one that is no longer there is left out.
+    pub fn since(&self, before: &Self, cores: usize) -> RunQueue {
+        let each: Vec<Turn> = self
+            .0
+            .iter()
+            .map(|(id, after)| {
+                let before = before.0.get(id).copied().unwrap_or_default();
+                Turn {
+                    ran_ns: after.ran_ns.saturating_sub(before.ran_ns),
+                    waited_ns: after.waited_ns.saturating_sub(before.waited_ns),
+                    turns: after.turns.saturating_sub(before.turns),
+                }
+            })
+            .collect();
+        let ran_ns: u64 = each.iter().map(|turn| turn.ran_ns).sum();
+        // Threads take turns on their cores, so this much of one is theirs.
+        let core_ns = ran_ns / cores.max(1) as u64;
+        let displaced = |turn: &Turn| {
+            let by_others_of_us = core_ns.saturating_sub(turn.ran_ns);
+            turn.waited_ns.saturating_sub(by_others_of_us)
+        };
+        RunQueue {
+            ran_ns,
+            waited_ns: each.iter().map(|turn| turn.waited_ns).sum(),
+            displaced_ns: each.iter().map(displaced).sum(),
+            turns: each.iter().map(|turn| turn.turns).sum(),
+        }
+    }
+}
+
+impl RunQueue {
+    /// Share of the time for which the process was ready to run that strangers kept it waiting.
+    pub fn share(&self) -> f64 {
+        let ready_ns = self.ran_ns + self.displaced_ns;
+        self.displaced_ns as f64 / ready_ns.max(1) as f64
+    }
+
+    /// How long strangers kept a thread waiting for each of its turns, on average, in ns.
+    pub fn turn_ns(&self) -> f64 {
+        self.displaced_ns as f64 / self.turns.max(1) as f64
+    }
+}
+
+fn parse(text: &str) -> Option<Turn> {
+    let mut fields = text.split_whitespace().map(|field| field.parse().ok());
+    Some(Turn {
+        ran_ns: fields.next()??,
+        waited_ns: fields.next()??,
+        turns: fields.next()??,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn turns(of: &[(u32, u64, u64)]) -> Turns {
+        let turn = |&(id, ran_ms, waited_ms): &(u32, u64, u64)| {
+            let turn = Turn {
+                ran_ns: ran_ms * MS,
+                waited_ns: waited_ms * MS,
+                turns: ran_ms,
+            };
+            (id, turn)
+        };
+        Turns(of.iter().map(turn).collect())
+    }
+
+    #[test]
+    fn a_wait_that_threads_of_the_same_process_cause_is_no_strangers() {
+        let before = turns(&[(1, 10, 5), (2, 10, 5)]);
+        // Each ran for 100 ms, and waited for as long while the other did; a third began meanwhile.
+        let after = turns(&[(1, 110, 105), (2, 110, 105), (3, 0, 0)]);
+        let found = after.since(&before, 1);
+        let expected = RunQueue {
+            ran_ns: 200 * MS,
+            waited_ns: 200 * MS,
+            displaced_ns: 0,
+            turns: 200,
+        };
+        assert_eq!(found, expected);
+        assert_eq!(found.share(), 0.0);
+        // On a core each, they cannot have been in each other's way.
+        assert_eq!(after.since(&before, 2).displaced_ns, 200 * MS);
+    }
+
+    #[test]
+    fn a_wait_for_strangers_is_a_share_of_the_time_for_which_it_was_ready() {
+        let found = turns(&[(1, 100, 300)]).since(&turns(&[(1, 0, 0)]), 1);
+        assert_eq!((found.displaced_ns, found.turns), (300 * MS, 100));
+        assert_eq!((found.share(), found.turn_ns()), (0.75, 3e6));
+        assert_eq!(RunQueue::default().share(), 0.0);
+    }
+
+    #[test]
+    fn the_kernels_line_is_read_and_another_is_none() {
+        let turn = Turn {
+            ran_ns: 5,
+            waited_ns: 6,
+            turns: 7,
+        };
+        assert_eq!(parse("5 6 7\n"), Some(turn));
+        assert_eq!(parse("5 6\n"), None);
+        assert_eq!(parse("5 x 7\n"), None);
+        // Above the highest pid that Linux gives (2^22).
+        assert_eq!(Turns::read(1 << 23), None);
+    }
+}
