@@ -61,7 +61,8 @@ pub struct Plan {
     /// Deliveries that this shard expects, as far as is known.
     pub deliveries: u64,
     /// Deliveries that are kept one by one, for the intervals of quantiles. Where more are
-    /// expected, every so many messages are kept, each with all its deliveries.
+    /// expected, every so many messages are kept, each with all its deliveries. 0: nothing is kept
+    /// for the audit, neither these nor latency over time.
     pub max_samples: u64,
     /// Most messages whose last subscriber is looked for, at most [`MAX_FANOUT_MESSAGES`].
     pub max_fanout_messages: u64,
@@ -207,7 +208,7 @@ impl Recorder {
             negative: 0,
             last_ns: 0,
             slice_ns: (plan.end_ns.saturating_sub(plan.start_ns) / SLICES as u64).max(1),
-            series: vec![Slice::default(); SLICES],
+            series: vec![Slice::default(); if plan.max_samples > 0 { SLICES } else { 0 }],
             samples: Vec::with_capacity(samples),
             sample_every,
             probes: Probes::default(),

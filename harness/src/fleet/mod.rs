@@ -63,7 +63,8 @@ pub struct Setup {
     pub first_source: u32,
     /// Congestion control; the system's where `None`.
     pub congestion: Option<String>,
-    /// Whether some clients have the kernel stamp what they receive.
+    /// Whether the fleet keeps what only the audit looks at: some clients have the kernel stamp what
+    /// they receive, and latencies are kept over time and one by one.
     pub probes: bool,
     /// Payloads to compare with, byte for byte, where given.
     pub check_payload: Option<PayloadCheck>,

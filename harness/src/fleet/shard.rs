@@ -221,7 +221,11 @@ impl Shard {
             end_ns: phase.timing.measure_until_ns,
             messages: phase.messages(),
             deliveries: expected,
-            max_samples: MAX_SAMPLES / self.setup.shards as u64,
+            max_samples: if self.setup.probes {
+                MAX_SAMPLES / self.setup.shards as u64
+            } else {
+                0
+            },
             max_fanout_messages: recorder::MAX_FANOUT_MESSAGES / self.setup.shards as u64,
         }));
         self.mark.set(Some(self.counters()));
