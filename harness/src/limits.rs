@@ -258,7 +258,9 @@ impl Bench<'_> {
             congestion: self.congestion.as_deref(),
             check_payloads: false,
             probes: true,
+            sources: &[],
             first_source,
+            allocator: at.run.allocator,
             program: options.program,
             relay: None,
             stalls: Vec::new(),
@@ -388,9 +390,13 @@ fn scenario_at(scenario: &Scenario, of: LimitOf, value: u64) -> Scenario {
     at
 }
 
+/// Connects a second where no pace is asked for: what a slow server takes.
+const UNPACED_PER_S: f64 = 2_000.0;
+
 /// How long a step takes where nothing is slow.
 fn takes(at: &Scenario) -> Duration {
-    let connecting = f64::from(at.clients.count) / at.clients.connect_per_s;
+    let pace = at.clients.connect_per_s.unwrap_or(UNPACED_PER_S);
+    let connecting = f64::from(at.clients.count) / pace;
     let phases = &at.phases;
     let waited = phases.settle_s + phases.warm_up_s + phases.measure_s;
     OVERHEAD + Duration::from_secs_f64((connecting + waited).clamp(0.0, 1e6))

@@ -40,7 +40,9 @@ impl Bench {
 
     /// The record, which must keep to the committed schema.
     fn record(&self, output: &Output) -> Record {
-        let folder = self.kept().expect(text(&output.stderr));
+        let folder = self
+            .kept()
+            .unwrap_or_else(|| panic!("{}", text(&output.stderr)));
         keeps_to_the_schema(&folder);
         Record::read(&folder).expect("a record")
     }

@@ -109,6 +109,7 @@ impl Arguments {
             out: None,
             program: &program,
             check_payloads: false,
+            sources: &[],
             until_decided: None,
         };
         let runtime = runtime()?;

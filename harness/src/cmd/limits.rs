@@ -195,6 +195,7 @@ impl Arguments {
             trials: None,
             sweep: None,
             seed: self.seed,
+            allocator: None,
         };
         scenario.apply(&overrides).map_err(usage)?;
         let name = &scenario.name;

@@ -292,6 +292,7 @@ mod tests {
         trial.server.memory.points = vec![MemoryPoint {
             clients: 2_000,
             user_bytes: Some(9 << 20),
+            fleet_bytes: None,
             kernel_bytes: None,
         }];
         trial.server.memory.kernel_bytes_per_client = Some(8_192.0);

@@ -3,7 +3,7 @@
 
 use super::figure::{NONE, count, in_unit, three};
 use super::table::{Column, aligned, bare};
-use crate::results::{Growth, SummaryRow};
+use crate::results::Growth;
 use crate::scenario::{Point, Scenario, SweepKey};
 use comfy_table::Table;
 

@@ -175,11 +175,12 @@ impl Running<'_> {
             if now > came {
                 (progressed, came, suspected) = (Instant::now(), now, false);
             }
-            if progressed.elapsed() > SUSPICION && !std::mem::replace(&mut suspected, true) {
-                if let Some((open, limit)) = process::full_table(self.server.pid) {
-                    let words = format!("the server has {open} of {limit} descriptors open");
-                    return Ok((status, stop(Cause::ServerDescriptors, words)));
-                }
+            if progressed.elapsed() > SUSPICION
+                && !std::mem::replace(&mut suspected, true)
+                && let Some((open, limit)) = process::full_table(self.server.pid)
+            {
+                let words = format!("the server has {open} of {limit} descriptors open");
+                return Ok((status, stop(Cause::ServerDescriptors, words)));
             }
             if progressed.elapsed() > STALL || Instant::now() > deadline {
                 let lost = network_since(network, NetworkCounters::read())
