@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use pushbench::trial::{self, Plan};
 use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
-use support::{Served, TINY, await_some};
+use support::{Served, TINY, await_some, pushbench};
 
 /// Descriptors of a process that must run short: a server or a fleet needs some twenty itself.
 const FEW: u32 = 60;
@@ -132,8 +132,11 @@ fn setup(transport: Transport, server: SocketAddr) -> Setup {
 /// Connections to a listener in the kernel's table, both ends, whatever their state.
 fn connections(listener: SocketAddr) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
-    // 127.0.0.1 as the table writes it, on any byte order.
-    let address = u32::from_ne_bytes([127, 0, 0, 1]);
+    let IpAddr::V4(address) = listener.ip() else {
+        panic!("{listener} is not of IPv4");
+    };
+    // As the table writes it, on any byte order.
+    let address = u32::from_ne_bytes(address.octets());
     let end = format!("{address:08X}:{:04X}", listener.port());
     let ours = |line: &&str| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -147,7 +150,11 @@ fn connections(listener: SocketAddr) -> usize {
 async fn a_fleet_that_closes_leaves_nothing_in_time_wait_on_any_transport() {
     for transport in Transport::ALL {
         let id = transport.id();
-        let server = Served::start(&["--transport", id, "--channel", "news0", "--rate", "0"]);
+        // An address that no client of any test connects from.
+        let server = Served::start_with(
+            pushbench().args(["serve", "--listen", "127.90.2.1:0"]),
+            &["--transport", id, "--channel", "news0", "--rate", "0"],
+        );
         let kind = if transport == Transport::Tcp {
             "tcp"
         } else {

@@ -260,10 +260,14 @@ mod tests {
     }
 
     /// States of the connections to a listener in the kernel's table, `/proc/net/tcp`, both ends.
+    /// The listener has an address that no client of any test connects from.
     fn states(listener: SocketAddr) -> Vec<String> {
         let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
-        // 127.0.0.1 as the table writes it, on any byte order.
-        let address = u32::from_ne_bytes([127, 0, 0, 1]);
+        let IpAddr::V4(address) = listener.ip() else {
+            panic!("{listener} is not of IPv4");
+        };
+        // As the table writes it, on any byte order.
+        let address = u32::from_ne_bytes(address.octets());
         let end = format!("{address:08X}:{:04X}", listener.port());
         let listens = "0A";
         let rows = table.lines().skip(1).filter_map(|line| {
@@ -291,7 +295,7 @@ mod tests {
         let established = "01";
         let time_wait = "06";
         for (reset_on_close, left) in [(true, vec![]), (false, vec![time_wait; 3])] {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let listener = TcpListener::bind("127.90.1.1:0").expect("a free port");
             let address = listener.local_addr().expect("bound");
             let options = Options {
                 reset_on_close,
@@ -312,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_was_opened_to_be_closed_in_order_can_be_reset_too() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = TcpListener::bind("127.90.1.2:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let near = begin_connect(0, address, &options()).expect("listening");
         let (far, _) = listener.accept().expect("connected");

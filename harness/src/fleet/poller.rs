@@ -207,8 +207,11 @@ impl<P: Protocol> Poller<P> {
 
     /// A session begins.
     fn begin(&mut self, slot: usize) {
-        self.slots[slot].started_ns = monotonic_ns();
-        self.slots[slot].state = State::Open;
+        let client = &mut self.slots[slot];
+        client.started_ns = monotonic_ns();
+        client.state = State::Open;
+        // A new protocol too: the one of the session before is in the middle of its stream.
+        client.connection = Connection::default();
         self.shard.begin_session(slot);
         self.open(slot, None);
         self.arm_departure(slot);
