@@ -6,12 +6,13 @@
 //! that breaks closes everything that it opened.
 //!
 //! Not decided here: where to look next ([`search`]), what had to hold ([`objective`]), what broke
-//! ([`cause`]).
+//! (`limits/cause.rs`).
 
 mod cause;
 pub mod objective;
 pub mod search;
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,7 +23,7 @@ use self::objective::Objective;
 use self::search::{Found, Search};
 use crate::client::Family;
 use crate::client::socket::CLIENTS_PER_SOURCE;
-use crate::layout::Layout;
+use crate::layout::{Layout, check_ports};
 use crate::probe::memory::available_bytes;
 use crate::results::{
     Broke, Cause, Ended, Limit, LimitOf, LimitStep, Record, Status, Trial, create_folder, summarise,
@@ -44,6 +45,9 @@ const GRACE: Duration = Duration::from_secs(100);
 /// What they take where nothing is slow, to tell whether another step fits into the budget.
 const OVERHEAD: Duration = Duration::from_secs(2);
 
+/// Connects a second, where no pace is asked for, to tell how long a step will take.
+const USUAL_CONNECTS_PER_S: f64 = 10_000.0;
+
 /// After a step, memory that it held is waited for: so much of what was available before …
 const GIVEN_BACK: f64 = 0.95;
 
@@ -57,6 +61,8 @@ pub struct Options<'a> {
     pub family: Family,
     /// Threads on either side, where asked for.
     pub shards: Option<usize>,
+    /// Addresses that clients connect from; those of loopback where empty.
+    pub sources: &'a [IpAddr],
     /// Where the record's folder is made.
     pub out: &'a Path,
     /// This program, to be started as server and fleet.
@@ -96,7 +102,9 @@ pub async fn run(
     let started = SystemTime::now();
     let deadline = Instant::now() + options.budget;
     // For the cores alone: descriptors are planned for each step.
-    let environment = environment(&Layout::plan(1, options.shards)?);
+    let mut environment = environment(&Layout::plan(1, options.shards)?);
+    let allocator = scenario.run.allocator.id();
+    allocator.clone_into(&mut environment.allocator);
     let mut bench = Bench {
         options,
         watch,
@@ -243,6 +251,9 @@ impl Bench<'_> {
             // Planned for both sides alike; the clients' process is the one that opens first.
             Err(error) => return failed(error.to_string(), Some(Cause::ClientDescriptors)),
         };
+        if let Err(error) = check_ports(at.clients.count, options.sources.len()) {
+            return failed(error.to_string(), Some(Cause::SourcePorts));
+        }
         if let Err(error) = at.clone().apply(&Overrides::default()) {
             return failed(error.to_string(), None);
         }
@@ -258,9 +269,9 @@ impl Bench<'_> {
             congestion: self.congestion.as_deref(),
             check_payloads: false,
             probes: true,
-            sources: &[],
+            sources: options.sources,
             first_source,
-            allocator: at.run.allocator,
+            allocator: scenario.run.allocator,
             program: options.program,
             relay: None,
             stalls: Vec::new(),
@@ -390,12 +401,9 @@ fn scenario_at(scenario: &Scenario, of: LimitOf, value: u64) -> Scenario {
     at
 }
 
-/// Connects a second where no pace is asked for: what a slow server takes.
-const UNPACED_PER_S: f64 = 2_000.0;
-
 /// How long a step takes where nothing is slow.
 fn takes(at: &Scenario) -> Duration {
-    let pace = at.clients.connect_per_s.unwrap_or(UNPACED_PER_S);
+    let pace = at.clients.connect_per_s.unwrap_or(USUAL_CONNECTS_PER_S);
     let connecting = f64::from(at.clients.count) / pace;
     let phases = &at.phases;
     let waited = phases.settle_s + phases.warm_up_s + phases.measure_s;

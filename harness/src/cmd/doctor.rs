@@ -106,10 +106,10 @@ impl Arguments {
         let options = Options {
             family: Family::Lean,
             shards: None,
+            sources: &[],
             out: None,
             program: &program,
             check_payloads: false,
-            sources: &[],
             until_decided: None,
         };
         let runtime = runtime()?;

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
 
+use super::addresses::{self, Addresses, addresses};
 use super::progress::Bar;
 use super::run::{console_width, run_failure};
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
@@ -77,6 +79,12 @@ pub(super) struct Arguments {
     /// Threads on either side [default: as many as cores and descriptors ask for]
     #[arg(long, value_name = "N")]
     shards: Option<usize>,
+    /// Allocator of server and clients: system or jemalloc
+    #[arg(long, value_name = "ID")]
+    allocator: Option<Allocator>,
+    /// Addresses to connect from, such as '10.0.0.2,10.0.0.10-10.0.0.40' [default: 127.0.0.x]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = addresses)]
+    source_addresses: Vec<Addresses>,
     /// Folder for the record
     #[arg(long, value_name = "FOLDER", default_value = "results/local")]
     out: PathBuf,
@@ -92,10 +100,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     arguments.check()?;
     let scenario = arguments.scenario()?;
+    let sources = addresses::check(&arguments.source_addresses)?;
     let program = std::env::current_exe().map_err(failed)?;
     let options = Options {
         family: arguments.client,
         shards: arguments.shards,
+        sources: &sources,
         out: &arguments.out,
         program: &program,
         of: arguments.of,
@@ -195,7 +205,7 @@ impl Arguments {
             trials: None,
             sweep: None,
             seed: self.seed,
-            allocator: None,
+            allocator: self.allocator,
         };
         scenario.apply(&overrides).map_err(usage)?;
         let name = &scenario.name;

@@ -77,7 +77,7 @@ impl Machine {
         let environment = Environment::read();
         let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
         let available = field_bytes(&read("/proc/meminfo").unwrap_or_default(), "MemAvailable");
-        let group = memory::available_bytes().filter(|&group| Some(group) < available);
+        let group = memory::group_available_bytes().filter(|&group| Some(group) < available);
         let tracked = number("/proc/sys/net/netfilter/nf_conntrack_count");
         let threads_max = [
             number("/proc/sys/kernel/threads-max"),

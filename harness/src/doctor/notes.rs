@@ -7,8 +7,11 @@ use crate::report::figure::count;
 /// Queue of a listener that the servers ask for.
 const BACKLOG: u64 = 4_096;
 
-/// Connects under way at once in a shard of the fleet, at most.
-const CONNECTING: u64 = 512;
+/// Connects under way at once over all shards of the fleet, at most; and at most half of a queue.
+const CONNECTING: u64 = 2_048;
+
+/// With fewer than this under way, connecting waits for the round from client to server and back.
+const FEW: u64 = 512;
 
 /// Share of the machine that others may take before the audit doubts a trial.
 const STEAL: f64 = crate::audit::MAX_STEAL;
@@ -38,11 +41,12 @@ impl At<'_> {
         Self::noted(
             "net.core.somaxconn",
             number(somaxconn),
-            somaxconn.is_some_and(|queue| queue < 2 * CONNECTING),
+            somaxconn.is_some_and(|queue| queue < 2 * FEW),
             sysctl("net.core.somaxconn", BACKLOG).filter(|_| somaxconn < Some(BACKLOG)),
             format!(
-                "has at most {CONNECTING} connects under way in each shard of clients, and a \
-                 listener in each shard of the server"
+                "has at most {} connects under way, and no more than half of this queue holds; the \
+                 server has a listener in each shard",
+                count(CONNECTING)
             ),
         )
     }
@@ -52,9 +56,9 @@ impl At<'_> {
         Self::noted(
             "net.ipv4.tcp_max_syn_backlog",
             number(backlog),
-            backlog.is_some_and(|queue| queue < CONNECTING),
+            backlog.is_some_and(|queue| queue < FEW),
             sysctl("net.ipv4.tcp_max_syn_backlog", BACKLOG).filter(|_| backlog < Some(BACKLOG)),
-            format!("has at most {CONNECTING} connects under way in each shard of clients"),
+            format!("has at most {} connects under way", count(CONNECTING)),
         )
     }
 

@@ -82,7 +82,7 @@ fn a_million_fits_into_this_machine_and_what_is_done_for_it_is_said() {
     );
     let ports = limit(&found, "net.ipv4.ip_local_port_range");
     assert_eq!((ports.alone, ports.state), (Some(28_232), State::Avoided));
-    assert!(ports.instead.contains("50 of them"), "{}", ports.instead);
+    assert!(ports.instead.contains("125 of them"), "{}", ports.instead);
     assert_eq!(limit(&found, "net.ipv4.tcp_mem").state, State::Slows);
     assert_eq!(limit(&found, "memory").allows, Some(1_825_361));
 }
@@ -160,7 +160,7 @@ fn every_limit_that_counts_clients_can_bind_and_names_the_command_that_raises_it
         ),
         (
             "net.ipv4.ip_local_port_range",
-            with(&|m| m.ports = Some((50_000, 60_999))),
+            with(&|m| m.ports = Some((54_000, 60_999))),
             "sudo sysctl -w net.ipv4.ip_local_port_range='1024 65535'",
         ),
         (

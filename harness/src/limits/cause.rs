@@ -43,15 +43,12 @@ pub(super) fn cpu_shares(trial: &Trial, cores: Cores) -> (Option<f64>, Option<f6
 /// Who held how much memory while the clients were connected.
 pub(super) fn held_memory(trial: &Trial) -> HeldMemory {
     let memory = &trial.server.memory;
-    let connected = trial.clients.connected as f64;
-    let of_slope = |slope: Option<f64>| slope.map(|bytes| (bytes * connected).max(0.0) as u64);
-    let last = memory.points.last().and_then(|point| point.user_bytes);
+    let last = memory.points.last();
+    let beyond = |last: Option<u64>, base: Option<u64>| Some(last?.saturating_sub(base?));
     HeldMemory {
-        server_bytes: last
-            .zip(memory.base_bytes)
-            .map(|(last, base)| last.saturating_sub(base)),
-        harness_bytes: of_slope(trial.harness.memory_bytes_per_client),
-        kernel_bytes: of_slope(memory.kernel_bytes_per_client),
+        server_bytes: beyond(last.and_then(|p| p.user_bytes), memory.base_bytes),
+        harness_bytes: last.and_then(|point| point.fleet_bytes),
+        kernel_bytes: beyond(last.and_then(|p| p.kernel_bytes), memory.kernel_base_bytes),
     }
 }
 
@@ -289,14 +286,13 @@ mod tests {
         let mut trial = trial();
         trial.clients.stopped_by = Some(Cause::Memory);
         trial.server.memory.base_bytes = Some(1 << 20);
+        trial.server.memory.kernel_base_bytes = Some(100 << 20);
         trial.server.memory.points = vec![MemoryPoint {
             clients: 2_000,
             user_bytes: Some(9 << 20),
-            fleet_bytes: None,
-            kernel_bytes: None,
+            fleet_bytes: Some(2 << 20),
+            kernel_bytes: Some(115 << 20),
         }];
-        trial.server.memory.kernel_bytes_per_client = Some(8_192.0);
-        trial.harness.memory_bytes_per_client = Some(1_024.0);
         assert_eq!(
             broke(&trial),
             (
@@ -307,7 +303,7 @@ mod tests {
         let held = held_memory(&trial);
         assert_eq!(
             (held.server_bytes, held.harness_bytes),
-            (Some(8 << 20), Some(2_048_000))
+            (Some(8 << 20), Some(2 << 20))
         );
     }
 

@@ -192,15 +192,15 @@ pub struct LimitStep {
     pub memory: HeldMemory,
 }
 
-/// Memory of a step, by holder, in bytes; `null` where it could not be read, or where there are too
-/// few clients for a slope.
+/// Memory of a step at the last reading of its connect phase, by holder, in bytes; `null` where it
+/// could not be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldMemory {
     /// User memory of the server beyond what it had without clients.
     pub server_bytes: Option<u64>,
-    /// User memory of the clients' process, as its slope times the clients.
+    /// User memory of the clients' process.
     pub harness_bytes: Option<u64>,
-    /// Memory of the kernel, both ends, as its slope times the clients.
+    /// Memory of the kernel beyond what it had before, both ends.
     pub kernel_bytes: Option<u64>,
 }
 
