@@ -3,6 +3,7 @@
 use super::{Record, SCHEMA_VERSION};
 use crate::{text, utc};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -37,30 +38,35 @@ pub enum RecordError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The file ends in the middle: it was copied while it was written, or the disk was full.
+    #[error(
+        "'{}' is cut off in line {}: it ends where a record goes on; take it anew from where it came \
+         from",
+        .path.display(), .source.line()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends.
+        source: serde_json::Error,
+    },
     /// The file holds no record, or a damaged one.
     #[error(
-        "'{}' holds no record of pushbench: {}{source}; {}",
-        .path.display(),
-        if field.is_empty() { String::new() } else { format!("in '{field}', ") },
-        if source.is_eof() {
-            "it is cut short: take it from where it was copied from, or record the run again"
-        } else {
-            "'results/run.schema.json' says what one holds"
-        }
+        "'{}' holds no record of pushbench: {}{source}; 'results/run.schema.json' says what one holds",
+        .path.display(), in_field(.field)
     )]
     Parse {
         /// The file.
         path: PathBuf,
-        /// The key in which something is wrong, such as `trials[2].latency_ns`; empty at the top.
+        /// The key that is wrong or misses one, such as `trials[0].latency_ns`; `.` for the whole.
         field: String,
         /// What is wrong, with line and column.
         source: serde_json::Error,
     },
     /// The record was written by a version that means other things by its keys.
     #[error(
-        "'{}' has 'schema_version' {found}, which is {}; this pushbench reads version \
-         {SCHEMA_VERSION}: read it with the pushbench that wrote it",
-        .path.display(), if *found > SCHEMA_VERSION { "newer" } else { "older" }
+        "'{}': 'schema_version' is {found}, but this pushbench reads version {SCHEMA_VERSION}; {}",
+        .path.display(), newer_or_older(*.found)
     )]
     Version {
         /// The file.
@@ -140,42 +146,55 @@ impl Record {
         struct Version {
             schema_version: u32,
         }
-        match serde_json::from_str::<Version>(&json) {
-            Ok(Version {
-                schema_version: SCHEMA_VERSION,
-            }) => {}
-            Ok(Version {
-                schema_version: found,
-            }) => {
-                return Err(RecordError::Version { path, found });
-            }
-            Err(source) => {
-                let field = String::new();
-                return Err(RecordError::Parse {
-                    path,
-                    field,
-                    source,
-                });
-            }
+        match parse::<Version>(&path, &json)?.schema_version {
+            SCHEMA_VERSION => parse(&path, &json),
+            found => Err(RecordError::Version { path, found }),
         }
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&json)).map_err(
-            |error| {
-                let field = match error.path().to_string() {
-                    top if top == "." => String::new(),
-                    field => field,
-                };
-                RecordError::Parse {
-                    path,
-                    field,
-                    source: error.into_inner(),
-                }
-            },
-        )
     }
 }
 
-fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
-    let temporary = path.with_extension("json.tmp");
+/// Parses a record, or a part of it, and names the key at fault.
+fn parse<T: DeserializeOwned>(path: &Path, json: &str) -> Result<T, RecordError> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer);
+    let wrong = |field: String, source: serde_json::Error| {
+        let path = path.to_owned();
+        if source.is_eof() {
+            RecordError::Truncated { path, source }
+        } else {
+            RecordError::Parse {
+                path,
+                field,
+                source,
+            }
+        }
+    };
+    let value = parsed.map_err(|error| wrong(error.path().to_string(), error.into_inner()))?;
+    let end = deserializer.end();
+    end.map_err(|source| wrong(".".to_owned(), source))?;
+    Ok(value)
+}
+
+fn in_field(field: &str) -> String {
+    match field {
+        "." => String::new(),
+        field => format!("in '{field}', "),
+    }
+}
+
+fn newer_or_older(found: u32) -> String {
+    if found > SCHEMA_VERSION {
+        "it is from a newer one: take that to read it".to_owned()
+    } else {
+        "it is from an older one: take that to read it, or run the scenario again".to_owned()
+    }
+}
+
+/// Writes `text` as the file `path` in one step: whoever reads it sees what was there, or all of this.
+pub(crate) fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         // Otherwise the name may reach the disk before the bytes do.

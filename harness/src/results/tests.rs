@@ -262,22 +262,22 @@ fn what_is_no_record_is_refused_with_its_place() {
         (
             "{\"schema_version\": 2}",
             format!(
-                "'{shown}' has 'schema_version' 2, which is newer; this pushbench reads version 1: \
-                 read it with the pushbench that wrote it"
+                "'{shown}': 'schema_version' is 2, but this pushbench reads version 1; it is from a \
+                 newer one: take that to read it"
             ),
         ),
         (
             "{\"schema_version\": 0}",
             format!(
-                "'{shown}' has 'schema_version' 0, which is older; this pushbench reads version 1: \
-                 read it with the pushbench that wrote it"
+                "'{shown}': 'schema_version' is 0, but this pushbench reads version 1; it is from an \
+                 older one: take that to read it, or run the scenario again"
             ),
         ),
         (
-            "{\"schema_version\": 1, \"tool\": {\"name\": 5}}",
+            "{\"schema_version\": 1, \"seed\": -4}",
             format!(
-                "'{shown}' holds no record of pushbench: in 'tool.name', invalid type: integer `5`, \
-                 expected a string at line 1 column 40; 'results/run.schema.json' says what one holds"
+                "'{shown}' holds no record of pushbench: in 'seed', invalid value: integer `-4`, \
+                 expected u64 at line 1 column 32; 'results/run.schema.json' says what one holds"
             ),
         ),
         (
@@ -290,9 +290,8 @@ fn what_is_no_record_is_refused_with_its_place() {
         (
             "{",
             format!(
-                "'{shown}' holds no record of pushbench: EOF while parsing an object at line 1 \
-                 column 1; it is cut short: take it from where it was copied from, or record the run \
-                 again"
+                "'{shown}' is cut off in line 1: it ends where a record goes on; take it anew from \
+                 where it came from"
             ),
         ),
     ] {
