@@ -24,6 +24,7 @@ pub use hlog::write_log;
 pub use limits::{Broke, Ended, HeldMemory, Limit, LimitOf, LimitStep};
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles};
+pub(crate) use store::write_atomically;
 pub use store::{RECORD_FILE, RecordError, create_folder};
 pub use summary::{Merged, SummaryRow, summarise};
 pub use trial::{

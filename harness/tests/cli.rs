@@ -157,7 +157,8 @@ fn a_bad_option_of_run_is_told_in_one_line() {
         ),
         (
             &["quick", "--format", "xml"],
-            "'--format': 'xml' is no format; expected one of table, json",
+            "'--format': 'xml' is no format; expected one of table, html, md, csv, json, \
+                 hgrm",
         ),
         (
             &["quick", "--client", "fat"],

@@ -147,8 +147,11 @@ fn bad_input_is_told_with_file_and_field_and_status_2() {
             &missing,
             "no such file or directory; expected the folder of a run",
         ),
-        (&truncated, "it is cut short"),
-        (&newer, "has 'schema_version' 99, which is newer"),
+        (&truncated, "is cut off in line"),
+        (
+            &newer,
+            "but this pushbench reads version 1; it is from a newer one",
+        ),
         (
             &damaged,
             "in 'trials[0].clients.connected', invalid type: string \"all\"",

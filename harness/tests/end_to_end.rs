@@ -204,7 +204,10 @@ fn every_transport_in_every_profile(family: &str) {
         }
     }
     assert!(
-        progress.ends_with(&format!("record: {}\n", folder.display())),
+        progress.ends_with(&format!(
+            "record: {0}\nreport: {0}/report.html\n",
+            folder.display()
+        )),
         "{progress}"
     );
     assert!(

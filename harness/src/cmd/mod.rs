@@ -21,6 +21,7 @@ mod known;
 mod limits;
 mod list;
 mod progress;
+mod report;
 mod run;
 mod serve;
 mod statistics;
@@ -49,6 +50,8 @@ enum Command {
     Limits(limits::Arguments),
     /// Say how many clients this machine can hold, limit by limit, and what would raise each
     Doctor(doctor::Arguments),
+    /// Draw a record as a page, Markdown, CSV, JSON or percentile distributions
+    Report(report::Arguments),
     /// Check that every transport delivers exactly what was published, byte for byte
     Verify(verify::Arguments),
     /// Hold the clients of a trial (started by 'run')
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Limits(arguments) => limits::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Fleet(arguments) => fleet::run(&arguments),
     };

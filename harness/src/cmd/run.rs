@@ -12,13 +12,10 @@ use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
 use crate::client::Family;
 use crate::compare::MIN_ROUNDS;
 use crate::layout::MAX_SHARDS;
-use crate::report::Format;
-use crate::results::{Record, RecordError, Status, Verdict};
+use crate::report::{DEFAULT_WIDTH, Format, HTML_FILE};
+use crate::results::{Record, RecordError, Status, Verdict, write_atomically};
 use crate::run::{Done, Options, RunError};
 use crate::scenario::{Overrides, Scenario, Sweep};
-
-/// Width of the table where standard output is no terminal.
-const DEFAULT_WIDTH: u16 = 120;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -71,7 +68,7 @@ pub(super) struct Arguments {
     /// Folder for the record
     #[arg(long, value_name = "FOLDER", default_value = "results/local")]
     out: PathBuf,
-    /// What to print in the end: table or json
+    /// What to print in the end: table, html, md, csv, json or hgrm
     #[arg(long, default_value_t)]
     format: Format,
     /// Exit with 1 also when a trial is only suspect
@@ -203,14 +200,28 @@ impl Arguments {
         let record = &done.record;
         let interrupted = record.status == Status::Interrupted;
         let width = console_width();
+        let folder = done.folder.as_deref();
         if !record.trials.is_empty() || self.format == Format::Json {
-            print(&self.format.render(record, width))?;
+            print(&self.format.render(record, folder, width).map_err(failed)?)?;
         }
         if interrupted {
             say("pushbench: interrupted; the trials that were done are kept");
         }
-        if let (Some(folder), false) = (&done.folder, self.quiet) {
-            say(&format!("record: {}", folder.display()));
+        if let Some(folder) = folder {
+            let page = folder.join(HTML_FILE);
+            let html = Format::Html.render(record, Some(folder), width);
+            write_atomically(&page, &html.map_err(failed)?).map_err(|error| {
+                failed(anyhow::anyhow!(
+                    "cannot write '{}': {}; the record is whole, 'pushbench report {}' draws it",
+                    page.display(),
+                    crate::text::io_reason(&error),
+                    folder.display()
+                ))
+            })?;
+            if !self.quiet {
+                say(&format!("record: {}", folder.display()));
+                say(&format!("report: {}", page.display()));
+            }
         }
         Ok(if interrupted {
             Outcome::Bad

@@ -1,0 +1,231 @@
+//! The answer in words: the scenario in a sentence, who wins on what, by how much, and how sure that
+//! is.
+//!
+//! In: the record's own comparisons and verdicts. Nothing is decided here: where the record compares
+//! nothing, no winner is named, and what one trial showed is called what it is.
+
+mod words;
+
+pub(super) use words::{board, less, trials_in_words};
+
+use super::rows::Relation;
+use super::view::View;
+use crate::compare::Says;
+use pushbench_servers::transport::{Profile, Transport};
+use words::{certainty, cost, latency, observed, scenario, why_no_winner};
+
+/// What the answer speaks of.
+#[derive(Debug)]
+pub(super) struct Metric {
+    /// The record's key of a trial, as its comparisons call it.
+    pub(super) key: &'static str,
+    /// What it is, in a sentence.
+    pub(super) name: &'static str,
+    /// The key of the same in a row of the summary; `None` where rows do not have it.
+    pub(super) in_summary: Option<&'static str>,
+    /// Unit.
+    pub(super) unit: &'static str,
+    /// The record's units in one of these.
+    pub(super) over: f64,
+}
+
+/// What decides, as the brief of every choice has it: latency, then cost.
+pub(super) const METRICS: [Metric; 6] = [
+    Metric {
+        key: "latency_ns.p50",
+        name: "median latency",
+        in_summary: Some("latency_ns/p50"),
+        unit: "ms",
+        over: 1e6,
+    },
+    Metric {
+        key: "latency_ns.p99",
+        name: "p99 latency",
+        in_summary: Some("latency_ns/p99"),
+        unit: "ms",
+        over: 1e6,
+    },
+    Metric {
+        key: "server.cpu_ns_per_delivery",
+        name: "server CPU per delivery",
+        in_summary: Some("server_cpu_ns_per_delivery"),
+        unit: "µs",
+        over: 1e3,
+    },
+    Metric {
+        key: "server.memory.user_bytes_per_client",
+        name: "server memory per client",
+        in_summary: Some("user_bytes_per_client"),
+        unit: "KB",
+        over: 1e3,
+    },
+    Metric {
+        key: "wire.server_to_client_bytes_per_delivery",
+        name: "bytes sent per delivery",
+        in_summary: Some("server_to_client_bytes_per_delivery"),
+        unit: "B",
+        over: 1.0,
+    },
+    Metric {
+        key: "clients.connect_ns.p50",
+        name: "connection set-up (median)",
+        in_summary: None,
+        unit: "ms",
+        over: 1e6,
+    },
+];
+
+/// How many of [`METRICS`] are latencies.
+const LATENCIES: usize = 2;
+
+/// What the record says of one metric. Rows are places in the summary.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Finding {
+    /// One row has surely less than every other; `against` is the nearest of them.
+    Wins {
+        row: usize,
+        against: usize,
+        relation: Relation,
+    },
+    /// These are the same, and no other has surely less than any of them.
+    Same { rows: Vec<usize> },
+    /// No other has surely less than any of these, but among themselves nothing is decided.
+    Undecided {
+        rows: Vec<usize>,
+        more_trials: Option<u32>,
+    },
+    /// The record does not compare it.
+    NotCompared,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Answer {
+    /// What was asked: the scenario.
+    pub(super) scenario: String,
+    /// Latency, cost, certainty.
+    pub(super) sentences: [String; 3],
+    /// Metric by metric, in the order of [`METRICS`].
+    pub(super) findings: Vec<Finding>,
+    /// Rows that were in question.
+    pub(super) candidates: Vec<usize>,
+}
+
+/// The answer of a record.
+pub(super) fn answer(view: &View<'_>) -> Answer {
+    let candidates = candidates(view);
+    let findings: Vec<Finding> = METRICS
+        .iter()
+        .map(|metric| find(view, &candidates, metric))
+        .collect();
+    let compared = findings.iter().any(|found| *found != Finding::NotCompared);
+    let sentences = if let Some(limits) = super::html::limits_in_words(view) {
+        [
+            limits,
+            "A limit is one search on one machine; each step is a single trial.".to_owned(),
+            trials_in_words(view),
+        ]
+    } else if compared {
+        [
+            latency(view, &candidates, &findings),
+            cost(view, &candidates, &findings),
+            certainty(view),
+        ]
+    } else {
+        [
+            why_no_winner(view, &candidates),
+            observed(view, &candidates),
+            trials_in_words(view),
+        ]
+    };
+    Answer {
+        scenario: scenario(view),
+        sentences,
+        findings,
+        candidates,
+    }
+}
+
+/// The rows that may win: all transports but the baseline, in the profile that most of them ran in
+/// (`tuned` before others), at the last point of a sweep.
+fn candidates(view: &View<'_>) -> Vec<usize> {
+    let last = view.points().last().map(|point| point.index);
+    let of = |profile: Profile| -> Vec<usize> {
+        let rows = view.rows.iter().enumerate();
+        rows.filter(|(_, row)| row.profile == profile && row.transport != Transport::Tcp)
+            .filter(|(_, row)| row.point.as_ref().map(|point| point.index) == last)
+            .map(|(place, _)| place)
+            .collect()
+    };
+    let ranked = |profile: &Profile| (of(*profile).len(), *profile == Profile::Tuned);
+    let profile = Profile::ALL.into_iter().max_by_key(ranked);
+    profile.map(of).unwrap_or_default()
+}
+
+fn find(view: &View<'_>, candidates: &[usize], metric: &Metric) -> Finding {
+    let relation =
+        |a: usize, b: usize| Relation::find(&view.pairs, metric.key, &view.rows[a], &view.rows[b]);
+    // A row whose trials are void, or do not tell the metric, is compared with nobody.
+    let told: Vec<usize> = candidates
+        .iter()
+        .copied()
+        .filter(|&a| {
+            candidates
+                .iter()
+                .any(|&b| a != b && relation(a, b).is_some())
+        })
+        .collect();
+    let others = |a: usize| told.iter().copied().filter(move |&b| b != a);
+    let less = |a: usize, b: usize| relation(a, b).is_some_and(|found| found.is_less());
+    if told.len() < 2 {
+        return Finding::NotCompared;
+    }
+    let winner = told.iter().find(|&&a| others(a).all(|b| less(a, b)));
+    if let Some(&row) = winner {
+        let nearest = others(row)
+            .filter_map(|b| Some((b, relation(row, b)?)))
+            .max_by(|(_, a), (_, b)| a.ratio.total_cmp(&b.ratio));
+        if let Some((against, relation)) = nearest {
+            return Finding::Wins {
+                row,
+                against,
+                relation,
+            };
+        }
+    }
+    let mut rows: Vec<usize> = told
+        .iter()
+        .copied()
+        .filter(|&a| !others(a).any(|b| less(b, a)))
+        .collect();
+    if let [only] = rows[..] {
+        // It beats some and is undecided against others, which others again may beat.
+        rows.extend(others(only).filter(|&b| !less(only, b)));
+        rows.sort_unstable();
+    }
+    if rows.is_empty() {
+        rows = told;
+    }
+    let among = || {
+        let rows = &rows;
+        rows.iter()
+            .enumerate()
+            .flat_map(move |(i, &a)| rows[i + 1..].iter().map(move |&b| (a, b)))
+    };
+    let same = |(a, b)| relation(a, b).is_some_and(|found| found.says == Says::Same);
+    if among().all(same) {
+        return Finding::Same { rows };
+    }
+    let undecided = among()
+        .filter_map(|(a, b)| relation(a, b))
+        .filter(|found| found.says == Says::Undecided);
+    // What would decide the hardest of them; unknown where one has no number.
+    let more_trials = undecided
+        .map(|found| found.more_trials)
+        .try_fold(0, |most, more| Some(most.max(more?)))
+        .filter(|&most| most > 0);
+    Finding::Undecided { rows, more_trials }
+}
+
+#[cfg(test)]
+mod tests;

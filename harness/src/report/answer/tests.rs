@@ -1,0 +1,156 @@
+use super::*;
+use crate::compare::compare_all;
+use crate::report::tests::rounds;
+use crate::results::{Record, Status, sample};
+
+fn of(record: &Record) -> Answer {
+    answer(&View::of(record))
+}
+
+fn metric(name: &str) -> usize {
+    let place = METRICS.iter().position(|metric| metric.key == name);
+    place.expect("a metric")
+}
+
+#[test]
+fn a_winner_is_named_where_every_interval_says_so_and_held_against_the_nearest() {
+    let record = rounds();
+    let found = of(&record);
+    let names: Vec<String> = found
+        .candidates
+        .iter()
+        .map(|&row| View::of(&record).rows[row].name())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "sse tuned",
+            "websocket tuned",
+            "long_poll tuned",
+            "short_poll tuned"
+        ]
+    );
+    let Finding::Wins { relation, .. } = &found.findings[metric("latency_ns.p50")] else {
+        panic!("{found:?}");
+    };
+    // 1.31 against 1.62, give or take the noise.
+    assert!((relation.ratio - 1.31 / 1.62).abs() < 0.01, "{relation:?}");
+    let sentence = &found.sentences[0];
+    assert!(
+        sentence.starts_with("Latency (tuned): sse wins on median latency with 0.110 ms, 19."),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("% less (") && sentence.contains(") than websocket;"),
+        "{sentence}"
+    );
+    assert!(
+        found.sentences[2].contains("over 6 paired trials"),
+        "{}",
+        found.sentences[2]
+    );
+    assert!(
+        found.sentences[2].ends_with("all 54 trials are valid."),
+        "{}",
+        found.sentences[2]
+    );
+}
+
+#[test]
+fn what_is_the_same_and_what_is_undecided_is_said_plainly() {
+    let record = rounds();
+    let found = of(&record);
+    // All of them send 129 bytes.
+    let same = &found.findings[metric("wire.server_to_client_bytes_per_delivery")];
+    assert!(
+        matches!(same, Finding::Same { rows } if rows.len() == 4),
+        "{same:?}"
+    );
+    assert!(
+        found.sentences[1].contains(
+            "sse, websocket, long_poll and short_poll are the same on bytes sent per delivery"
+        ),
+        "{}",
+        found.sentences[1]
+    );
+    let mut record = record;
+    // Noise that swallows the difference between two of them.
+    for trial in &mut record.trials {
+        let off = [0.4, 2.1, 0.7, 1.6, 0.5, 1.9][trial.index as usize - 1];
+        if trial.transport == Transport::Sse {
+            trial.latency_ns.p50 = trial.latency_ns.p50.map(|ns| (ns as f64 * off) as u64);
+        }
+    }
+    record.comparisons = compare_all(&record.trials);
+    let found = of(&record);
+    let Finding::Undecided { rows, .. } = &found.findings[metric("latency_ns.p50")] else {
+        panic!("{found:?}");
+    };
+    assert!(rows.len() >= 2);
+    assert!(
+        found.sentences[0].contains("median latency is undecided between sse and "),
+        "{}",
+        found.sentences[0]
+    );
+}
+
+#[test]
+fn one_trial_each_names_no_winner() {
+    let record = sample::record();
+    let found = of(&record);
+    assert!(
+        found
+            .findings
+            .iter()
+            .all(|found| *found == Finding::NotCompared)
+    );
+    assert_eq!(
+        found.sentences[0],
+        "No winner is named: one trial of each is one observation, and whether a difference is real \
+         needs at least 5 ('--trials 5')."
+    );
+    // Both that are not the baseline are void, and void rows are no witness.
+    assert_eq!(
+        found.sentences[1],
+        "Nothing was seen that could be set side by side."
+    );
+    assert_eq!(
+        found.sentences[2],
+        "Of 3 trials, 1 is valid and 2 are void (they say nothing about the server)."
+    );
+    let mut record = rounds();
+    record.trials.retain(|trial| trial.index == 1);
+    record.summary = crate::results::summarise(&record.trials, &Default::default());
+    record.comparisons = compare_all(&record.trials);
+    let seen = of(&record).sentences[1].clone();
+    assert!(
+        seen.starts_with(
+            "Seen lowest (tuned), which may be chance: median latency (sse, 0.110 ms)"
+        ),
+        "{seen}"
+    );
+    assert!(
+        !seen.contains("wins") && !seen.contains("bytes sent"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn the_scenario_is_a_sentence() {
+    assert_eq!(
+        of(&sample::record()).scenario,
+        "1,000 clients on 100 channels are sent 300 messages a second in all, of 128 bytes each; 3 s \
+         are measured, in one trial of each transport and profile."
+    );
+    let mut record = sample::record();
+    record.scenario = crate::scenario::Scenario::load("job-progress").expect("built in");
+    record.status = Status::Interrupted;
+    let text = of(&record).scenario;
+    assert!(
+        text.starts_with(
+            "500 clients on a channel each, each staying 2,000 ms and away for 500 ms, are sent"
+        ),
+        "{text}"
+    );
+    assert!(text.ends_with("; the run was interrupted."), "{text}");
+}

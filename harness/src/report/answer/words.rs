@@ -1,0 +1,370 @@
+//! The answer's sentences: findings, figures and verdicts in words.
+
+use super::{Finding, LATENCIES, METRICS, Metric};
+use crate::compare::MIN_ROUNDS;
+use crate::report::columns::Show;
+use crate::report::figure::{count, three};
+use crate::report::rows::{Key, Relation};
+use crate::report::view::View;
+use crate::results::{Status, Verdict};
+use crate::scenario::ChannelCount;
+use crate::stats::decision::SMALLEST_EFFECT;
+
+/// The scenario in a sentence.
+pub(super) fn scenario(view: &View<'_>) -> String {
+    let scenario = &view.record.scenario;
+    let points = view.points();
+    let channels = match scenario.channels.count {
+        ChannelCount::PerClient => "a channel each".to_owned(),
+        ChannelCount::Fixed(1) => "one channel".to_owned(),
+        ChannelCount::Fixed(channels) => format!("{} channels", count(channels.into())),
+    };
+    let publish = match &scenario.publish {
+        Some(publish) => format!(
+            "are sent {} messages a second in all, of {} bytes each",
+            three(publish.rate_per_s),
+            count(publish.payload_bytes as u64)
+        ),
+        None => "wait, and nothing is published".to_owned(),
+    };
+    let sessions = scenario
+        .sessions
+        .as_ref()
+        .map_or_else(String::new, |sessions| {
+            format!(
+                ", each staying {} ms and away for {} ms,",
+                count(sessions.length_ms),
+                count(sessions.gap_ms)
+            )
+        });
+    let trials = view.record.summary.iter().map(|row| row.trials).max();
+    let trials = match trials {
+        None => "no trial".to_owned(),
+        Some(1) => "one trial of each transport and profile".to_owned(),
+        Some(n) => format!("{n} trials of each transport and profile"),
+    };
+    let sweep = match points.len() {
+        0 => String::new(),
+        n => format!(", at {n} points of a sweep"),
+    };
+    let status = match view.record.status {
+        Status::Complete => "",
+        Status::Running => "; the run was not finished",
+        Status::Interrupted => "; the run was interrupted",
+        Status::Failed => "; the run failed",
+    };
+    format!(
+        "{} clients on {channels}{sessions} {publish}; {} s are measured, in {trials}{sweep}{status}.",
+        count(scenario.clients.count.into()),
+        scenario.phases.measure_s
+    )
+}
+
+fn names(view: &View<'_>, rows: &[usize]) -> String {
+    let ids: Vec<&str> = rows
+        .iter()
+        .map(|&row| view.rows[row].transport.id())
+        .collect();
+    match &ids[..] {
+        [] => "none".to_owned(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// A share in percent; the nearer to all of it, the more digits, so that 99.98% is not 100%.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent > 99.0 {
+        format!("{percent:.2}%")
+    } else {
+        format!("{percent:.1}%")
+    }
+}
+
+/// `12.3% less (9.1% to 15.2%)`.
+pub(in super::super) fn less(relation: &Relation) -> String {
+    format!(
+        "{} less ({} to {})",
+        percent(1.0 - relation.ratio),
+        percent(1.0 - relation.high),
+        percent(1.0 - relation.low)
+    )
+}
+
+/// The figure of a row: from the summary, or the least and greatest of its trials.
+fn figure(view: &View<'_>, row: usize, metric: &Metric) -> Option<String> {
+    if let Some(key) = metric.in_summary {
+        let value = view.of_row(row, key)?;
+        return Some(format!("{} {}", three(value / metric.over), metric.unit));
+    }
+    let key = metric.key.replace('.', "/");
+    let values: Vec<f64> = view
+        .trials_of(&view.rows[row])
+        .filter_map(|trial| view.of_trial(trial, &key))
+        .collect();
+    let least = values.iter().copied().reduce(f64::min)?;
+    let most = values.iter().copied().reduce(f64::max)?;
+    let (least, most) = (three(least / metric.over), three(most / metric.over));
+    Some(if least == most {
+        format!("{least} {}", metric.unit)
+    } else {
+        format!("{least} to {most} {}", metric.unit)
+    })
+}
+
+/// What is found of a metric, as a part of a sentence.
+fn clause(view: &View<'_>, candidates: &[usize], metric: &Metric, found: &Finding) -> String {
+    let name = metric.name;
+    let behind = |rows: &[usize]| {
+        let rest: Vec<usize> = candidates
+            .iter()
+            .copied()
+            .filter(|row| !rows.contains(row))
+            .filter(|&row| is_compared(view, row, candidates, metric))
+            .collect();
+        match rest[..] {
+            [] => String::new(),
+            _ => format!(", with {} behind", names(view, &rest)),
+        }
+    };
+    match found {
+        Finding::Wins {
+            row,
+            against,
+            relation,
+        } => {
+            let figure = figure(view, *row, metric).map(|figure| format!(" with {figure}"));
+            format!(
+                "{} wins on {name}{}, {} than {}",
+                names(view, &[*row]),
+                figure.unwrap_or_default(),
+                less(relation),
+                names(view, &[*against])
+            )
+        }
+        Finding::Same { rows } => format!(
+            "{} are the same on {name}{}",
+            names(view, rows),
+            behind(rows)
+        ),
+        Finding::Undecided { rows, .. } => format!(
+            "{name} is undecided between {}{}",
+            names(view, rows),
+            behind(rows)
+        ),
+        Finding::NotCompared => format!("{name} is not compared"),
+    }
+}
+
+fn is_compared(view: &View<'_>, row: usize, candidates: &[usize], metric: &Metric) -> bool {
+    candidates.iter().any(|&other| {
+        let (a, b) = (&view.rows[row], &view.rows[other]);
+        a != b && Relation::find(&view.pairs, metric.key, a, b).is_some()
+    })
+}
+
+fn where_candidates_are(view: &View<'_>, candidates: &[usize]) -> String {
+    let Some(Key { profile, point, .. }) = candidates.first().map(|&row| &view.rows[row]) else {
+        return String::new();
+    };
+    match point {
+        Some(point) => format!(" ({profile}, at {})", point.name()),
+        None => format!(" ({profile})"),
+    }
+}
+
+pub(super) fn latency(view: &View<'_>, candidates: &[usize], findings: &[Finding]) -> String {
+    let clauses = clauses(view, candidates, findings, 0..LATENCIES);
+    let place = where_candidates_are(view, candidates);
+    format!("Latency{place}: {clauses}.")
+}
+
+pub(super) fn cost(view: &View<'_>, candidates: &[usize], findings: &[Finding]) -> String {
+    let clauses = clauses(view, candidates, findings, LATENCIES..METRICS.len());
+    let place = where_candidates_are(view, candidates);
+    format!("Cost{place}: {clauses}.")
+}
+
+fn clauses(
+    view: &View<'_>,
+    candidates: &[usize],
+    findings: &[Finding],
+    range: std::ops::Range<usize>,
+) -> String {
+    let of = |place: usize| clause(view, candidates, &METRICS[place], &findings[place]);
+    range.map(of).collect::<Vec<_>>().join("; ")
+}
+
+/// How sure the two sentences before are.
+pub(super) fn certainty(view: &View<'_>) -> String {
+    let comparisons = &view.record.comparisons;
+    let rounds = |pick: fn(u32, u32) -> u32| {
+        let rounds = comparisons.iter().map(|pair| pair.rounds);
+        rounds.reduce(pick).unwrap_or(0)
+    };
+    let (least, most) = (rounds(u32::min), rounds(u32::max));
+    let rounds = if least == most {
+        format!("{least}")
+    } else {
+        format!("{least} to {most}")
+    };
+    format!(
+        "How sure: a winner is named where the {:.0}% interval of the ratio over {rounds} paired \
+         trials excludes no difference, 'the same' where it lies within {:.0}%; the three that decide \
+         (p50, p99, CPU) are corrected for being three, the others for nothing; {}.",
+        crate::compare::CONFIDENCE * 100.0,
+        SMALLEST_EFFECT * 100.0,
+        lower_first(trials_in_words(view).trim_end_matches('.'))
+    )
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(chars).collect()
+    })
+}
+
+/// How many trials are valid, suspect, void.
+pub(in super::super) fn trials_in_words(view: &View<'_>) -> String {
+    let trials = &view.record.trials;
+    let meaning = |verdict: Verdict| match verdict {
+        Verdict::Valid => "",
+        Verdict::Suspect => " (something may have bent the numbers)",
+        Verdict::Void => " (they say nothing about the server)",
+    };
+    let kinds: Vec<(Verdict, usize)> = [Verdict::Valid, Verdict::Suspect, Verdict::Void]
+        .into_iter()
+        .map(|kind| {
+            let of_it = trials.iter().filter(|trial| trial.validity.verdict == kind);
+            (kind, of_it.count())
+        })
+        .filter(|&(_, n)| n > 0)
+        .collect();
+    match (&kinds[..], trials.len()) {
+        ([], _) => "There is no trial.".to_owned(),
+        ([(kind, _)], 1) => format!("The one trial is {kind}{}.", meaning(*kind)),
+        ([(kind, _)], all) => format!("All {all} trials are {kind}{}.", meaning(*kind)),
+        (kinds, all) => {
+            let parts = kinds.iter();
+            let parts = parts.map(|(kind, n)| {
+                let are = if *n == 1 { "is" } else { "are" };
+                format!("{n} {are} {kind}{}", meaning(*kind))
+            });
+            let parts: Vec<String> = parts.collect();
+            format!("Of {all} trials, {}.", parts.join(" and "))
+        }
+    }
+}
+
+pub(super) fn why_no_winner(view: &View<'_>, candidates: &[usize]) -> String {
+    let trials = view.record.summary.iter().map(|row| row.trials).max();
+    match (trials, candidates.len()) {
+        (None, _) => "No winner is named: no trial was run.".to_owned(),
+        (Some(_), 0 | 1) => {
+            "No winner is named: there are not two transports beside the baseline to compare."
+                .to_owned()
+        }
+        (Some(1), _) => format!(
+            "No winner is named: one trial of each is one observation, and whether a difference is \
+             real needs at least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')."
+        ),
+        (Some(n), _) if (n as usize) < MIN_ROUNDS => format!(
+            "No winner is named: {n} trials of each are too few to tell a difference from chance, \
+             which needs at least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')."
+        ),
+        (Some(_), _) => format!(
+            "No winner is named: no two transports have {MIN_ROUNDS} rounds in which neither is \
+             void; the reasons stand with each trial."
+        ),
+    }
+}
+
+/// The least that was seen, called what it is. Rows that are void are no witness.
+pub(super) fn observed(view: &View<'_>, candidates: &[usize]) -> String {
+    let witness = |row: &&usize| view.record.summary[**row].verdict != Verdict::Void;
+    let least = |metric: &Metric| {
+        let key = metric.in_summary?;
+        let rows = candidates.iter().filter(witness);
+        let (row, value) = rows
+            .filter_map(|&row| Some((row, view.of_row(row, key)?)))
+            .min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        let figure = Show::Over(metric.over).text(view.tree.at(&format!("summary/{row}/{key}")));
+        // A figure that another row shares is nobody's.
+        let shared = candidates
+            .iter()
+            .filter(|&&other| view.of_row(other, key) == Some(value))
+            .count();
+        (shared == 1).then(|| {
+            format!(
+                "{} ({}, {figure} {})",
+                metric.name,
+                names(view, &[row]),
+                metric.unit
+            )
+        })
+    };
+    let seen: Vec<String> = METRICS.iter().filter_map(least).collect();
+    match seen.len() {
+        0 => "Nothing was seen that could be set side by side.".to_owned(),
+        _ => format!(
+            "Seen lowest{}, which may be chance: {}.",
+            where_candidates_are(view, candidates),
+            seen.join(", ")
+        ),
+    }
+}
+
+/// What the board says of a finding: who, and by how much or why not.
+pub(in super::super) fn board(
+    view: &View<'_>,
+    metric: &Metric,
+    found: &Finding,
+) -> (String, String) {
+    match found {
+        Finding::Wins {
+            row,
+            against,
+            relation,
+        } => {
+            let figure = figure(view, *row, metric).unwrap_or_default();
+            (
+                names(view, &[*row]),
+                format!(
+                    "{figure}, {} than {}",
+                    less(relation),
+                    names(view, &[*against])
+                ),
+            )
+        }
+        Finding::Same { rows } => (
+            names(view, rows),
+            format!("the same, within {:.0}%", SMALLEST_EFFECT * 100.0),
+        ),
+        Finding::Undecided { rows, more_trials } => (
+            "undecided".to_owned(),
+            match more_trials {
+                Some(more) => format!(
+                    "between {}; some {more} more trials would decide",
+                    names(view, rows)
+                ),
+                None => format!("between {}", names(view, rows)),
+            },
+        ),
+        Finding::NotCompared => ("not compared".to_owned(), why_not(view, metric)),
+    }
+}
+
+fn why_not(view: &View<'_>, metric: &Metric) -> String {
+    if view.record.comparisons.is_empty() {
+        format!("needs {MIN_ROUNDS} rounds that are not void")
+    } else if metric.key.contains("memory") {
+        format!(
+            "not told by every trial; a slope needs {} clients",
+            count(crate::results::MIN_CLIENTS_FOR_SLOPE)
+        )
+    } else {
+        "not told by every trial".to_owned()
+    }
+}

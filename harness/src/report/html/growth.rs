@@ -1,0 +1,366 @@
+//! Growth: curves over the points of a sweep, and over the steps of a search for limits.
+//!
+//! Both are read from the record's tree, so that a record without them has no such section.
+
+use maud::{Markup, html};
+
+use super::super::columns::{Column, Show};
+use super::super::figure::{count, three};
+use super::super::rows::Key;
+use super::super::tree::Tree;
+use super::super::view::View;
+use super::cost::WIDTH;
+use super::svg::{Scale, chart, marker, path, px};
+use super::table::{Row, class, fold, is_hollow, swatch, table};
+
+/// What is drawn over the points of a sweep: key of the summary, title, unit, units in one.
+const GROWTH: [(&str, &str, &str, f64); 6] = [
+    ("latency_ns/p50", "Median latency", "ms", 1e6),
+    ("latency_ns/p99", "p99 latency", "ms", 1e6),
+    ("fanout_ns/p50", "To the last subscriber, median", "ms", 1e6),
+    (
+        "server_cpu_ns_per_delivery",
+        "Server CPU per delivery",
+        "µs",
+        1e3,
+    ),
+    (
+        "user_bytes_per_client",
+        "Server memory per client",
+        "KB",
+        1e3,
+    ),
+    (
+        "server_to_client_bytes_per_delivery",
+        "Bytes sent per delivery",
+        "B",
+        1.0,
+    ),
+];
+
+/// The section of growth; nothing without a sweep or a search for limits.
+pub(super) fn growth(view: &View<'_>) -> Option<Markup> {
+    match (sweep(view), limits(view)) {
+        (None, None) => None,
+        (sweep, limits) => Some(html! {
+            @if let Some(sweep) = sweep { (sweep) }
+            @if let Some(limits) = limits { (limits) }
+        }),
+    }
+}
+
+/// The curves of a sweep.
+fn sweep(view: &View<'_>) -> Option<Markup> {
+    let points = view.points();
+    if points.len() < 2 {
+        return None;
+    }
+    let along = points.first()?.values.first()?.0.clone();
+    let mut sides: Vec<&Key> = Vec::new();
+    for key in &view.rows {
+        if !sides.iter().any(|known| known.side() == key.side()) {
+            sides.push(key);
+        }
+    }
+    let drawn: Vec<Markup> = GROWTH
+        .iter()
+        .filter_map(|what| growth_chart(view, &sides, &along, what))
+        .collect();
+    Some(html! {
+        ul.legend { @for key in &sides { li { (swatch(key)) (key.side()) } } }
+        div.pair { @for drawn in drawn { (drawn) } }
+        p.note { "A point of the sweep each, both axes logarithmic. The numbers are those of the \
+                  tables of latency and cost, a row for each point." }
+    })
+}
+
+fn growth_chart(
+    view: &View<'_>,
+    sides: &[&Key],
+    along: &str,
+    (key, title, unit, over): &(&str, &str, &str, f64),
+) -> Option<Markup> {
+    let curve = |side: &Key| -> Vec<(f64, f64)> {
+        let rows = view.rows.iter().enumerate();
+        rows.filter(|(_, row)| row.side() == side.side())
+            .filter_map(|(place, row)| {
+                let at = row.point.as_ref()?.values.first()?.1;
+                Some((at, view.of_row(place, key)? / over))
+            })
+            .collect()
+    };
+    let curves: Vec<Vec<(f64, f64)>> = sides.iter().map(|side| curve(side)).collect();
+    if curves.iter().all(|curve| curve.len() < 2) {
+        return None;
+    }
+    Some(lines(
+        &format!("growth-{}", key.replace('/', "-")),
+        title,
+        (along, unit),
+        sides,
+        &curves,
+    ))
+}
+
+/// Curves over something that grows, both axes logarithmic.
+fn lines(
+    id: &str,
+    title: &str,
+    (along, unit): (&str, &str),
+    sides: &[&Key],
+    curves: &[Vec<(f64, f64)>],
+) -> Markup {
+    let (height, left, right, top) = (270.0, 60.0, WIDTH - 16.0, 12.0);
+    let bottom = height - 44.0;
+    let all = || curves.iter().flatten();
+    let x = Scale::log(all().map(|point| point.0), (left, right));
+    let y = Scale::log(all().map(|point| point.1), (bottom, top));
+    let described: Vec<String> = sides
+        .iter()
+        .zip(curves)
+        .filter_map(|(side, curve)| {
+            let (first, last) = (curve.first()?, curve.last()?);
+            Some(format!(
+                "{}: {} {unit} at {}, {} {unit} at {}",
+                side.side(),
+                three(first.1),
+                three(first.0),
+                three(last.1),
+                three(last.0)
+            ))
+        })
+        .collect();
+    let inside = html! {
+        @for (value, text) in y.ticks() {
+            line.grid x1=(px(left)) x2=(px(right)) y1=(px(y.at(value))) y2=(px(y.at(value))) {}
+            text.tick.end x=(px(left - 7.0)) y=(px(y.at(value) + 4.0)) { (text) }
+        }
+        @for (value, text) in x.ticks() {
+            line.grid x1=(px(x.at(value))) x2=(px(x.at(value))) y1=(px(top)) y2=(px(bottom)) {}
+            text.tick.middle x=(px(x.at(value))) y=(px(bottom + 17.0)) { (text) }
+        }
+        text.axis x=(px(left)) y=(px(height - 8.0)) { (along) }
+        text.axis.middle transform=(format!("translate(13 {}) rotate(-90)", px((top + bottom) / 2.0))) {
+            (unit)
+        }
+        @for (side, curve) in sides.iter().zip(curves) {
+            g class=(class(side)) {
+                path.line d=(path(curve.iter().map(|(at, value)| Some((x.at(*at), y.at(*value)))))) {}
+                @for (at, value) in curve {
+                    (marker(side.place(), is_hollow(side), x.at(*at), y.at(*value)))
+                }
+            }
+        }
+    };
+    html! {
+        figure {
+            h3 { (title) }
+            (chart(id, "bars", (WIDTH, height), &format!("{title} over {along}"),
+                &format!("{}.", described.join("; ")), &inside))
+        }
+    }
+}
+
+/// What is drawn over the steps of a search: key of the trial, title, unit, units in one.
+const STEPS: [(&str, &str, &str, f64); 5] = [
+    ("latency_ns/p50", "Median latency", "ms", 1e6),
+    ("latency_ns/p99", "p99 latency", "ms", 1e6),
+    (
+        "server/cpu_ns_per_delivery",
+        "Server CPU per delivery",
+        "µs",
+        1e3,
+    ),
+    (
+        "server/memory/settled_bytes",
+        "Server memory, settled",
+        "MB",
+        1e6,
+    ),
+    (
+        "throughput/received_per_s",
+        "Deliveries received",
+        "/s",
+        1.0,
+    ),
+];
+
+const LIMIT: &[Column] = &[
+    Column {
+        key: "of",
+        heading: "of",
+        unit: "",
+        show: Show::Text,
+    },
+    Column {
+        key: "objective",
+        heading: "objective",
+        unit: "",
+        show: Show::Text,
+    },
+    Column {
+        key: "last_good",
+        heading: "held at most",
+        unit: "",
+        show: Show::Count,
+    },
+    Column {
+        key: "first_bad",
+        heading: "broke at",
+        unit: "",
+        show: Show::Count,
+    },
+    Column {
+        key: "broke",
+        heading: "what broke",
+        unit: "",
+        show: Show::Text,
+    },
+    Column {
+        key: "ended",
+        heading: "search",
+        unit: "",
+        show: Show::Text,
+    },
+];
+
+const STEP: &[Column] = &[
+    Column {
+        key: "value",
+        heading: "value",
+        unit: "",
+        show: Show::Count,
+    },
+    Column {
+        key: "held",
+        heading: "held",
+        unit: "",
+        show: Show::Text,
+    },
+    Column {
+        key: "broke",
+        heading: "what broke",
+        unit: "",
+        show: Show::Text,
+    },
+    Column {
+        key: "evidence",
+        heading: "how that was seen",
+        unit: "",
+        show: Show::Text,
+    },
+    Column {
+        key: "server_cpu_share",
+        heading: "server CPU",
+        unit: "% of its cores",
+        show: Show::Over(0.01),
+    },
+    Column {
+        key: "harness_cpu_share",
+        heading: "harness CPU",
+        unit: "% of its cores",
+        show: Show::Over(0.01),
+    },
+];
+
+/// The searches of a record for limits, with the curve of every step.
+fn limits(view: &View<'_>) -> Option<Markup> {
+    let Some(Tree::List(found)) = view.tree.at("limits") else {
+        return None;
+    };
+    let keys = Key::all(&view.tree, "limits");
+    if keys.is_empty() || keys.len() != found.len() {
+        return None;
+    }
+    let of = found[0].at("of").and_then(Tree::text).unwrap_or_default();
+    let rows: Vec<Row> = keys
+        .iter()
+        .enumerate()
+        .map(|(place, key)| Row {
+            name: key.name(),
+            key: Some(key.clone()),
+            place: format!("/limits/{place}"),
+        })
+        .collect();
+    let steps = |place: usize| match found[place].at("steps") {
+        Some(Tree::List(steps)) => steps.len(),
+        _ => 0,
+    };
+    let step_rows: Vec<Row> = rows
+        .iter()
+        .enumerate()
+        .flat_map(|(place, row)| {
+            (0..steps(place)).map(move |step| Row {
+                place: format!("{}/steps/{step}", row.place),
+                ..row.clone()
+            })
+        })
+        .collect();
+    let sides: Vec<&Key> = keys.iter().collect();
+    let curve = |place: usize, key: &str, over: f64| -> Vec<(f64, f64)> {
+        let at = |step: usize| {
+            let place = format!("limits/{place}/steps/{step}");
+            let number = |key: &str| view.tree.at(&format!("{place}/{key}"))?.number();
+            let trial = number("trial")? as usize;
+            Some((number("value")?, view.of_trial(trial, key)? / over))
+        };
+        let mut curve: Vec<(f64, f64)> = (0..steps(place)).filter_map(at).collect();
+        curve.sort_by(|a, b| a.0.total_cmp(&b.0));
+        curve
+    };
+    let charts: Vec<Markup> = STEPS
+        .iter()
+        .filter_map(|(key, title, unit, over)| {
+            let curves: Vec<_> = (0..keys.len())
+                .map(|place| curve(place, key, *over))
+                .collect();
+            let any = curves.iter().any(|curve| curve.len() > 1);
+            let id = format!("limits-{}", key.replace('/', "-"));
+            any.then(|| lines(&id, title, (&of, unit), &sides, &curves))
+        })
+        .collect();
+    Some(html! {
+        (table(view, "Limits found", "transport", &rows, LIMIT))
+        @if !charts.is_empty() {
+            ul.legend { @for key in &sides { li { (swatch(key)) (key.side()) } } }
+            div.pair { @for chart in charts { (chart) } }
+            p.note { "A step of the search each, both axes logarithmic." }
+        }
+        (fold("Every step", false, &table(view, "Steps of the searches", "transport", &step_rows, STEP)))
+    })
+}
+
+/// What the searches found, in a clause each: `sse tuned held 3,000 clients and broke at 4,000
+/// (server_cpu)`.
+pub(in super::super) fn limits_in_words(view: &View<'_>) -> Option<String> {
+    let Some(Tree::List(found)) = view.tree.at("limits") else {
+        return None;
+    };
+    let keys = Key::all(&view.tree, "limits");
+    let clauses: Vec<String> = keys
+        .iter()
+        .zip(found)
+        .map(|(key, limit)| {
+            let whole = |name: &str| limit.at(name)?.number().map(|n| count(n as u64));
+            let word = |name: &str| limit.at(name).and_then(Tree::text).unwrap_or_default();
+            let of = word("of");
+            let held = match whole("last_good") {
+                Some(good) => format!("held {good} ({of})"),
+                None => format!("held no value tried ({of})"),
+            };
+            match whole("first_bad") {
+                Some(bad) => format!(
+                    "{} {held} and broke at {bad}: {}",
+                    key.name(),
+                    word("broke")
+                ),
+                None => format!(
+                    "{} {held}; the search ended with '{}'",
+                    key.name(),
+                    word("ended")
+                ),
+            }
+        })
+        .collect();
+    (!clauses.is_empty()).then(|| format!("Limits: {}.", clauses.join("; ")))
+}

@@ -1,0 +1,418 @@
+//! The page: its head, its sections in order, and what stands in them as words and tables.
+
+use std::path::Path;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::super::answer::{Answer, Finding, METRICS, answer, board};
+use super::super::columns::{
+    CHECK, COST, Column, DELIVERY, DIFFERENCE, LEDGER, Show, TRIAL_LEDGER,
+};
+use super::super::repeat::repeat;
+use super::super::tree::Tree;
+use super::super::view::View;
+use super::table::{Row, boxed, cell, fold, summary_rows, swatch, table, trial_rows, verdict};
+use super::{cost, growth, latency};
+use crate::results::Verdict;
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+
+/// Reasons of so many trials are shown at once; of more, behind a fold.
+const OPEN_REASONS: usize = 12;
+
+/// The page of a record, with the logs in `folder`, the folder of its run.
+pub(in super::super) fn render(view: &View<'_>, folder: Option<&Path>) -> String {
+    let record = view.record;
+    let answer = answer(view);
+    let curves = view.distributions(folder);
+    let title = format!("{}: pushbench report", record.scenario.name);
+    let growth = growth::growth(view);
+    // A search for limits has trials, but no row that adds them up.
+    let rows = !view.rows.is_empty();
+    let sections = [
+        (
+            "latency",
+            "Latency by percentile",
+            rows.then(|| latency::percentiles(view, &curves)),
+        ),
+        (
+            "time",
+            "Latency over time",
+            rows.then(|| latency::over_time(view)),
+        ),
+        (
+            "split",
+            "Harness, network, server",
+            rows.then(|| cost::split(view)),
+        ),
+        (
+            "cost",
+            "Cost",
+            rows.then(|| {
+                html! { div.pair {
+                    (cost::memory(view)) (cost::cpu(view)) (cost::bytes(view))
+                } }
+            }),
+        ),
+        ("growth", "Growth", growth),
+        ("connects", "Connects", rows.then(|| cost::connects(view))),
+        ("ledger", "Delivery ledger", rows.then(|| ledger(view))),
+        ("verdicts", "Verdicts", Some(verdicts(view))),
+        ("differences", "Differences", Some(differences(view))),
+        ("environment", "Environment", Some(environment(view))),
+        ("repeat", "To repeat this run", Some(again(view))),
+        ("numbers", "All numbers", Some(numbers(view))),
+    ];
+    let sections: Vec<(&str, &str, Markup)> = sections
+        .into_iter()
+        .filter_map(|(id, title, inside)| Some((id, title, inside?)))
+        .collect();
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                // Whatever a record may hold, this page asks nobody for anything.
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    p.brand { "pushbench " (record.tool.version)
+                        @if let Some(revision) = &record.tool.revision { " · " (revision) }
+                        " · " (record.environment.started_utc) }
+                    h1 { (record.scenario.name) " " (verdict(record.verdict().id())) }
+                    p.lead { (record.scenario.summary) }
+                }
+                nav aria-label="Sections" { ul {
+                    li { a href="#answer" { "Answer" } }
+                    @for (id, title, _) in &sections { li { a href=(format!("#{id}")) { (title) } } }
+                } }
+                main {
+                    section #answer { (the_answer(view, &answer)) }
+                    @for (id, title, inside) in &sections {
+                        section id=(id) { h2 { (title) } (inside) }
+                    }
+                }
+                footer { p {
+                    "Every number of this page carries its exact value, and its place in the record, in \
+                     the page's source. A dash means that there are too few samples, or that the figure \
+                     cannot be measured here. METHODOLOGY.md of pushbench says how each is measured."
+                } }
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn the_answer(view: &View<'_>, answer: &Answer) -> Markup {
+    let scenario = &view.record.scenario;
+    html! {
+        h2 { "The answer" }
+        p.scenario { (answer.scenario) }
+        ol.answer { @for sentence in &answer.sentences { li { (sentence) } } }
+        @if answer.findings.iter().any(|found| *found != Finding::NotCompared) {
+            div.board { @for (metric, found) in METRICS.iter().zip(&answer.findings) {
+                @let (who, how) = board(view, metric, found);
+                div class=(match found {
+                    Finding::Wins { .. } => "card wins",
+                    Finding::Same { .. } => "card same",
+                    _ => "card open",
+                }) {
+                    h3 { (metric.name) }
+                    p.who {
+                        @if let Finding::Wins { row, .. } = found { (swatch(&view.rows[*row])) }
+                        (who)
+                    }
+                    p { (how) }
+                }
+            } }
+        }
+        (table(view, "Deliveries and latency", "transport", &summary_rows(view), DELIVERY))
+        (table(view, "Cost", "transport", &summary_rows(view), COST))
+        p.note {
+            "last: from the intended publish time to the last subscriber. CPU of neither: what the \
+             machine did that neither server nor harness was charged with. KB: 1,000 bytes. tcp is the \
+             floor that the others are held against, and no candidate."
+        }
+        (fold("What this scenario is for, and what it cannot show", false, &html! {
+            p { (scenario.purpose) }
+            p { strong { "It cannot show: " } (scenario.cannot_show) }
+        }))
+    }
+}
+
+fn ledger(view: &View<'_>) -> Markup {
+    html! {
+        p { "What was owed and what arrived, by the ledgers of all clients: missing, duplicated and out \
+             of order are counted over every trial." }
+        (table(view, "Delivery ledger, sums over trials", "transport", &summary_rows(view), LEDGER))
+        (fold("Trial by trial", false, &table(
+            view, "Delivery ledger of each trial", "trial", &trial_rows(view), TRIAL_LEDGER,
+        )))
+    }
+}
+
+fn verdicts(view: &View<'_>) -> Markup {
+    let trials = &view.record.trials;
+    let doubtful = |verdict: Verdict| {
+        let of_it = trials.iter().enumerate();
+        of_it.filter(move |(_, trial)| trial.validity.verdict == verdict)
+    };
+    let reasons: Vec<usize> = doubtful(Verdict::Void)
+        .chain(doubtful(Verdict::Suspect))
+        .map(|(place, _)| place)
+        .collect();
+    let rounds = trials.iter().map(|trial| trial.index).max().unwrap_or(0);
+    html! {
+        p { (super::super::answer::trials_in_words(view)) }
+        (boxed("Verdict of every trial", &html! {
+            thead { tr {
+                th scope="col" { "transport" }
+                @for round in 1..=rounds { th scope="col" { "trial " (round) } }
+            } }
+            tbody { @for key in &view.rows { tr {
+                th scope="row" { (swatch(key)) (key.name()) }
+                @for round in 1..=rounds {
+                    @let found = view.trials_of(key).find(|&t| trials[t].index == round);
+                    td { @match found {
+                        Some(trial) => (verdict(trials[trial].validity.verdict.id())),
+                        None => "–",
+                    } }
+                }
+            } } }
+        }))
+        @if !reasons.is_empty() {
+            (fold("Reasons, trial by trial", reasons.len() <= OPEN_REASONS, &html! {
+                dl.reasons { @for &place in &reasons {
+                    @let trial = &trials[place];
+                    dt { (verdict(trial.validity.verdict.id())) " " (view.trial_name(place)) }
+                    @for reason in &trial.validity.reasons {
+                        dd { code { (reason.check) } ": " (reason.message)
+                            @if !reason.remedy.is_empty() { "; " em { (reason.remedy) } } }
+                    }
+                } }
+            }))
+        }
+        (fold("Every check of every trial", false, &checks(view)))
+    }
+}
+
+fn checks(view: &View<'_>) -> Markup {
+    let rows: Vec<Row> = view
+        .record
+        .trials
+        .iter()
+        .enumerate()
+        .flat_map(|(place, trial)| {
+            let checks = 0..trial.validity.checks.len();
+            checks.map(move |check| Row {
+                name: view.trial_name(place),
+                key: None,
+                place: format!("/trials/{place}/validity/checks/{check}"),
+            })
+        })
+        .collect();
+    table(view, "Checks of the audit", "trial", &rows, CHECK)
+}
+
+fn differences(view: &View<'_>) -> Markup {
+    let comparisons = &view.record.comparisons;
+    if comparisons.is_empty() {
+        return html! { p {
+            "The record compares nothing: a difference needs "
+            (crate::compare::MIN_ROUNDS)
+            " rounds in which neither of two rows is void. '--trials "
+            (crate::compare::MIN_ROUNDS)
+            "' runs as many, '--trials auto' goes on until each difference is decided."
+        } };
+    }
+    let rows: Vec<Row> = view
+        .pairs
+        .iter()
+        .enumerate()
+        .flat_map(|(place, pair)| {
+            let metrics = 0..comparisons[place].metrics.len();
+            metrics.map(move |metric| Row {
+                name: format!("{} / {}", pair.a.name(), pair.b.side()),
+                key: None,
+                place: format!("/comparisons/{place}/metrics/{metric}"),
+            })
+        })
+        .collect();
+    let primary: Vec<Row> = rows
+        .iter()
+        .filter(|row| {
+            let primary = view.tree.at(&format!("{}/primary", row.place));
+            primary == Some(&Tree::Bool(true))
+        })
+        .cloned()
+        .collect();
+    let open = primary.len() <= 30;
+    html! {
+        p {
+            "Ratios of the first over the second, paired by round. "
+            em { "different" } ": the interval excludes 1; "
+            em { "same" } ": it lies within 5% of 1; "
+            em { "undecided" } ": neither. Primary metrics are corrected for being three, the others for \
+            nothing."
+        }
+        (fold("Primary metrics of every pair", open, &table(
+            view, "Primary metrics: p50, p99, server CPU per delivery", "pair", &primary, DIFFERENCE,
+        )))
+        (fold("All metrics of every pair", false, &table(
+            view, "All metrics", "pair", &rows, DIFFERENCE,
+        )))
+    }
+}
+
+/// A list of keys and values of a part of the record.
+fn keys(view: &View<'_>, caption: &str, place: &str, without: &[&str]) -> Markup {
+    let leaves = view.tree.at(place).map(|tree| tree.leaves("", '/'));
+    let leaves = leaves.unwrap_or_default().into_iter();
+    let leaves = leaves.filter(|(key, _)| !without.contains(&key.as_str()));
+    boxed(
+        caption,
+        &html! {
+            thead { tr { th scope="col" { "key" } th.n scope="col" { "value" } } }
+            tbody { @for (key, value) in leaves {
+                tr data-at=(format!("/{place}/{key}")) {
+                    th scope="row" { (key.replace('/', ".")) }
+                    @match value {
+                        Tree::Number(_) => (cell(Some(value), Show::Over(1.0))),
+                        Tree::Null => td.n.none { "–" },
+                        other => td.n { (other.text().unwrap_or_default()) },
+                    }
+                }
+            } }
+        },
+    )
+}
+
+fn environment(view: &View<'_>) -> Markup {
+    html! {
+        div.pair {
+            (keys(view, "Machine and settings", "environment", &[]))
+            (keys(view, "Scenario as it ran", "scenario",
+                &["name", "summary", "purpose", "cannot_show"]))
+        }
+    }
+}
+
+fn again(view: &View<'_>) -> Markup {
+    let again = repeat(view);
+    html! {
+        @if let Some((name, _)) = &again.file {
+            p { "With the file below saved as " code { (name) } ":" }
+        }
+        pre tabindex="0" role="region" aria-label="Command that repeats the run" { code { (again.command) } }
+        @if let Some((name, text)) = &again.file {
+            pre tabindex="0" role="region" aria-label=(format!("The file {name}")) { code { (text) } }
+        }
+        p.note { "On another machine the numbers will be others; the order of trials and the payloads \
+                  follow from the seed. Schema version " (view.record.schema_version) "." }
+    }
+}
+
+/// Keys of a trial that have tables of their own, or are no numbers of one column.
+const ELSEWHERE: [&str; 4] = [
+    "latency_over_time_ns/",
+    "validity/",
+    "server/memory/points/",
+    "server/memory/method",
+];
+
+fn numbers(view: &View<'_>) -> Markup {
+    let leaves = |list: &str| -> Vec<String> {
+        let mut keys: Vec<String> = Vec::new();
+        if let Some(Tree::List(rows)) = view.tree.at(list) {
+            for row in rows {
+                for (key, _) in row.leaves("", '/') {
+                    if !keys.contains(&key) {
+                        keys.push(key);
+                    }
+                }
+            }
+        }
+        keys
+    };
+    let whole = |caption: &str, list: &str, rows: &[Row]| {
+        let keys = leaves(list);
+        let keys: Vec<&String> = keys
+            .iter()
+            .filter(|key| !["transport", "profile"].contains(&key.as_str()))
+            .filter(|key| !ELSEWHERE.iter().any(|prefix| key.starts_with(prefix)))
+            .collect();
+        boxed(
+            caption,
+            &html! {
+                thead { tr {
+                    th scope="col" { (list.trim_end_matches('s')) }
+                    @for key in &keys {
+                        th.n scope="col" data-key=(key) data-scale="1" { (key.replace('/', ".")) }
+                    }
+                } }
+                tbody { @for row in rows { tr data-at=(row.place) {
+                    th scope="row" { (row.name) }
+                    @for key in &keys {
+                        @let value = view.tree.at(&format!("{}/{key}", row.place));
+                        @match value {
+                            Some(value @ Tree::Number(_)) => (cell(Some(value), Show::Over(1.0))),
+                            Some(value) => td.n { (value.text().filter(|t| !t.is_empty())
+                                .unwrap_or_else(|| "–".to_owned())) },
+                            None => td.n.none { "–" },
+                        }
+                    }
+                } } }
+            },
+        )
+    };
+    let points: &[Column] = &[
+        Column {
+            key: "clients",
+            heading: "clients",
+            unit: "",
+            show: Show::Count,
+        },
+        Column {
+            key: "user_bytes",
+            heading: "user_bytes",
+            unit: "",
+            show: Show::Count,
+        },
+        Column {
+            key: "kernel_bytes",
+            heading: "kernel_bytes",
+            unit: "",
+            show: Show::Count,
+        },
+    ];
+    let point_rows: Vec<Row> = view
+        .record
+        .trials
+        .iter()
+        .enumerate()
+        .flat_map(|(place, trial)| {
+            (0..trial.server.memory.points.len()).map(move |point| Row {
+                name: view.trial_name(place),
+                key: None,
+                place: format!("/trials/{place}/server/memory/points/{point}"),
+            })
+        })
+        .collect();
+    html! {
+        p { "By the record's own keys and in its own units. The file itself is " code { "run.json" }
+            " beside this page; 'pushbench report RUN --format csv' writes the same as a table." }
+        (fold("Summary: a row for each transport and profile", false,
+            &whole("Summary", "summary", &summary_rows(view))))
+        (fold("Trials: a row each", false, &whole("Trials", "trials", &trial_rows(view))))
+        (fold("Memory while clients connected", false,
+            &table(view, "Readings of memory", "trial", &point_rows, points)))
+    }
+}

@@ -1,0 +1,184 @@
+//! `--format md`: GitHub-flavoured Markdown, for a pull request, a job summary or a README.
+//!
+//! The same words and tables as the page, without charts. Text from outside is escaped, so that
+//! a scenario cannot put markup into a page that shows it.
+
+use std::fmt::Write;
+
+use super::answer::{Answer, METRICS, answer, board, trials_in_words};
+use super::columns::{COST, Column, DELIVERY, DIFFERENCE, LEDGER};
+use super::repeat::repeat;
+use super::tree::Tree;
+use super::view::View;
+use crate::results::Verdict;
+
+/// The whole report.
+pub(super) fn render(view: &View<'_>) -> String {
+    let record = view.record;
+    let found = answer(view);
+    let mut out = format!("# {}\n\n", escape(&record.scenario.name));
+    let _ = writeln!(out, "{}\n", escape(&record.scenario.summary));
+    out += &in_words(view, &found);
+    for (title, text) in [
+        ("Deliveries and latency", summary(view, DELIVERY)),
+        ("Cost", summary(view, COST)),
+        ("Delivery ledger", summary(view, LEDGER)),
+        ("Differences", differences(view)),
+        ("Verdicts", verdicts(view)),
+        ("Environment", environment(view)),
+        ("To repeat this run", command(view)),
+    ] {
+        let _ = write!(out, "\n## {title}\n\n{text}");
+    }
+    out
+}
+
+/// Scenario, answer and board.
+pub(super) fn in_words(view: &View<'_>, found: &Answer) -> String {
+    let mut out = format!("{}\n\n", escape(&found.scenario));
+    for sentence in &found.sentences {
+        let _ = writeln!(out, "- {}", escape(sentence));
+    }
+    if !view.record.comparisons.is_empty() {
+        out += "\n| metric | winner | by how much |\n|---|---|---|\n";
+        for (metric, finding) in METRICS.iter().zip(&found.findings) {
+            let (who, how) = board(view, metric, finding);
+            let _ = writeln!(
+                out,
+                "| {} | {} | {} |",
+                metric.name,
+                escape(&who),
+                escape(&how)
+            );
+        }
+    }
+    out
+}
+
+/// A table of the summary.
+pub(super) fn summary(view: &View<'_>, columns: &[Column]) -> String {
+    let rows = view.rows.iter().enumerate();
+    let rows: Vec<(String, String)> = rows
+        .map(|(place, key)| (key.name(), format!("summary/{place}")))
+        .collect();
+    table(view, "transport", &rows, columns)
+}
+
+fn table(view: &View<'_>, first: &str, rows: &[(String, String)], columns: &[Column]) -> String {
+    if rows.is_empty() {
+        return "No trial was run.\n".to_owned();
+    }
+    let mut out = format!("| {first} |");
+    for column in columns {
+        let _ = write!(out, " {} |", escape(&column.title()));
+    }
+    out += "\n|---|";
+    for column in columns {
+        out += if column.is_number() { "---:|" } else { "---|" };
+    }
+    for (name, place) in rows {
+        let _ = write!(out, "\n| {} |", escape(name));
+        for column in columns {
+            let value = view.tree.at(&format!("{place}/{}", column.key));
+            let _ = write!(out, " {} |", escape(&column.show.text(value)));
+        }
+    }
+    out + "\n"
+}
+
+/// The primary metrics of every pair that the record compares.
+pub(super) fn differences(view: &View<'_>) -> String {
+    let mut rows = Vec::new();
+    for (place, pair) in view.pairs.iter().enumerate() {
+        for metric in 0..view.record.comparisons[place].metrics.len() {
+            let at = format!("comparisons/{place}/metrics/{metric}");
+            if view.tree.at(&format!("{at}/primary")) == Some(&Tree::Bool(true)) {
+                rows.push((format!("{} / {}", pair.a.name(), pair.b.side()), at));
+            }
+        }
+    }
+    if rows.is_empty() {
+        return format!(
+            "The record compares nothing: that needs {} rounds that are not void.\n",
+            crate::compare::MIN_ROUNDS
+        );
+    }
+    table(view, "pair", &rows, DIFFERENCE)
+}
+
+/// Every trial that is not valid, with its reasons.
+pub(super) fn verdicts(view: &View<'_>) -> String {
+    let mut out = format!("{}\n", trials_in_words(view));
+    for verdict in [Verdict::Void, Verdict::Suspect] {
+        for (place, trial) in view.record.trials.iter().enumerate() {
+            if trial.validity.verdict != verdict {
+                continue;
+            }
+            let _ = write!(
+                out,
+                "\n- **{verdict}**: {}",
+                escape(&view.trial_name(place))
+            );
+            for reason in &trial.validity.reasons {
+                let _ = write!(
+                    out,
+                    "\n  - {}: {}",
+                    escape(&reason.check),
+                    escape(&reason.message)
+                );
+                if !reason.remedy.is_empty() {
+                    let _ = write!(out, "; {}", escape(&reason.remedy));
+                }
+            }
+        }
+    }
+    if out.ends_with('\n') { out } else { out + "\n" }
+}
+
+/// Machine and settings, key by key.
+pub(super) fn environment(view: &View<'_>) -> String {
+    let mut out = "| key | value |\n|---|---|\n".to_owned();
+    let tree = view.tree.at("environment");
+    for (key, value) in tree.map(|tree| tree.leaves("", '.')).unwrap_or_default() {
+        let text = value.text().filter(|text| !text.is_empty());
+        let text = text.map_or_else(|| super::figure::NONE.to_owned(), |text| escape(&text));
+        let _ = writeln!(out, "| {key} | {text} |");
+    }
+    out
+}
+
+/// What repeats the run.
+pub(super) fn command(view: &View<'_>) -> String {
+    let again = repeat(view);
+    let mut out = format!("```\n{}\n```\n", again.command);
+    if let Some((name, text)) = again.file {
+        // A fence that is longer than any in the file.
+        let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+        let fence = "`".repeat(longest.max(2) + 1);
+        let _ = write!(
+            out,
+            "\nwith the file `{name}`:\n\n{fence}toml\n{text}{fence}\n"
+        );
+    }
+    out
+}
+
+/// Text that means itself in a table cell, a list or a paragraph.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '#' | '~' => {
+                out.push('\\');
+                out.push(c);
+            }
+            // A line end would end the cell.
+            '\n' | '\r' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
