@@ -8,7 +8,6 @@ use super::progress::Bar;
 use super::{Failure, Outcome, interrupt, print, runtime, say, usage};
 use crate::client::Family;
 use crate::doctor::{Machine, MemoryPerClient, examine, render};
-use crate::report::Format;
 use crate::results::{Record, Trial};
 use crate::run::Options;
 use crate::scenario::Scenario;
@@ -38,12 +37,22 @@ pub(super) struct Arguments {
     /// Take memory per client from a reference, and measure nothing
     #[arg(long)]
     no_measure: bool,
-    /// What to print: table or json
-    #[arg(long, default_value_t)]
-    format: Format,
+    /// What to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Shown,
     /// Print the result and nothing else
     #[arg(long, short)]
     quiet: bool,
+}
+
+/// How it is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Shown {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
 }
 
 /// Examines the machine and prints what was found.
@@ -52,9 +61,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let memory = arguments.memory()?;
     let found = examine(&machine, &memory, arguments.clients);
     print(&match arguments.format {
-        Format::Table => render(&found),
+        Shown::Table => render(&found),
         // Keys are strings and numbers are finite, so this has no error.
-        Format::Json => serde_json::to_string_pretty(&found).unwrap_or_default() + "\n",
+        Shown::Json => serde_json::to_string_pretty(&found).unwrap_or_default() + "\n",
     })?;
     Ok(if found.reachable {
         Outcome::Good

@@ -8,7 +8,7 @@ use pushbench_servers::transport::{Profile, Transport};
 
 use super::addresses::{self, Addresses, addresses};
 use super::progress::Bar;
-use super::run::{console_width, run_failure};
+use super::run::{console_width, keep_page, run_failure};
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
 use crate::client::Family;
 use crate::layout::MAX_SHARDS;
@@ -128,12 +128,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let done = runtime.block_on(limits::run(&scenario, &options, &bar, interrupt()));
     bar.finish();
     let done = done.map_err(run_failure)?;
-    print(&arguments.format.render(&done.record, console_width()))?;
+    let report = arguments
+        .format
+        .render(&done.record, done.folder.as_deref(), console_width());
+    print(&report.map_err(failed)?)?;
     if done.record.status == Status::Interrupted {
         say("pushbench: interrupted; the steps that were done are kept");
     }
-    if let (Some(folder), false) = (&done.folder, arguments.quiet) {
-        say(&format!("record: {}", folder.display()));
+    if let Some(folder) = &done.folder {
+        keep_page(&done.record, folder, arguments.quiet)?;
     }
     Ok(outcome(&done.record))
 }

@@ -1,6 +1,6 @@
 //! `pushbench run`: trials, a record, a table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pushbench_servers::allocator::Allocator;
@@ -156,6 +156,25 @@ fn trials(text: &str) -> Result<Trials, String> {
     number.map_err(|_| format!("'{text}' is neither a number of trials nor 'auto'"))
 }
 
+/// Writes the page beside a record, and says where both are.
+pub(super) fn keep_page(record: &Record, folder: &Path, quiet: bool) -> Result<(), Failure> {
+    let page = folder.join(HTML_FILE);
+    let html = Format::Html.render(record, Some(folder), console_width());
+    write_atomically(&page, &html.map_err(failed)?).map_err(|error| {
+        failed(anyhow::anyhow!(
+            "cannot write '{}': {}; the record is whole, 'pushbench report {}' draws it",
+            page.display(),
+            crate::text::io_reason(&error),
+            folder.display()
+        ))
+    })?;
+    if !quiet {
+        say(&format!("record: {}", folder.display()));
+        say(&format!("report: {}", page.display()));
+    }
+    Ok(())
+}
+
 impl Arguments {
     fn until_decided(&self) -> Result<Option<Duration>, Failure> {
         if !(self.budget > 0.0 && self.budget <= 86_400.0) {
@@ -208,20 +227,7 @@ impl Arguments {
             say("pushbench: interrupted; the trials that were done are kept");
         }
         if let Some(folder) = folder {
-            let page = folder.join(HTML_FILE);
-            let html = Format::Html.render(record, Some(folder), width);
-            write_atomically(&page, &html.map_err(failed)?).map_err(|error| {
-                failed(anyhow::anyhow!(
-                    "cannot write '{}': {}; the record is whole, 'pushbench report {}' draws it",
-                    page.display(),
-                    crate::text::io_reason(&error),
-                    folder.display()
-                ))
-            })?;
-            if !self.quiet {
-                say(&format!("record: {}", folder.display()));
-                say(&format!("report: {}", page.display()));
-            }
+            keep_page(record, folder, self.quiet)?;
         }
         Ok(if interrupted {
             Outcome::Bad

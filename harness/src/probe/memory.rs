@@ -15,6 +15,13 @@ pub fn available_bytes() -> Option<u64> {
     Some(group.map_or(available, |left| left.min(available)))
 }
 
+/// Bytes that the control groups of this process leave; `None` where they are no tighter than the
+/// machine.
+pub fn group_available_bytes() -> Option<u64> {
+    let total = field_bytes(&read("/proc/meminfo")?, "MemTotal")?;
+    group_left(&read("/proc/self/cgroup")?, total, read)
+}
+
 /// What the limits of a control group, and of those around it, leave, where they are tighter than
 /// the `total` of the machine. `files` reads a path.
 fn group_left(groups: &str, total: u64, files: impl Fn(&str) -> Option<String>) -> Option<u64> {

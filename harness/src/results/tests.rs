@@ -138,7 +138,7 @@ fn the_record_has_the_documented_keys() {
         ("/trials/0/fanout_ns", "count min p50 p90 p99 max"),
         (
             "/trials/0/server",
-            "cpu_ns cpu_ns_per_delivery threads allocator memory",
+            "cpu_ns cpu_ns_per_delivery run_queue_wait_ns threads allocator memory",
         ),
         (
             "/trials/0/server/memory",
@@ -158,8 +158,8 @@ fn the_record_has_the_documented_keys() {
         ),
         (
             "/trials/0/harness",
-            "client cpu_ns cpu_ns_per_delivery memory_bytes_per_client memory_fit allocator \
-             scheduler_lag_ns",
+            "client cpu_ns cpu_ns_per_delivery run_queue_wait_ns memory_bytes_per_client \
+             memory_fit allocator scheduler_lag_ns",
         ),
         ("/trials/0/machine", "unattributed_cpu_ns steal_ns"),
         (

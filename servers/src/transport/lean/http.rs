@@ -278,7 +278,7 @@ fn subscribed(
         Transport::Tcp | Transport::LongPoll | Transport::ShortPoll => {
             // Nobody will wait, so nobody is woken.
             let ready = subscription.ready_now().unwrap_or(Ready::Quiet);
-            answer_poll(&mut subscription, ready, close, socket, common)?;
+            answer_poll(subscription, ready, close, socket, common)?;
             Next::behind_the_answer(close)
         }
     })
@@ -306,9 +306,10 @@ fn upgrades(head: &RequestHead<'_>) -> Result<(), (StatusCode, &'static str)> {
     Ok(())
 }
 
-/// Answers a poll that found `ready`, with all that is pending.
+/// Answers a poll that found `ready`, with all that is pending. Whoever has the answer is no
+/// subscriber any more, so the bytes are copied first and sent last.
 pub(super) fn answer_poll(
-    subscription: &mut Subscription,
+    mut subscription: Subscription,
     ready: Ready,
     close: bool,
     socket: &mut Socket,
@@ -317,16 +318,20 @@ pub(super) fn answer_poll(
     let Common { out, date, .. } = common;
     out.clear();
     if ready == Ready::Pending {
-        let answered = subscription.hand_out(MAX_WRITE_BYTES, |first, second, last| {
+        let answered = subscription.hand_out::<io::Error>(MAX_WRITE_BYTES, |first, second, last| {
             let writer = ResponseWriter::start(200, "OK", out)
                 .number("push-cursor", last)
                 .field(NO_STORE.0, NO_STORE.1)
                 .field(TEXT.0, TEXT.1)
                 .number("content-length", (first.len() + second.len()) as u64);
             end(writer, close, date);
-            socket.send([out, first, second])
+            out.extend_from_slice(first);
+            out.extend_from_slice(second);
+            Ok(())
         })?;
         if answered {
+            drop(subscription);
+            socket.send([out, &[], &[]])?;
             out.clear();
             return Ok(());
         }
@@ -350,6 +355,7 @@ pub(super) fn answer_poll(
             end(writer, close, date);
         }
     }
+    drop(subscription);
     socket.send([out, &[], &[]])?;
     out.clear();
     Ok(())
