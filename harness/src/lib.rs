@@ -12,12 +12,15 @@
 //! - [`run`] interleaves trials, [`compare`]s what they found with [`stats`], and writes the record
 //!   ([`results`]); [`limits`] grows them until something breaks;
 //! - [`report`] draws it.
+//!   ([`results`]);
+//! - [`report`] draws it; [`advise`] predicts from it.
 //!
 //! Around it: [`scenario`] says what is to be done, [`registry`] which transports there are,
 //! [`layout`] where it runs on this machine, [`doctor`] how many clients that can hold, [`guard`]
 //! when memory gets short, [`child`] starts and
 //! reaps the processes, and [`cmd`] is the command line.
 
+pub mod advise;
 pub mod audit;
 pub mod child;
 pub mod client;

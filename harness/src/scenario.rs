@@ -292,6 +292,14 @@ impl Scenario {
         client % self.channel_count()
     }
 
+    /// Deliveries a second that are owed while all clients are there; 0 where nothing is published.
+    pub fn offered_deliveries_per_s(&self) -> f64 {
+        let subscribers = f64::from(self.clients.count) / f64::from(self.channel_count());
+        self.publish
+            .as_ref()
+            .map_or(0.0, |p| p.rate_per_s * subscribers)
+    }
+
     /// The name of channel `channel`, from 0.
     pub fn channel_name(&self, channel: u32) -> String {
         format!("{}{channel}", self.channels.prefix)

@@ -547,6 +547,9 @@ fn every_command_has_a_help_and_the_program_a_version() {
         (&["doctor"], "--record <PATH>"),
         (&["verify"], "--client <CLIENT>"),
         (&["compare"], "--fail-on <GATE>"),
+        (&["advise"], "--price-per-gb <PRICE>"),
+        (&["completions"], "bash"),
+        (&["man"], "[COMMAND]"),
     ] {
         let help = answer(&[command, &["--help"]].concat());
         assert!(help.contains(word), "{command:?}: {help}");

@@ -146,7 +146,11 @@ fn connections(listener: SocketAddr) -> usize {
     };
     // The kernel tells its table in pieces, and may tell a connection twice while others come and go.
     let ends = |line: &str| -> Vec<String> {
-        line.split_whitespace().skip(1).take(2).map(str::to_owned).collect()
+        line.split_whitespace()
+            .skip(1)
+            .take(2)
+            .map(str::to_owned)
+            .collect()
     };
     let ours: HashSet<Vec<String>> = table.lines().skip(1).filter(ours).map(ends).collect();
     ours.len()

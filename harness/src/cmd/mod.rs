@@ -13,6 +13,7 @@ use pushbench_servers::sys;
 use crate::text;
 
 mod addresses;
+mod advise;
 mod allocator;
 mod compare;
 mod doctor;
@@ -24,6 +25,7 @@ mod progress;
 mod report;
 mod run;
 mod serve;
+mod shell;
 mod statistics;
 mod usage;
 mod verify;
@@ -52,8 +54,14 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Draw a record as a page, Markdown, CSV, JSON or percentile distributions
     Report(report::Arguments),
+    /// Predict what a workload would cost on each transport, and recommend one
+    Advise(Box<advise::Arguments>),
     /// Check that every transport delivers exactly what was published, byte for byte
     Verify(verify::Arguments),
+    /// Print a script that completes commands and options in a shell
+    Completions(shell::Completions),
+    /// Print the manual page, to be read with 'man -l -'
+    Man(shell::Man),
     /// Hold the clients of a trial (started by 'run')
     #[command(hide = true)]
     Fleet(fleet::Arguments),
@@ -101,7 +109,10 @@ pub fn main() -> ExitCode {
         Command::Limits(arguments) => limits::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Advise(arguments) => advise::run(*arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
         Command::Fleet(arguments) => fleet::run(&arguments),
     };
     let (code, error) = match result {

@@ -318,17 +318,18 @@ pub(super) fn answer_poll(
     let Common { out, date, .. } = common;
     out.clear();
     if ready == Ready::Pending {
-        let answered = subscription.hand_out::<io::Error>(MAX_WRITE_BYTES, |first, second, last| {
-            let writer = ResponseWriter::start(200, "OK", out)
-                .number("push-cursor", last)
-                .field(NO_STORE.0, NO_STORE.1)
-                .field(TEXT.0, TEXT.1)
-                .number("content-length", (first.len() + second.len()) as u64);
-            end(writer, close, date);
-            out.extend_from_slice(first);
-            out.extend_from_slice(second);
-            Ok(())
-        })?;
+        let answered =
+            subscription.hand_out::<io::Error>(MAX_WRITE_BYTES, |first, second, last| {
+                let writer = ResponseWriter::start(200, "OK", out)
+                    .number("push-cursor", last)
+                    .field(NO_STORE.0, NO_STORE.1)
+                    .field(TEXT.0, TEXT.1)
+                    .number("content-length", (first.len() + second.len()) as u64);
+                end(writer, close, date);
+                out.extend_from_slice(first);
+                out.extend_from_slice(second);
+                Ok(())
+            })?;
         if answered {
             drop(subscription);
             socket.send([out, &[], &[]])?;

@@ -1,0 +1,28 @@
+//! What a workload would cost on each transport, predicted from records, and what speaks for which.
+//!
+//! Place on the data path: behind it. In: a [`Workload`] and a folder of records. Out: a
+//! [`Prediction`] for each transport and profile that the records know, a recommendation with its
+//! reasons, and rules with their sources.
+//!
+//! - [`observe`]: a trial as a point of the fit;
+//! - [`workload`]: what is asked, and what it comes to a second;
+//! - [`framing`]: bytes of a delivery, from the framings;
+//! - [`model`]: memory and CPU, fitted;
+//! - [`check`]: prediction against measurement for what was left out of the fit;
+//! - [`rules`]: what no measurement here decides, with its specification;
+//! - [`recommend`], [`mod@draw`]: the answer.
+//!
+//! A prediction is no measurement. It says where it leaves the range of its records, and CPU is that
+//! of the machine on which they were made.
+
+pub mod check;
+pub mod draw;
+pub mod framing;
+pub mod model;
+pub mod observe;
+pub mod recommend;
+pub mod rules;
+pub mod workload;
+
+pub use model::{Model, Prediction};
+pub use workload::Workload;

@@ -1,0 +1,234 @@
+//! `pushbench advise`: what a workload would cost on each transport, and which one to take.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use pushbench_servers::transport::{Profile, Transport};
+
+use super::{Failure, Outcome, print, usage};
+use crate::advise::draw::{self, Advice};
+use crate::advise::observe::{Observation, observe};
+use crate::advise::recommend::{key, recommend};
+use crate::advise::workload::Asked;
+use crate::advise::{Model, Prediction, check};
+use crate::probe::environment::Environment;
+use crate::results::Record;
+use crate::text::io_reason;
+
+/// Where the reference records of the project lie, seen from its root.
+const REFERENCE: &str = "results/reference";
+
+/// Arguments of `advise`.
+#[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
+pub(super) struct Arguments {
+    /// The workload as a TOML file with the flags below as keys (with '_' for '-'); flags go first
+    #[arg(value_name = "FILE")]
+    workload: Option<PathBuf>,
+    #[command(flatten)]
+    asked: Asked,
+    /// Records to predict from: runs, or folders of runs; repeatable
+    #[arg(long, value_name = "RUN", default_value = REFERENCE)]
+    from: Vec<PathBuf>,
+    /// Predict for servers in this profile
+    #[arg(long, value_name = "ID", default_value_t = Profile::Tuned)]
+    profile: Profile,
+    /// Leave these scenarios out of the fit, one after the other, and hold predictions against what
+    /// was measured; without names each scenario of the records
+    #[arg(long, value_name = "SCENARIOS", value_delimiter = ',', num_args = 0..)]
+    check: Option<Vec<String>>,
+    /// Print the costs that were fitted as well
+    #[arg(long)]
+    costs: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Predicts, recommends and prints.
+pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
+    let records = records(&arguments.from)?;
+    let observations: Vec<Observation> = records
+        .iter()
+        .enumerate()
+        .flat_map(|(number, (_, record))| observe(record, number))
+        .collect();
+    let from: Vec<String> = arguments
+        .from
+        .iter()
+        .map(|p| p.display().to_string())
+        .collect();
+    let from = from.join(", ");
+    if observations.is_empty() {
+        return Err(usage(anyhow!(
+            "no trial in '{from}' is of use: expected at least one that came to its measure phase and \
+             is not void; record some with 'pushbench run fanout-10k'"
+        )));
+    }
+    if let Some(names) = &arguments.check {
+        return checked(&observations, names, &from, arguments.json);
+    }
+    let workload = asked(arguments.workload.as_deref(), arguments.asked)?;
+    let model = Model::fit(&observations);
+    let predictions: Vec<Prediction> = Transport::ALL
+        .iter()
+        .filter_map(|t| model.predict(&workload, key(*t, arguments.profile)))
+        .collect();
+    let recommendation = recommend(&workload, &predictions);
+    if arguments.json {
+        let json = serde_json::json!({
+            "workload": workload,
+            "profile": arguments.profile,
+            "records": from,
+            "scenarios": model.scenarios,
+            "predictions": predictions,
+            "recommendation": recommendation,
+        });
+        print(&format!("{json:#}\n"))?;
+        return Ok(Outcome::Good);
+    }
+    let origin = origin(&records, &model, &from);
+    let mut text = draw::advice(&Advice {
+        workload: &workload,
+        model: &model,
+        profile: arguments.profile,
+        predictions: &predictions,
+        recommendation: &recommendation,
+        origin: &origin,
+    });
+    if arguments.costs {
+        text += &format!("\n{}", draw::costs(&model));
+    }
+    print(&text)?;
+    Ok(Outcome::Good)
+}
+
+/// Prediction against measurement; status 1 where not everything is as near as it is meant to be.
+fn checked(
+    observations: &[Observation],
+    names: &[String],
+    from: &str,
+    json: bool,
+) -> Result<Outcome, Failure> {
+    let mut known: Vec<&str> = observations.iter().map(|o| o.scenario.as_str()).collect();
+    known.sort_unstable();
+    known.dedup();
+    if let Some(unknown) = names.iter().find(|n| !known.contains(&n.as_str())) {
+        return Err(usage(anyhow!(
+            "no record in '{from}' is of scenario '{unknown}'; there are {}",
+            crate::text::quoted(known)
+        )));
+    }
+    if known.len() < 2 {
+        return Err(usage(anyhow!(
+            "'{from}' holds one scenario, {}; leaving it out leaves nothing to predict from: record \
+             another",
+            crate::text::quoted(known)
+        )));
+    }
+    let rows = check::leave_out(observations, names);
+    if json {
+        let rows = serde_json::json!(rows);
+        print(&format!("{rows:#}\n"))?;
+    } else {
+        print(&draw::check_table(&rows, &format!("'{from}'")))?;
+    }
+    let (near, all) = check::score(&rows);
+    Ok(if near == all {
+        Outcome::Good
+    } else {
+        Outcome::Bad
+    })
+}
+
+fn asked(path: Option<&Path>, flags: Asked) -> Result<crate::advise::Workload, Failure> {
+    let file = match path {
+        None => Asked::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                usage(anyhow!(
+                    "cannot read the workload '{}': {}; expected a TOML file with keys such as \
+                     'clients' and 'rate'",
+                    path.display(),
+                    io_reason(&error)
+                ))
+            })?;
+            toml::from_str(&text).map_err(|error| {
+                let before = error.span().and_then(|span| text.get(..span.start));
+                let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+                let message = error
+                    .message()
+                    .split('\n')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                usage(anyhow!("{}:{line}: {message}", path.display()))
+            })?
+        }
+    };
+    flags
+        .over(file)
+        .check()
+        .map_err(|error| usage(anyhow!(error)))
+}
+
+/// Every record that is named, or lies in a folder that is.
+fn records(from: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>, Failure> {
+    let mut found = Vec::new();
+    for path in from {
+        let is_run = path.is_file() || path.join(crate::results::RECORD_FILE).exists();
+        if is_run {
+            found.push(path.clone());
+            continue;
+        }
+        let runs = std::fs::read_dir(path).map_err(|error| {
+            usage(anyhow!(
+                "cannot read records from '{}': {}; name a run, or a folder of runs, with '--from', such \
+                 as 'results/local'",
+                path.display(),
+                io_reason(&error)
+            ))
+        })?;
+        let mut runs: Vec<PathBuf> = runs
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.join(crate::results::RECORD_FILE).exists())
+            .collect();
+        if runs.is_empty() {
+            return Err(usage(anyhow!(
+                "'{}' holds no run: expected folders with a '{}'; record some with 'pushbench run', and \
+                 name their folder with '--from'",
+                path.display(),
+                crate::results::RECORD_FILE
+            )));
+        }
+        runs.sort_unstable();
+        found.extend(runs);
+    }
+    found
+        .into_iter()
+        .map(|path| {
+            Record::read(&path)
+                .map(|record| (path, record))
+                .map_err(usage)
+        })
+        .collect()
+}
+
+/// From what the predictions come, and whether it was this machine.
+fn origin(records: &[(PathBuf, Record)], model: &Model, from: &str) -> String {
+    let here = Environment::read();
+    let other = records.iter().any(|(_, r)| {
+        (&r.environment.cpu_model, r.environment.cores) != (&here.cpu_model, here.cores)
+    });
+    let n = records.len();
+    let mut text = format!(
+        "{n} record{} in '{from}' ({})",
+        if n == 1 { "" } else { "s" },
+        model.scenarios.join(", ")
+    );
+    if other {
+        text += ", made on another machine than this one: memory and bytes carry over, CPU is that \
+                 machine's";
+    }
+    text
+}
