@@ -387,6 +387,12 @@ fn numbers(view: &View<'_>) -> Markup {
             show: Show::Count,
         },
         Column {
+            key: "fleet_bytes",
+            heading: "fleet_bytes",
+            unit: "",
+            show: Show::Count,
+        },
+        Column {
             key: "kernel_bytes",
             heading: "kernel_bytes",
             unit: "",

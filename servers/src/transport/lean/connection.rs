@@ -381,19 +381,18 @@ impl Connection {
                 }
             }
 
-            (
-                Role::Poll {
+            (Role::Poll { .. }, ready) => {
+                if let Role::Poll {
                     subscription,
                     close,
-                },
-                ready,
-            ) => {
-                let close = *close;
-                http::answer_poll(subscription, ready, close, socket, common)?;
-                if close {
-                    self.close();
-                } else {
-                    self.await_request(common);
+                } = std::mem::replace(&mut self.role, Role::Request)
+                {
+                    http::answer_poll(subscription, ready, close, socket, common)?;
+                    if close {
+                        self.close();
+                    } else {
+                        self.await_request(common);
+                    }
                 }
             }
 
