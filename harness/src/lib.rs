@@ -34,6 +34,7 @@ pub mod known;
 pub mod layout;
 pub mod ledger;
 pub mod limits;
+pub mod live;
 pub mod probe;
 pub mod recorder;
 pub mod registry;

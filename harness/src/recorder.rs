@@ -86,6 +86,8 @@ pub struct Recorder {
     service: Histogram<u64>,
     current: Interval,
     finished: Vec<FinishedInterval>,
+    /// Quantiles 0.5 and 0.99 of the last interval that is over, for who watches.
+    last_second: Option<(u64, u64)>,
     last_receipt_ns: Vec<u64>,
     negative: u64,
     last_ns: u64,
@@ -184,6 +186,11 @@ pub struct Recorded {
     pub probes: Probes,
 }
 
+fn middle_and_tail(histogram: &Histogram<u64>) -> Option<(u64, u64)> {
+    let at = |quantile| histogram.value_at_quantile(quantile);
+    (!histogram.is_empty()).then(|| (at(0.5), at(0.99)))
+}
+
 impl Recorder {
     /// A recorder for one measure phase.
     pub fn new(plan: Plan) -> Self {
@@ -204,6 +211,7 @@ impl Recorder {
                 histogram: histogram(),
             },
             finished: Vec::new(),
+            last_second: None,
             last_receipt_ns: vec![0; followed],
             negative: 0,
             last_ns: 0,
@@ -272,6 +280,8 @@ impl Recorder {
 
     fn rotate(&mut self, number: u64) {
         let over = &mut self.current;
+        // Once a second, beside adding up thousands of counters: some microseconds.
+        self.last_second = middle_and_tail(&over.histogram);
         if !over.histogram.is_empty() {
             self.delivery
                 .add(&over.histogram)
@@ -290,6 +300,11 @@ impl Recorder {
             over.histogram.reset();
         }
         over.number = number;
+    }
+
+    /// Quantiles 0.5 and 0.99 in ns of the last second that is over; `None` without a delivery.
+    pub fn last_second(&self) -> Option<(u64, u64)> {
+        self.last_second
     }
 
     /// Ends the recording.

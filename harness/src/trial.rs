@@ -27,6 +27,7 @@ use crate::client::Family;
 use crate::fleet::{self, FleetReport, MeasurePhase, PayloadCheck, SessionPlan, Status, Timing};
 use crate::interfere::{Interfered, Interference, Stall, Starve};
 use crate::layout::Layout;
+use crate::live::{Live, Looker};
 use crate::probe::kernel::KernelMemory;
 use crate::probe::machine::MachineCpu;
 use crate::probe::network::NetworkCounters;
@@ -95,7 +96,7 @@ pub struct Plan<'a> {
 }
 
 /// Where a trial is, for those who watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
     /// Name of the phase.
     pub phase: &'static str,
@@ -103,6 +104,8 @@ pub struct Progress {
     pub done: u64,
     /// … of so much.
     pub of: u64,
+    /// What it looks like, once a second while messages are published.
+    pub live: Option<Live>,
 }
 
 /// What lies behind the row of a trial that came to its end.
@@ -177,6 +180,7 @@ struct Running<'a> {
     measuring: Option<NetworkCounters>,
     waited: Waited,
     gaps_ns: Vec<u64>,
+    looker: Looker,
 }
 
 /// Clocks that run on, read together.
@@ -200,6 +204,7 @@ impl<'a> Running<'a> {
             phase: "start",
             done: 0,
             of: 1,
+            live: None,
         });
         let server = Helper::start("server", plan.program, &server_arguments(plan)).await?;
         let fleet = Helper::start("fleet", plan.program, &fleet_arguments(plan)).await?;
@@ -215,6 +220,7 @@ impl<'a> Running<'a> {
             measuring: None,
             waited: Waited::default(),
             gaps_ns: Vec::new(),
+            looker: Looker::default(),
         };
         trial.server.allocator = allocator_of(&running.server);
         trial.harness.allocator = allocator_of(&running.fleet);
@@ -244,7 +250,13 @@ impl<'a> Running<'a> {
     }
 
     fn show(&self, phase: &'static str, done: u64, of: u64) {
-        (self.watch)(Progress { phase, done, of });
+        let live = self.looker.live();
+        (self.watch)(Progress {
+            phase,
+            done,
+            of,
+            live,
+        });
     }
 
     async fn set_up(&mut self) -> Result<(), TrialError> {
@@ -335,6 +347,13 @@ impl<'a> Running<'a> {
             tokio::time::sleep(left.min(LOOK)).await;
             self.server.check()?;
             self.fleet.check()?;
+            // Never so late that an answer would hold up the end of the phase.
+            if until.saturating_duration_since(Instant::now()) > LOOK {
+                let offered_per_s = self.plan.scenario.offered_deliveries_per_s();
+                self.looker
+                    .look(&self.server, &mut self.fleet, offered_per_s)
+                    .await;
+            }
         }
     }
 

@@ -221,6 +221,9 @@ impl Shards {
             status.outstanding += gauges.outstanding.load(Relaxed);
             let stopped_by = *gauges.stopped_by.lock().expect("no panic while held");
             status.stopped_by = status.stopped_by.or(stopped_by);
+            // The worst shard's, since quantiles have no mean.
+            status.p50_ns = status.p50_ns.max(gauges.p50_ns.load(Relaxed));
+            status.p99_ns = status.p99_ns.max(gauges.p99_ns.load(Relaxed));
             let errors = gauges.errors.lock().expect("no panic while held");
             status.errors.extend(errors.iter().cloned());
         }

@@ -170,6 +170,13 @@ pub struct Status {
     pub stopped_by: Option<Cause>,
     /// The first few errors, in words.
     pub errors: Vec<String>,
+    /// Median delivery latency of the last whole second in the shard where it is largest, in ns;
+    /// 0 before the first. For who watches: what counts is the report.
+    #[serde(default)]
+    pub p50_ns: u64,
+    /// The same of the quantile 0.99.
+    #[serde(default)]
+    pub p99_ns: u64,
 }
 
 /// What a fleet counted, over all shards.

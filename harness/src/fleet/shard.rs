@@ -354,6 +354,11 @@ impl Shard {
         self.gauges
             .received
             .store(self.received.get(), Ordering::Relaxed);
+        let recorder = self.recorder.borrow();
+        if let Some((p50_ns, p99_ns)) = recorder.as_ref().and_then(Recorder::last_second) {
+            self.gauges.p50_ns.store(p50_ns, Ordering::Relaxed);
+            self.gauges.p99_ns.store(p99_ns, Ordering::Relaxed);
+        }
     }
 
     /// Number of a client in the whole fleet: the shards take turns.

@@ -57,6 +57,18 @@ fn soft_limit(limits: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
+/// Resident memory of a process, in bytes: shared pages in full, and so more than
+/// [`pss_bytes`], but a counter that the kernel keeps anyway (proc(5), `statm`).
+pub fn resident_bytes(pid: u32) -> Option<u64> {
+    let pages: u64 = read(&format!("/proc/{pid}/statm"))?
+        .split_whitespace()
+        .nth(1)?
+        .parse()
+        .ok()?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    pages.checked_mul(u64::try_from(page).ok()?)
+}
+
 /// Number of threads of a process.
 pub fn threads(pid: u32) -> Option<u32> {
     field(&read(&format!("/proc/{pid}/status"))?, "Threads")?
