@@ -52,5 +52,6 @@ fn overview() -> Result<String, Failure> {
     text += "\nProfiles:\n";
     text += "  stock          library defaults for buffers, socket options and flushing\n";
     text += "  tuned          all of these equalised over the transports\n";
+    text += "  lean           no library: one connection loop of our own for every transport\n";
     Ok(text)
 }

@@ -6,7 +6,6 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pushbench_servers::transport::{Profile, Transport};
 
 use crate::live::Live;
 use crate::report::figure::{NONE, count, in_unit, ms, three};

@@ -175,6 +175,15 @@ pub enum CompareError {
         /// Rows of B.
         rows_b: String,
     },
+    /// A sweep has several rows of one transport and profile, and which is meant is not said.
+    #[error(
+        "'{label}' is of a sweep, in 'scenario.sweep', but one point is compared at a time; record a \
+         point by itself, such as with 'pushbench run SCENARIO --clients N'"
+    )]
+    Sweep {
+        /// Label of the record.
+        label: String,
+    },
     /// A row that was asked for is not there.
     #[error("'{label}' has no '{asked}'; its 'trials' hold {rows}")]
     NoSuchRow {
@@ -221,6 +230,13 @@ pub fn compare_records(
     gates: &[Gate],
 ) -> Result<Report, CompareError> {
     let one_record = a.record == b.record;
+    for source in [a, b] {
+        if source.record.scenario.sweep.is_some() && !one_record {
+            return Err(CompareError::Sweep {
+                label: source.label.to_owned(),
+            });
+        }
+    }
     let (of_a, of_b) = (by_side(a.record), by_side(b.record));
     for (source, sides) in [(a, &of_a), (b, &of_b)] {
         if let Some(only) = source.only

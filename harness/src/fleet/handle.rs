@@ -44,10 +44,10 @@ pub(super) struct Gauges {
     pub(super) received: AtomicU64,
     pub(super) outstanding: AtomicU64,
     pub(super) errors: Mutex<Vec<String>>,
-    /// The limit that ended the growth of this shard.
     /// Delivery latency of the last whole second: quantiles 0.5 and 0.99 in ns; 0 before.
     pub(super) p50_ns: AtomicU64,
     pub(super) p99_ns: AtomicU64,
+    /// The limit that ended the growth of this shard.
     pub(super) stopped_by: Mutex<Option<Cause>>,
 }
 

@@ -28,8 +28,9 @@ pub struct RunQueue {
     pub ran_ns: u64,
     /// Time that its threads were ready to run and waited.
     pub waited_ns: u64,
-    /// What is left of that when all that threads of the same process can have caused is taken
-    /// off: for the rest, strangers were on the core.
+    /// Core time that strangers took while threads were ready to run: what is left of a thread's
+    /// wait when all that threads of the same process can have caused is taken off. Many threads
+    /// may wait for one stranger, so that time counts once a core and not once a thread.
     pub displaced_ns: u64,
     /// How often a thread was put on a core.
     pub turns: u64,
@@ -78,7 +79,11 @@ impl Turns {
         RunQueue {
             ran_ns,
             waited_ns: each.iter().map(|turn| turn.waited_ns).sum(),
-            displaced_ns: each.iter().map(displaced).sum(),
+            displaced_ns: {
+                let all: u64 = each.iter().map(displaced).sum();
+                let longest = each.iter().map(displaced).max().unwrap_or(0);
+                all.min(longest.saturating_mul(cores.max(1) as u64))
+            },
             turns: each.iter().map(|turn| turn.turns).sum(),
         }
     }
@@ -148,6 +153,16 @@ mod tests {
         assert_eq!((found.displaced_ns, found.turns), (300 * MS, 100));
         assert_eq!((found.share(), found.turn_ns()), (0.75, 3e6));
         assert_eq!(RunQueue::default().share(), 0.0);
+    }
+
+    #[test]
+    fn a_stranger_that_many_threads_wait_for_took_the_core_once() {
+        // Ten threads of one core were ready all the time: 100 ms each, and a stranger had 50 ms.
+        let before: Vec<(u32, u64, u64)> = (0..10).map(|id| (id, 0, 0)).collect();
+        let after: Vec<(u32, u64, u64)> = (0..10).map(|id| (id, 100, 900 + 50)).collect();
+        let found = turns(&after).since(&turns(&before), 1);
+        assert_eq!((found.ran_ns, found.displaced_ns), (1000 * MS, 50 * MS));
+        assert!(found.share() < 0.05);
     }
 
     #[test]

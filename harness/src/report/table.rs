@@ -4,10 +4,12 @@
 //! one unit, which stands in its heading, so that rows can be compared by eye. With a sweep, each
 //! transport is a curve: a row a point, and below it how its cost grows.
 
+use super::answer::answer;
 use super::figure::{NONE, count, in_unit, ms, three};
 use super::limits;
 use super::sweep::{ends, growth, varying, with_point};
-use crate::compare::{CONFIDENCE, Comparison, MIN_ROUNDS, MetricComparison, Says};
+use super::view::View;
+use crate::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
 use crate::results::{Record, Status, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::stats::decision::SMALLEST_EFFECT;
@@ -52,6 +54,10 @@ pub fn render(record: &Record, width: u16) -> String {
          KB: 1,000 bytes; kernel memory counts both ends of a connection. –: too few samples, or \
          not to be measured here.",
     );
+    // What it comes to, in words: the same as on the page.
+    let found = answer(&View::of(record));
+    out.push('\n');
+    paragraph(&mut out, width, "", &found.sentences.join(" "));
     differences(&mut out, record, width);
     doubts(&mut out, record, width);
     out
@@ -68,15 +74,6 @@ fn differences(out: &mut String, record: &Record, width: u16) {
     };
     let pairs: Vec<&Comparison> = record.comparisons.iter().filter(shown).collect();
     if pairs.is_empty() {
-        if record.summary.len() > 1 && record.comparisons.is_empty() {
-            out.push('\n');
-            let text = format!(
-                "With fewer than {MIN_ROUNDS} trials each, a difference between two rows may be \
-                 chance: '--trials {MIN_ROUNDS}' says which are real, '--trials auto' goes on until \
-                 it can."
-            );
-            paragraph(out, width, "", &text);
-        }
         return;
     }
     let _ = writeln!(out, "\ndifferences");
@@ -395,10 +392,7 @@ mod tests {
         );
         record.summary = summarise(&record.trials, &Default::default());
         let text = render(&record, 40);
-        let doubts = text
-            .split_once("auto' goes on until it can.\n")
-            .expect("what comes before")
-            .1;
+        let doubts = &text[text.find("\nvoid: ").expect("doubts")..];
         assert_eq!(
             doubts,
             "\nvoid: sse tuned, trial 1\n  expected 9000 deliveries, got 8998; look for 'lagged' in\n  \
