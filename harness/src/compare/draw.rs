@@ -9,6 +9,7 @@ use super::judge::percent;
 use super::metric::Kind;
 use super::records::{Line, Report, Row, Says};
 use crate::report::figure::NONE;
+use crate::report::table::paragraph;
 use crate::stats::decision::SMALLEST_EFFECT;
 
 /// How a comparison is written.
@@ -206,7 +207,7 @@ fn cells(line: &Line) -> [String; 6] {
 const HEAD: [&str; 6] = ["metric", "A", "B", "change", "interval", "B is"];
 
 /// Width of the text: what a terminal shows without breaking a line.
-const WIDTH: usize = 100;
+const WIDTH: u16 = 100;
 
 fn text(report: &Report) -> String {
     let mut out = String::new();
@@ -214,16 +215,21 @@ fn text(report: &Report) -> String {
     let _ = writeln!(out, "A: {a}\nB: {b}");
     if report.different_machines {
         out.push('\n');
-        wrap(&mut out, "", MACHINES);
+        paragraph(&mut out, WIDTH, "", MACHINES);
     }
     if !report.differences.is_empty() {
         out.push_str("\nnot the same\n");
         for d in &report.differences {
-            wrap(&mut out, "  ", &format!("{}: {} → {}", d.key, d.a, d.b));
+            paragraph(
+                &mut out,
+                WIDTH,
+                "  ",
+                &format!("{}: {} → {}", d.key, d.a, d.b),
+            );
         }
     }
     for note in &report.left_out {
-        wrap(&mut out, "", &format!("left out: {note}"));
+        paragraph(&mut out, WIDTH, "", &format!("left out: {note}"));
     }
     for row in &report.rows {
         let _ = writeln!(out, "\n{} ({})\n", row.name(), trials(row));
@@ -249,10 +255,10 @@ fn text(report: &Report) -> String {
         }
     }
     out.push('\n');
-    wrap(&mut out, "", &answer(report));
+    paragraph(&mut out, WIDTH, "", &answer(report));
     let method = method(report);
     if !method.is_empty() {
-        wrap(&mut out, "", &method);
+        paragraph(&mut out, WIDTH, "", &method);
     }
     if !report.gates.is_empty() {
         out.push_str("\ngates\n");
@@ -265,26 +271,10 @@ fn text(report: &Report) -> String {
         };
         let _ = writeln!(out, "  {}: {holds}", gate.gate);
         for failure in &gate.failures {
-            wrap(&mut out, "    ", failure);
+            paragraph(&mut out, WIDTH, "    ", failure);
         }
     }
     out
-}
-
-fn wrap(out: &mut String, indent: &str, text: &str) {
-    let mut line = indent.to_owned();
-    for word in text.split_whitespace() {
-        let begun = line.len() > indent.len();
-        let length = line.chars().count() + usize::from(begun) + word.chars().count();
-        if begun && length > WIDTH {
-            let _ = writeln!(out, "{line}");
-            indent.clone_into(&mut line);
-        } else if begun {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    let _ = writeln!(out, "{line}");
 }
 
 /// A pull request's comment, or the summary of a job of GitHub Actions.
