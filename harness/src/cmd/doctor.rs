@@ -16,8 +16,8 @@ use crate::scenario::Scenario;
 const WORKLOAD: &str = include_str!("doctor.toml");
 
 /// What a client costs where nothing was measured: an idle `sse` client in `tuned` on a 2-core
-/// machine with Linux 6.18, from the table in the README.
-const REFERENCE: [f64; 3] = [11_900.0, 1_500.0, 6_300.0];
+/// machine with Linux 6.18, from `results/reference/fanout-10k`.
+const REFERENCE: [f64; 3] = [7_760.0, 192.0, 6_170.0];
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]

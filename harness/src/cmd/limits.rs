@@ -88,7 +88,7 @@ pub(super) struct Arguments {
     /// Folder for the record
     #[arg(long, value_name = "FOLDER", default_value = "results/local")]
     out: PathBuf,
-    /// What to print in the end: table or json
+    /// What to print in the end: table, html, md, csv, json or hgrm
     #[arg(long, default_value_t)]
     format: Format,
     /// Print the result and nothing else
