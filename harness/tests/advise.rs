@@ -183,7 +183,6 @@ fn bad_input_of_advise_is_told_with_status_2() {
             "cannot read records from 'nowhere': no such file or directory",
         ),
         (&["--from", "empty"], "'empty' holds no run"),
-        (&[], "cannot read records from 'results/reference'"),
         (
             &["--from", ".", "bad.toml"],
             "bad.toml:2: unknown field `cliens`",

@@ -15,8 +15,11 @@ use crate::probe::environment::Environment;
 use crate::results::Record;
 use crate::text::io_reason;
 
-/// Where the reference records of the project lie, seen from its root.
-const REFERENCE: &str = "results/reference";
+/// The reference records of the project: name and text of each, built in by `build.rs`.
+const REFERENCE: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/reference.rs"));
+
+/// What they are called.
+const REFERENCE_NAME: &str = "the reference record";
 
 /// Arguments of `advise`.
 #[derive(Debug, clap::Args)]
@@ -27,8 +30,9 @@ pub(super) struct Arguments {
     workload: Option<PathBuf>,
     #[command(flatten)]
     asked: Asked,
-    /// Records to predict from: runs, or folders of runs; repeatable
-    #[arg(long, value_name = "RUN", default_value = REFERENCE)]
+    /// Records to predict from: runs, or folders of runs; repeatable [default: the reference record
+    /// of the project, which is built in]
+    #[arg(long, value_name = "RUN")]
     from: Vec<PathBuf>,
     /// Predict for servers in this profile
     #[arg(long, value_name = "ID", default_value_t = Profile::Tuned)]
@@ -56,12 +60,15 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let from: Vec<String> = arguments
         .from
         .iter()
-        .map(|p| p.display().to_string())
+        .map(|p| format!("'{}'", p.display()))
         .collect();
-    let from = from.join(", ");
+    let from = match from.as_slice() {
+        [] => REFERENCE_NAME.to_owned(),
+        from => from.join(", "),
+    };
     if observations.is_empty() {
         return Err(usage(anyhow!(
-            "no trial in '{from}' is of use: expected at least one that came to its measure phase and \
+            "no trial in {from} is of use: expected at least one that came to its measure phase and \
              is not void; record some with 'pushbench run fanout-10k'"
         )));
     }
@@ -115,13 +122,13 @@ fn checked(
     known.dedup();
     if let Some(unknown) = names.iter().find(|n| !known.contains(&n.as_str())) {
         return Err(usage(anyhow!(
-            "no record in '{from}' is of scenario '{unknown}'; there are {}",
+            "no record in {from} is of scenario '{unknown}'; there are {}",
             crate::text::quoted(known)
         )));
     }
     if known.len() < 2 {
         return Err(usage(anyhow!(
-            "'{from}' holds one scenario, {}; leaving it out leaves nothing to predict from: record \
+            "{from} holds one scenario, {}; leaving it out leaves nothing to predict from: record \
              another",
             crate::text::quoted(known)
         )));
@@ -131,7 +138,7 @@ fn checked(
         let rows = serde_json::json!(rows);
         print(&format!("{rows:#}\n"))?;
     } else {
-        print(&draw::check_table(&rows, &format!("'{from}'")))?;
+        print(&draw::check_table(&rows, from))?;
     }
     let (near, all) = check::score(&rows);
     Ok(if near == all {
@@ -174,6 +181,16 @@ fn asked(path: Option<&Path>, flags: Asked) -> Result<crate::advise::Workload, F
 
 /// Every record that is named, or lies in a folder that is.
 fn records(from: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>, Failure> {
+    if from.is_empty() {
+        return REFERENCE
+            .iter()
+            .map(|(name, json)| {
+                let path = PathBuf::from(format!("results/reference/{name}/run.json"));
+                let record = Record::from_json(&path, json).map_err(usage)?;
+                Ok((path, record))
+            })
+            .collect();
+    }
     let mut found = Vec::new();
     for path in from {
         let is_run = path.is_file() || path.join(crate::results::RECORD_FILE).exists();
@@ -222,7 +239,7 @@ fn origin(records: &[(PathBuf, Record)], model: &Model, from: &str) -> String {
     });
     let n = records.len();
     let mut text = format!(
-        "{n} record{} in '{from}' ({})",
+        "{n} record{} in {from} ({})",
         if n == 1 { "" } else { "s" },
         model.scenarios.join(", ")
     );

@@ -141,14 +141,25 @@ impl Record {
             Ok(json) => json,
             Err(source) => return Err(RecordError::Read { path, source }),
         };
+        Self::from_json(&path, &json)
+    }
+
+    /// Reads a record from its text; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`RecordError::Version`] and [`RecordError::Parse`].
+    pub fn from_json(path: &Path, json: &str) -> Result<Self, RecordError> {
         // The version first: a record of another one would be called damaged otherwise.
         #[derive(Deserialize)]
         struct Version {
             schema_version: u32,
         }
-        match parse::<Version>(&path, &json)?.schema_version {
-            SCHEMA_VERSION => parse(&path, &json),
-            found => Err(RecordError::Version { path, found }),
+        match parse::<Version>(path, json)?.schema_version {
+            SCHEMA_VERSION => parse(path, json),
+            found => Err(RecordError::Version {
+                path: path.to_owned(),
+                found,
+            }),
         }
     }
 }

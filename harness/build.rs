@@ -1,0 +1,80 @@
+//! Builds every file of `scenarios/` into the program, so that a new one needs no change of code, and
+//! the reference records, so that `advise` works from any folder.
+
+use std::fmt::Write;
+use std::path::Path;
+
+/// The scenario that runs when none is named: it leads every list.
+const FIRST: &str = "quick";
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    scenarios()?;
+    references()
+}
+
+fn references() -> Result<(), Failure> {
+    let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../results/reference");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut records = Vec::new();
+    for run in std::fs::read_dir(&folder)? {
+        let record = run?.path().join("run.json");
+        if record.exists() {
+            records.push(record.canonicalize()?);
+        }
+    }
+    records.sort_unstable();
+    write_list(
+        "reference.rs",
+        records.iter().map(|path| {
+            let run = path.parent().and_then(Path::file_name).unwrap_or_default();
+            (run.to_string_lossy().into_owned(), path.as_path())
+        }),
+    )
+}
+
+fn scenarios() -> Result<(), Failure> {
+    let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../scenarios");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let name = entry?
+            .file_name()
+            .into_string()
+            .map_err(|name| format!("scenarios/{}: a file's name must be UTF-8", name.display()))?;
+        if let Some(stem) = name.strip_suffix(".toml") {
+            names.push(stem.to_owned());
+        }
+    }
+    names.sort_unstable_by_key(|name| (name != FIRST, name.clone()));
+    let paths: Vec<_> = names
+        .iter()
+        .map(|name| folder.join(format!("{name}.toml")).canonicalize())
+        .collect::<Result<_, _>>()?;
+    write_list(
+        "embedded.rs",
+        names
+            .into_iter()
+            .zip(paths.iter().map(|path| path.as_path())),
+    )
+}
+
+/// A slice of names and texts, as source to include.
+fn write_list<'a>(
+    file: &str,
+    entries: impl Iterator<Item = (String, &'a Path)>,
+) -> Result<(), Failure> {
+    let mut list = String::from("&[\n");
+    for (name, path) in entries {
+        println!("cargo::rerun-if-changed={}", path.display());
+        writeln!(
+            list,
+            "    ({name:?}, include_str!({:?})),",
+            path.to_string_lossy()
+        )?;
+    }
+    list.push_str("]\n");
+    std::fs::write(Path::new(&std::env::var("OUT_DIR")?).join(file), list)?;
+    Ok(())
+}
