@@ -21,6 +21,7 @@ use super::judge::{Judged, judge};
 use super::metric::{Better, Kind, METRICS, Metric};
 use super::{CONFIDENCE, Side};
 use crate::results::{Record, Trial, Verdict};
+use crate::scenario::Point;
 use crate::stats::decision::SMALLEST_EFFECT;
 use crate::stats::family::simultaneous;
 use crate::stats::welch::MIN_TRIALS;
@@ -80,6 +81,8 @@ pub struct Row {
     pub a: Side,
     /// Of B.
     pub b: Side,
+    /// At which point of a sweep, by A's record; `null` where it has none.
+    pub point: Option<Point>,
     /// Trials that are witnesses, of A and of B: not void.
     pub trials: [u32; 2],
     /// Trials that are void.
@@ -175,15 +178,6 @@ pub enum CompareError {
         /// Rows of B.
         rows_b: String,
     },
-    /// A sweep has several rows of one transport and profile, and which is meant is not said.
-    #[error(
-        "'{label}' is of a sweep, in 'scenario.sweep', but one point is compared at a time; record a \
-         point by itself, such as with 'pushbench run SCENARIO --clients N'"
-    )]
-    Sweep {
-        /// Label of the record.
-        label: String,
-    },
     /// A row that was asked for is not there.
     #[error("'{label}' has no '{asked}'; its 'trials' hold {rows}")]
     NoSuchRow {
@@ -230,17 +224,12 @@ pub fn compare_records(
     gates: &[Gate],
 ) -> Result<Report, CompareError> {
     let one_record = a.record == b.record;
-    for source in [a, b] {
-        if source.record.scenario.sweep.is_some() && !one_record {
-            return Err(CompareError::Sweep {
-                label: source.label.to_owned(),
-            });
-        }
-    }
-    let (of_a, of_b) = (by_side(a.record), by_side(b.record));
+    let (of_a, of_b) = (by_place(a.record), by_place(b.record));
     for (source, sides) in [(a, &of_a), (b, &of_b)] {
         if let Some(only) = source.only
-            && !sides.keys().any(|s| only.takes(s.transport, s.profile))
+            && !sides
+                .keys()
+                .any(|place| only.takes(place.side.transport, place.side.profile))
         {
             return Err(CompareError::NoSuchRow {
                 label: source.label.to_owned(),
@@ -260,7 +249,7 @@ pub fn compare_records(
     }
     let primary = METRICS.iter().filter(|m| m.kind == Kind::Primary).count();
     let each = simultaneous(CONFIDENCE, primary * pairs.len());
-    let row = |&(a, b): &(Side, Side)| row((a, &of_a[&a]), (b, &of_b[&b]), one_record, each);
+    let row = |(a, b): &(Place, Place)| row((a, &of_a[a]), (b, &of_b[b]), one_record, each);
     let mut rows: Vec<Row> = pairs.iter().map(row).collect();
     adjust(&mut rows);
     let left_out = if a.only.is_some() || b.only.is_some() {
@@ -309,12 +298,14 @@ impl Report {
 }
 
 impl Row {
-    /// `sse tuned`, or `sse tuned → websocket tuned`.
+    /// `sse tuned`, `sse tuned → websocket tuned`, or either `at clients 1000`.
     pub fn name(&self) -> String {
+        let at = self.point.map(|point| format!(" at {point}"));
+        let at = at.unwrap_or_default();
         if self.a == self.b {
-            self.a.to_string()
+            format!("{}{at}", self.a)
         } else {
-            format!("{} → {}", self.a, self.b)
+            format!("{} → {}{at}", self.a, self.b)
         }
     }
 }
@@ -331,22 +322,47 @@ fn origin(source: &Source<'_>) -> Origin {
     }
 }
 
-type Sides<'a> = BTreeMap<Side, Vec<&'a Trial>>;
+/// What identifies a row: a transport in a profile, at a point of the sweep where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    side: Side,
+    /// What varies, and its value as bits: of numbers that are not negative, bits are ordered as the
+    /// numbers are. By value, since the same point may be the third of one sweep and the first of
+    /// another.
+    point: Vec<(&'static str, u64)>,
+}
 
-fn by_side(record: &Record) -> Sides<'_> {
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.side)?;
+        for (index, (key, bits)) in self.point.iter().enumerate() {
+            let lead = if index == 0 { " at" } else { "," };
+            write!(f, "{lead} {key} {}", f64::from_bits(*bits))?;
+        }
+        Ok(())
+    }
+}
+
+type Sides<'a> = BTreeMap<Place, Vec<&'a Trial>>;
+
+fn by_place(record: &Record) -> Sides<'_> {
     let mut sides = Sides::new();
     for trial in &record.trials {
         let side = Side {
             transport: trial.transport,
             profile: trial.profile,
         };
-        sides.entry(side).or_default().push(trial);
+        let values = trial.point.iter().flat_map(Point::values);
+        let point = values
+            .map(|(key, value)| (key.id(), value.to_bits()))
+            .collect();
+        sides.entry(Place { side, point }).or_default().push(trial);
     }
     sides
 }
 
-fn names<'a>(sides: impl Iterator<Item = &'a Side>) -> String {
-    let names: Vec<String> = sides.map(Side::to_string).collect();
+fn names<'a>(places: impl Iterator<Item = &'a Place>) -> String {
+    let names: Vec<String> = places.map(Place::to_string).collect();
     if names.is_empty() {
         "no trial".to_owned()
     } else {
@@ -360,45 +376,48 @@ fn pairs(
     only_a: Option<Selector>,
     of_b: &Sides<'_>,
     only_b: Option<Selector>,
-) -> Vec<(Side, Side)> {
-    let takes = |only: Option<Selector>, side: &Side| {
-        only.is_none_or(|only| only.takes(side.transport, side.profile))
+) -> Vec<(Place, Place)> {
+    let takes = |only: Option<Selector>, place: &Place| {
+        only.is_none_or(|only| only.takes(place.side.transport, place.side.profile))
     };
-    let wanted_a: Vec<Side> = of_a.keys().filter(|s| takes(only_a, s)).copied().collect();
-    let wanted_b: Vec<Side> = of_b.keys().filter(|s| takes(only_b, s)).copied().collect();
+    let wanted_a: Vec<&Place> = of_a.keys().filter(|p| takes(only_a, p)).collect();
+    let wanted_b: Vec<&Place> = of_b.keys().filter(|p| takes(only_b, p)).collect();
     // One against one may differ in everything; else the profiles must be the same.
     if let ([a], [b]) = (wanted_a.as_slice(), wanted_b.as_slice())
         && only_a.is_some()
     {
-        return vec![(*a, *b)];
+        return vec![((*a).clone(), (*b).clone())];
     }
-    let transport = |only: Option<Selector>, side: &Side| match only {
-        Some(only) => only.transport,
-        None => side.transport,
-    };
     let mut pairs = Vec::new();
-    for a in &wanted_a {
-        let like = Side {
-            transport: transport(only_b, a),
-            profile: a.profile,
+    for a in wanted_a {
+        let like = Place {
+            side: Side {
+                transport: only_b.map_or(a.side.transport, |only| only.transport),
+                profile: only_b
+                    .and_then(|only| only.profile)
+                    .unwrap_or(a.side.profile),
+            },
+            point: a.point.clone(),
         };
-        pairs.extend(wanted_b.contains(&like).then_some((*a, like)));
+        if wanted_b.contains(&&like) {
+            pairs.push((a.clone(), like));
+        }
     }
     pairs
 }
 
 fn left_out(a: (&str, &Sides<'_>), b: (&str, &Sides<'_>)) -> Vec<String> {
-    let sides = |of: &Sides<'_>| of.keys().copied().collect::<BTreeSet<Side>>();
-    let (in_a, in_b) = (sides(a.1), sides(b.1));
-    let only = |label: &str, side: &Side| format!("{side} is only in '{label}'");
+    let places = |of: &Sides<'_>| of.keys().cloned().collect::<BTreeSet<Place>>();
+    let (in_a, in_b) = (places(a.1), places(b.1));
+    let only = |label: &str, place: &Place| format!("{place} is only in '{label}'");
     let of_a = in_a.difference(&in_b).map(|side| only(a.0, side));
     let of_b = in_b.difference(&in_a).map(|side| only(b.0, side));
     of_a.chain(of_b).collect()
 }
 
 fn row(
-    (a, of_a): (Side, &Vec<&Trial>),
-    (b, of_b): (Side, &Vec<&Trial>),
+    (a, of_a): (&Place, &Vec<&Trial>),
+    (b, of_b): (&Place, &Vec<&Trial>),
     one_record: bool,
     each: f64,
 ) -> Row {
@@ -444,8 +463,9 @@ fn row(
         Some(line)
     });
     Row {
-        a,
-        b,
+        a: a.side,
+        b: b.side,
+        point: of_a.first().and_then(|trial| trial.point),
         trials: [kept[0].len() as u32, kept[1].len() as u32],
         void,
         paired,

@@ -223,3 +223,52 @@ fn what_a_person_reads_fits_a_terminal_and_says_machines_first() {
     assert_eq!(json["rows"][1]["lines"][0]["says"], "worse");
     assert_eq!(json["different_machines"], true);
 }
+
+#[test]
+fn two_sweeps_are_compared_point_by_point_whatever_place_a_point_has_in_its_sweep() {
+    let swept = |factor: f64, clients: &[u32]| {
+        let mut record = scaled(1.0);
+        let plain = record.trials.clone();
+        record.trials.clear();
+        for (index, &clients) in (1..).zip(clients) {
+            for trial in &plain {
+                let mut trial = trial.clone();
+                trial.point = Some(crate::scenario::Point {
+                    index,
+                    clients: Some(clients),
+                    ..Default::default()
+                });
+                // Only the larger point is slower.
+                if clients == 1_000 {
+                    let p50 = trial.latency_ns.p50.expect("told") as f64 * factor;
+                    trial.latency_ns.p50 = Some(p50 as u64);
+                }
+                record.trials.push(trial);
+            }
+        }
+        record
+    };
+    let (a, b) = (swept(1.0, &[100, 1_000]), swept(1.5, &[10, 100, 1_000]));
+    let report = against(&a, &b, &["p50@sse>+20%"]).expect("points in common");
+    let names: Vec<String> = report.rows.iter().map(Row::name).collect();
+    assert_eq!(
+        names,
+        [
+            "tcp tuned at clients 100",
+            "tcp tuned at clients 1000",
+            "sse tuned at clients 100",
+            "sse tuned at clients 1000"
+        ]
+    );
+    let says = |row: usize| line(&report, row, "p50").says;
+    assert_eq!((says(2), says(3)), (Says::Same, Says::Worse));
+    assert_eq!(report.gates[0].failures.len(), 1, "{:?}", report.gates);
+    assert!(report.gates[0].failures[0].starts_with("sse tuned at clients 1000: p50 went"));
+    assert_eq!(
+        report.left_out,
+        [
+            "tcp tuned at clients 10 is only in 'b'",
+            "sse tuned at clients 10 is only in 'b'"
+        ]
+    );
+}
