@@ -150,19 +150,26 @@ pub(super) fn px(value: f64) -> String {
 /// `M x y L x y …` through the points; a gap where one is `None`.
 pub(super) fn path(points: impl IntoIterator<Item = Option<(f64, f64)>>) -> String {
     let mut out = String::new();
-    let mut pen_down = false;
+    // Points of the stroke that is being drawn.
+    let mut length = 0;
+    // A point between two gaps is a stroke of no length: with round ends, a dot.
+    let end = |length: usize| if length == 1 { "l0 0" } else { "" };
     for point in points {
         match point {
             Some((x, y)) => {
-                out.push(if pen_down { 'L' } else { 'M' });
+                out.push(if length > 0 { 'L' } else { 'M' });
                 out.push_str(&px(x));
                 out.push(' ');
                 out.push_str(&px(y));
-                pen_down = true;
+                length += 1;
             }
-            None => pen_down = false,
+            None => {
+                out.push_str(end(length));
+                length = 0;
+            }
         }
     }
+    out.push_str(end(length));
     out
 }
 
@@ -229,6 +236,6 @@ mod tests {
     #[test]
     fn a_path_has_a_gap_where_there_is_no_value() {
         let points = [Some((0.0, 1.0)), Some((2.25, 1.0)), None, Some((3.0, 4.0))];
-        assert_eq!(path(points), "M0 1L2.2 1M3 4");
+        assert_eq!(path(points), "M0 1L2.2 1M3 4l0 0");
     }
 }
