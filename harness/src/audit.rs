@@ -97,6 +97,13 @@ pub struct Evidence<'a> {
     pub arrival: Arrival,
     /// Times between actual publishes, in ns.
     pub gaps_ns: &'a [u64],
+    /// What the scenario does to the trial on purpose, in words; `None` where it leaves it alone.
+    pub disturbed: Option<&'a str>,
+    /// Whether the server that publishes is not the one that began.
+    pub server_replaced: bool,
+    /// Deliveries that the server said it would not make: to subscribers that fell off the ring, or
+    /// that were to have the newest only.
+    pub told_lost: u64,
 }
 
 /// How long the threads of either side waited for a core.
@@ -116,7 +123,7 @@ pub fn audit(trial: &mut Trial, evidence: &Evidence<'_>) {
     };
     clients(&mut book, evidence);
     limits(&mut book, evidence);
-    ledger(&mut book, evidence.report);
+    ledger(&mut book, evidence);
     publisher(&mut book, evidence);
     harness(&mut book, evidence);
     network(&mut book, evidence);
@@ -127,7 +134,10 @@ pub fn audit(trial: &mut Trial, evidence: &Evidence<'_>) {
     let fleet = waited.fleet;
     run_queue(&mut book, "harness_run_queue", "the clients", fleet, window);
     clock(&mut book, evidence.report);
-    stationary(&mut book, evidence.report);
+    match evidence.disturbed {
+        None => stationary(&mut book, evidence.report),
+        Some(why) => book.not_tested("stationary", why),
+    }
     samples(&mut book);
     let Book { trial, said } = book;
     trial.validity.checks = said;
@@ -296,8 +306,11 @@ fn limits(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     }
 }
 
-fn ledger(book: &mut Book<'_>, report: &FleetReport) {
+fn ledger(book: &mut Book<'_>, evidence: &Evidence<'_>) {
+    let report = evidence.report;
     let d = book.trial.deliveries;
+    // A loss of which the server has told is what the scenario asks about, and no doubt about it.
+    let unexplained = d.missing.saturating_sub(evidence.told_lost);
     let first = |f: &Option<String>| {
         f.as_ref()
             .map(|f| format!("; the first is {f}"))
@@ -313,11 +326,15 @@ fn ledger(book: &mut Book<'_>, report: &FleetReport) {
     let bug = "report this as a bug";
     count(
         "ledger_missing",
-        d.missing,
+        unexplained,
         format!(
-            "expected {} deliveries, got {}{}",
+            "expected {} deliveries, got {}{}{}",
             d.expected,
             d.received,
+            match evidence.told_lost {
+                0 => String::new(),
+                told => format!(", and the server told of {told} lost"),
+            },
             first(&report.first_missing)
         ),
         "lower the rate with '--rate', or wait longer with 'phases.drain_s'",
@@ -352,6 +369,15 @@ fn publisher(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     if offered <= 0.0 {
         for check in ["achieved_rate", "publish_lag", "arrivals"] {
             book.not_tested(check, "nothing was published");
+        }
+        return;
+    }
+    if evidence.server_replaced {
+        for check in ["achieved_rate", "publish_lag", "arrivals"] {
+            book.not_tested(
+                check,
+                "the publisher ended with its server, and another went on",
+            );
         }
         return;
     }

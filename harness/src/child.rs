@@ -228,6 +228,12 @@ impl Helper {
         serde_json::from_str(text).map_err(|e| refused(format!("an answer that is no such: {e}")))
     }
 
+    /// Kills it (SIGKILL) and reaps it.
+    pub async fn kill(&mut self) {
+        // Fails only where it has ended already.
+        let _ = self.child.kill().await;
+    }
+
     /// Ends it by ending its standard input, and waits; kills it where it does not end.
     pub async fn end(mut self) {
         drop(self.child.stdin.take());

@@ -12,6 +12,7 @@ mod cause;
 mod growth;
 mod hlog;
 mod limits;
+mod measures;
 mod memory;
 mod quantiles;
 mod store;
@@ -22,6 +23,10 @@ pub use cause::Cause;
 pub use growth::{Growth, growth};
 pub use hlog::write_log;
 pub use limits::{Broke, Ended, HeldMemory, Limit, LimitOf, LimitStep};
+pub use measures::{
+    Arrivals, FaultDone, Measures, MeasuresOfRow, Moment, OverTime, Overflow, Recovery, RoundTrip,
+    SlowReaders, Snapshot,
+};
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles};
 pub(crate) use store::write_atomically;

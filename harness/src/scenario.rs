@@ -21,6 +21,8 @@
 
 mod channels;
 mod check;
+pub(crate) mod check_conditions;
+mod conditions;
 mod embedded;
 mod error;
 mod overrides;
@@ -28,12 +30,17 @@ mod parse;
 mod sweep;
 
 pub use channels::ChannelCount;
+pub use conditions::{
+    CutBy, Fault, FaultKind, MAX_FAULTS, MIN_UPSTREAM_BYTES, Measure, Reconnect, Sizes,
+    SlowReaders, Spread, UPSTREAM_HEAD_BYTES, Upstream, Via,
+};
 pub use embedded::EMBEDDED;
 pub use error::ScenarioError;
 pub use overrides::Overrides;
 pub use sweep::{MAX_POINTS, Point, Sweep, SweepKey};
 
 use pushbench_servers::allocator::Allocator;
+use pushbench_servers::overflow::Overflow;
 use pushbench_servers::payload::PayloadKind;
 use pushbench_servers::schedule::Arrival;
 use pushbench_servers::transport::{Profile, Transport};
@@ -71,6 +78,21 @@ pub struct Scenario {
     /// Makes clients come and go. Without it they stay connected for the whole trial.
     #[serde(default)]
     pub sessions: Option<Sessions>,
+    /// How clients come back. Without it one whose connection ends is gone.
+    #[serde(default)]
+    pub reconnect: Option<Reconnect>,
+    /// What is done to the server or to connections, in the order of time. Default: nothing.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// Some clients read slowly, or not at all.
+    #[serde(default)]
+    pub slow_readers: Option<SlowReaders>,
+    /// Clients send, too.
+    #[serde(default)]
+    pub upstream: Option<Upstream>,
+    /// What is measured beside latency and cost. Default: all that the tables above give.
+    #[serde(default)]
+    pub measures: Option<Vec<Measure>>,
     /// What varies from point to point. Without it there is one point: the values above.
     #[serde(default)]
     pub sweep: Option<Sweep>,
@@ -94,6 +116,10 @@ pub struct Clients {
     /// How often a `short_poll` client asks, in ms; each has a random phase. Default 1000.
     #[serde(default = "poll_interval_ms")]
     pub poll_interval_ms: u64,
+    /// How many of the latest messages a client gets when it subscribes without a cursor, as the
+    /// state from which it goes on; at most `server.ring_messages`. Default 0.
+    #[serde(default)]
+    pub snapshot_messages: u64,
 }
 
 /// The channels of a trial, declared before clients connect.
@@ -107,6 +133,14 @@ pub struct Channels {
     /// Channel *k*, from 0, is called `<prefix><k>`. Up to 32 letters, digits, `-` and `_`.
     /// Default `c`.
     pub prefix: String,
+    /// Clients of each channel, instead of `count`: rooms. There are as many as the clients fill.
+    pub members: Option<u32>,
+    /// How clients are shared out: `even` (default) or `zipf`.
+    pub sizes: Sizes,
+    /// What becomes of a subscriber that falls off a channel's ring: `disconnect` (default),
+    /// `drop-oldest` or `latest-only`; of a list, channel *k* has the one at *k mod* its length.
+    #[schemars(schema_with = "overflow_schema")]
+    pub overflow: Vec<Overflow>,
 }
 
 /// The open-loop workload: message *i* is due at `start + i / rate`, come what may.
@@ -164,6 +198,12 @@ pub struct Server {
     pub ring_messages: usize,
     /// Bytes that a channel remembers, whichever bound is reached first. Default 1 MiB.
     pub ring_bytes: usize,
+    /// Send buffer of each connection in bytes (SO_SNDBUF; the kernel doubles it), 4,096 to 64 MiB.
+    /// Default: as the kernel tunes it.
+    pub send_buffer_bytes: Option<u32>,
+    /// Address space that the server process may have, in bytes (RLIMIT_AS), at least 256 MiB.
+    /// Default: no limit.
+    pub memory_limit_bytes: Option<u64>,
 }
 
 /// Clients that come and go: each stays, leaves, is away, and subscribes anew from the tail.
@@ -175,6 +215,13 @@ pub struct Sessions {
     pub length_ms: u64,
     /// How long it is away before it connects again, in ms, at least 1.
     pub gap_ms: u64,
+    /// Whether it resumes behind the last message that it has, and is owed what it missed. Default:
+    /// it subscribes anew from the tail.
+    #[serde(default)]
+    pub resume: bool,
+    /// Whether stays and gaps are all alike (`fixed`, the default) or `exponential`.
+    #[serde(default)]
+    pub spread: Spread,
 }
 
 /// What is compared, and how often.
@@ -203,6 +250,9 @@ impl Default for Channels {
         Self {
             count: ChannelCount::Fixed(1),
             prefix: "c".to_owned(),
+            members: None,
+            sizes: Sizes::Even,
+            overflow: vec![Overflow::default()],
         }
     }
 }
@@ -225,6 +275,8 @@ impl Default for Server {
             poll_timeout_s: 30.0,
             ring_messages: 1024,
             ring_bytes: 1 << 20,
+            send_buffer_bytes: None,
+            memory_limit_bytes: None,
         }
     }
 }
@@ -281,6 +333,9 @@ impl Scenario {
 
     /// Number of channels.
     pub fn channel_count(&self) -> u32 {
+        if let Some(members) = self.channels.members {
+            return self.clients.count.div_ceil(members.max(1));
+        }
         match self.channels.count {
             ChannelCount::Fixed(count) => count,
             ChannelCount::PerClient => self.clients.count,
@@ -295,9 +350,12 @@ impl Scenario {
     /// Deliveries a second that are owed while all clients are there; 0 where nothing is published.
     pub fn offered_deliveries_per_s(&self) -> f64 {
         let subscribers = f64::from(self.clients.count) / f64::from(self.channel_count());
-        self.publish
-            .as_ref()
-            .map_or(0.0, |p| p.rate_per_s * subscribers)
+        let published = match (&self.publish, &self.upstream) {
+            (Some(publish), _) => publish.rate_per_s,
+            (None, Some(upstream)) => upstream.rate_per_client_s * f64::from(self.clients.count),
+            (None, None) => 0.0,
+        };
+        published * subscribers
     }
 
     /// The name of channel `channel`, from 0.
@@ -363,6 +421,12 @@ impl Server {
 /// The schema of a transport id: the servers crate, whose type it is, knows nothing of schemas.
 pub(crate) fn transport_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": Transport::ALL.map(Transport::id) })
+}
+
+/// The schema of a list of overflow policies.
+fn overflow_schema(_: &mut SchemaGenerator) -> Schema {
+    let policy = json_schema!({ "type": "string", "enum": Overflow::ALL.map(Overflow::id) });
+    json_schema!({ "type": "array", "items": policy, "minItems": 1 })
 }
 
 /// The schema of an allocator's id.

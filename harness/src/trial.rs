@@ -568,6 +568,9 @@ impl Running<'_> {
             },
             arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
             gaps_ns: &self.gaps_ns,
+            disturbed: None,
+            server_replaced: false,
+            told_lost: 0,
         };
         audit(trial, &evidence);
     }

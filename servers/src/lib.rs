@@ -18,6 +18,7 @@ pub mod envelope;
 pub mod framing;
 pub mod hub;
 pub mod listen;
+pub mod overflow;
 pub mod payload;
 pub mod publisher;
 pub mod ring;

@@ -18,6 +18,9 @@ struct Case {
     waited: Waited,
     arrival: Arrival,
     gaps_ns: Vec<u64>,
+    disturbed: Option<&'static str>,
+    server_replaced: bool,
+    told_lost: u64,
 }
 
 fn exponential_gaps() -> Vec<u64> {
@@ -82,6 +85,9 @@ fn good() -> Case {
         },
         arrival: Arrival::Poisson,
         gaps_ns: exponential_gaps(),
+        disturbed: None,
+        server_replaced: false,
+        told_lost: 0,
     }
 }
 
@@ -103,6 +109,9 @@ fn judge(mut case: Case) -> Trial {
         waited: case.waited,
         arrival: case.arrival,
         gaps_ns: &case.gaps_ns,
+        disturbed: case.disturbed,
+        server_replaced: case.server_replaced,
+        told_lost: case.told_lost,
     };
     audit(&mut case.trial, &evidence);
     case.trial
@@ -384,4 +393,34 @@ fn a_short_phase_is_not_void_for_a_last_message_that_is_a_little_late() {
     assert_eq!(achieved(98.1, SECOND / 4), Verdict::Valid);
     assert_eq!(achieved(97.9, SECOND / 4), Verdict::Void);
     assert_eq!(achieved(98.1, 10 * SECOND), Verdict::Void);
+}
+
+#[test]
+fn a_loss_that_the_server_told_of_is_what_was_asked_and_any_other_voids() {
+    let lost = |missing: u64, told: u64| {
+        fired(|case| {
+            case.trial.deliveries.missing = missing;
+            case.trial.deliveries.received -= missing;
+            case.told_lost = told;
+        })
+    };
+    assert_eq!(lost(5, 5), (Verdict::Valid, Vec::new()));
+    assert_eq!(lost(6, 5), void("ledger_missing"));
+}
+
+#[test]
+fn a_trial_that_is_disturbed_on_purpose_is_not_asked_to_stay_as_it_is() {
+    let drifting = |case: &mut Case| {
+        let drift = (0..100).map(|i| Some(1e6 * f64::from(i + 1)));
+        case.report.series = drift.collect();
+    };
+    assert_eq!(fired(drifting).1, ["stationary"]);
+    let (verdict, names) = fired(|case| {
+        drifting(case);
+        case.disturbed = Some("on purpose");
+        // Its publisher ended with its server.
+        case.server_replaced = true;
+        case.trial.publish.achieved_per_s = None;
+    });
+    assert_eq!((verdict, names), (Verdict::Valid, Vec::new()));
 }

@@ -38,6 +38,12 @@ impl Show {
                 .map_or_else(|| NONE.to_owned(), |value| three(value / unit)),
             (Self::Count, Some(Tree::Number(number))) => number
                 .as_u64()
+                .or_else(|| {
+                    number
+                        .as_f64()
+                        .filter(|n| n.fract() == 0.0)
+                        .map(|n| n as u64)
+                })
                 .map_or_else(|| three(number.as_f64().unwrap_or(f64::NAN)), count),
             _ => NONE.to_owned(),
         }
@@ -59,7 +65,12 @@ impl Column {
     }
 }
 
-const fn over(key: &'static str, heading: &'static str, unit: &'static str, by: f64) -> Column {
+pub(super) const fn over(
+    key: &'static str,
+    heading: &'static str,
+    unit: &'static str,
+    by: f64,
+) -> Column {
     let show = Show::Over(by);
     Column {
         key,
@@ -69,7 +80,7 @@ const fn over(key: &'static str, heading: &'static str, unit: &'static str, by: 
     }
 }
 
-const fn whole(key: &'static str, heading: &'static str) -> Column {
+pub(super) const fn whole(key: &'static str, heading: &'static str) -> Column {
     Column {
         key,
         heading,

@@ -16,6 +16,13 @@ const OF_THE_RUN: [&str; 6] = [
     "scenario",
 ];
 
+/// Lists of a trial that are no columns: each would make hundreds. Checks and reasons come by name.
+const SERIES: [&str; 3] = [
+    "validity.checks.",
+    "validity.reasons.",
+    "measures.over_time.points.",
+];
+
 const PROSE: [&str; 3] = [
     "scenario.summary",
     "scenario.purpose",
@@ -76,7 +83,7 @@ pub fn render(record: &Record) -> String {
 fn fields(trial: &Tree) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for (key, leaf) in trial.leaves("", '.') {
-        if !key.starts_with("validity.checks.") && !key.starts_with("validity.reasons.") {
+        if !SERIES.iter().any(|series| key.starts_with(series)) {
             out.push((key, leaf.text().unwrap_or_default()));
         }
     }

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use super::answer::{Answer, METRICS, answer, board, trials_in_words};
 use super::columns::{COST, Column, DELIVERY, DIFFERENCE, LEDGER};
+use super::measures;
 use super::repeat::repeat;
 use super::tree::Tree;
 use super::view::View;
@@ -19,6 +20,11 @@ pub(super) fn render(view: &View<'_>) -> String {
     let mut out = format!("# {}\n\n", escape(&record.scenario.name));
     let _ = writeln!(out, "{}\n", escape(&record.scenario.summary));
     out += &in_words(view, &found);
+    for table in measures::tables(view) {
+        let columns = table.columns_in(view);
+        let text = summary(view, &columns);
+        let _ = write!(out, "\n## {}\n\n{text}\n{}\n", table.title, table.note);
+    }
     for (title, text) in [
         ("Deliveries and latency", summary(view, DELIVERY)),
         ("Cost", summary(view, COST)),

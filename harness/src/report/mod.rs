@@ -18,6 +18,7 @@ mod html;
 pub mod json;
 mod limits;
 mod markdown;
+mod measures;
 mod repeat;
 mod rows;
 pub mod splice;

@@ -27,6 +27,9 @@ pub(super) fn with_point(columns: &[Column], keys: impl Iterator<Item = SweepKey
             SweepKey::RatePerS => ("offered\npubl./s", |row| {
                 in_a_point(row.point, SweepKey::RatePerS)
             }),
+            SweepKey::SlowShare => ("slow\nshare", |row| {
+                in_a_point(row.point, SweepKey::SlowShare)
+            }),
         }
     };
     let mut all = columns.to_vec();
@@ -42,7 +45,7 @@ fn in_a_point(point: Option<Point>, key: SweepKey) -> String {
 /// A value of a sweep as it was given: a count in full, a rate to three digits.
 fn plain(key: SweepKey, value: f64) -> String {
     match key {
-        SweepKey::RatePerS => three(value),
+        SweepKey::RatePerS | SweepKey::SlowShare => three(value),
         _ => count(value as u64),
     }
 }

@@ -7,6 +7,7 @@
 use super::answer::answer;
 use super::figure::{NONE, count, in_unit, ms, three};
 use super::limits;
+use super::measures;
 use super::sweep::{ends, growth, varying, with_point};
 use super::view::View;
 use crate::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
@@ -40,6 +41,8 @@ pub fn render(record: &Record, width: u16) -> String {
     section(&mut out, "deliveries and latency", table(&delivery, rows));
     let cost = with_point(COST, varying.iter().copied());
     section(&mut out, "cost", table(&cost, rows));
+    let view = View::of(record);
+    named(&mut out, &view, width);
     if !record.growth.is_empty() {
         let title = "growth of server CPU per delivery along the sweep";
         section(&mut out, title, growth(&record.growth));
@@ -55,12 +58,73 @@ pub fn render(record: &Record, width: u16) -> String {
          not to be measured here.",
     );
     // What it comes to, in words: the same as on the page.
-    let found = answer(&View::of(record));
+    let found = answer(&view);
     out.push('\n');
     paragraph(&mut out, width, "", &found.sentences.join(" "));
     differences(&mut out, record, width);
     doubts(&mut out, record, width);
     out
+}
+
+/// The named measures: a table each, broken into several where it is too wide for the terminal.
+fn named(out: &mut String, view: &View<'_>, width: u16) {
+    for measure in measures::tables(view) {
+        let columns = measure.columns_in(view);
+        let _ = writeln!(out, "\n{}", measure.title.to_lowercase());
+        for part in parts(view, &columns, width) {
+            let headings = part.iter().map(|column| match column.unit {
+                "" => column.heading.trim().to_owned(),
+                unit => format!("{}\n{unit}", column.heading.trim()),
+            });
+            let mut table = bare(std::iter::once("transport".to_owned()).chain(headings));
+            for (row, key) in view.rows.iter().enumerate() {
+                let figures = part.iter().map(|column| shown(view, row, column));
+                table.add_row(std::iter::once(key.name()).chain(figures));
+            }
+            out.push('\n');
+            for line in aligned(table).lines() {
+                let _ = writeln!(out, "{}", line.trim_end());
+            }
+        }
+        out.push('\n');
+        paragraph(out, width, "", measure.note);
+    }
+}
+
+fn shown(view: &View<'_>, row: usize, column: &super::columns::Column) -> String {
+    let place = format!("summary/{row}/{}", column.key);
+    column.show.text(view.tree.at(&place))
+}
+
+/// As many columns at a time as the terminal has room for.
+fn parts(
+    view: &View<'_>,
+    columns: &[super::columns::Column],
+    width: u16,
+) -> Vec<Vec<super::columns::Column>> {
+    let first = view.rows.iter().map(|key| key.name().len()).max();
+    let room = usize::from(width).saturating_sub(first.unwrap_or(0).max("transport".len()));
+    let mut parts: Vec<Vec<super::columns::Column>> = Vec::new();
+    let mut left = 0;
+    for column in columns {
+        let figures = (0..view.rows.len()).map(|row| shown(view, row, column).chars().count());
+        let heading = column.heading.trim().chars().count();
+        let wide = 1 + figures
+            .chain([heading, column.unit.chars().count()])
+            .max()
+            .unwrap_or(0);
+        match parts.last_mut() {
+            Some(part) if left >= wide => {
+                left -= wide;
+                part.push(*column);
+            }
+            _ => {
+                left = room.saturating_sub(wide);
+                parts.push(vec![*column]);
+            }
+        }
+    }
+    parts
 }
 
 /// What may be said of each pair: transports of one profile, and profiles of one transport. The

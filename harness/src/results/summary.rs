@@ -4,6 +4,7 @@
 //! because one lost message in one trial must not vanish in a median; percentiles come from
 //! histograms that the caller has merged, because percentiles cannot be averaged.
 
+use super::measures::{Measures, MeasuresOfRow, beside_none};
 use super::quantiles::{Latency, Quantiles};
 use super::trial::{Group, Trial, Verdict};
 use crate::scenario::{Point, profile_schema, transport_schema};
@@ -74,6 +75,10 @@ pub struct SummaryRow {
     pub client_to_server_bytes_per_delivery: Option<f64>,
     /// Segments from server to client per delivery, median.
     pub segments_per_delivery: Option<f64>,
+    /// The named measures: each figure under its path in `measures` of a trial. Counts of events are
+    /// sums over trials, everything else is the median; empty where the scenario names none.
+    #[serde(default)]
+    pub measures: MeasuresOfRow,
 }
 
 /// Percentiles over all trials of one transport and profile, from merged histograms.
@@ -106,7 +111,12 @@ pub fn summarise(trials: &[Trial], merged: &BTreeMap<Group, Merged>) -> Vec<Summ
         .filter_map(|(key, row)| Some(((key.profile, key.point), row.server_cpu_ns_per_delivery?)))
         .filter(|&(_, cpu_ns)| cpu_ns > 0.0)
         .collect();
-    for (key, row) in groups.keys().zip(&mut rows) {
+    for ((key, of_row), row) in groups.iter().zip(&mut rows) {
+        if let Some((pairs, ratio)) = beside_none(of_row, trials) {
+            let mut enter = |name: &str, value| row.measures.insert(name.to_owned(), value);
+            enter("slow_readers.pairs", f64::from(pairs));
+            enter("slow_readers.healthy_p99_ratio", ratio);
+        }
         let floor = floors.get(&(key.profile.of_baseline(), key.point));
         row.cpu_multiple_of_tcp = row
             .server_cpu_ns_per_delivery
@@ -181,6 +191,7 @@ fn row(
         server_to_client_bytes_per_delivery: middle(|t| t.wire.server_to_client_bytes_per_delivery),
         client_to_server_bytes_per_delivery: middle(|t| t.wire.client_to_server_bytes_per_delivery),
         segments_per_delivery: middle(|t| t.wire.segments_per_delivery),
+        measures: Measures::add_up(done.iter().map(|t| &t.measures)),
     }
 }
 

@@ -116,7 +116,7 @@ fn the_record_has_the_documented_keys() {
             "/trials/0",
             "transport profile point index error phase_ns clients publish deliveries throughput \
              latency_ns latency_interval_ns latency_over_time_ns probe fanout_ns service_ns \
-             server harness machine wire validity",
+             server harness machine wire measures validity",
         ),
         (
             "/trials/0/clients",

@@ -1,6 +1,7 @@
 //! One trial: one transport in one profile, on a fresh server process.
 
 use super::cause::Cause;
+use super::measures::Measures;
 use super::memory::{Fit, Memory};
 use super::quantiles::{Latency, Quantiles};
 use crate::client::Family;
@@ -56,6 +57,9 @@ pub struct Trial {
     pub machine: Machine,
     /// What went over the wire.
     pub wire: Wire,
+    /// What the scenario measures beside latency and cost.
+    #[serde(default)]
+    pub measures: Measures,
     /// Whether the numbers may be believed.
     pub validity: Validity,
 }
@@ -370,6 +374,7 @@ impl Trial {
             harness: HarnessCost::default(),
             machine: Machine::default(),
             wire: Wire::default(),
+            measures: Measures::default(),
             validity: Validity::default(),
         }
     }

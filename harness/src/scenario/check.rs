@@ -2,7 +2,9 @@
 //! and what to do.
 
 use super::error::Problem;
-use super::{ChannelCount, Channels, Phases, Publish, Scenario, Server, Sessions, sweep};
+use super::{
+    ChannelCount, Channels, Phases, Publish, Scenario, Server, Sessions, check_conditions, sweep,
+};
 use pushbench_servers::envelope;
 use pushbench_servers::hub::MAX_CHANNELS;
 use pushbench_servers::schedule::{Arrival, MAX_POISSON_TICKS};
@@ -18,9 +20,9 @@ const MAX_RATE_PER_S: f64 = 10_000_000.0;
 /// More trials than anyone has patience for; above it, the number is a slip.
 const MAX_TRIALS: u32 = 1_000;
 
-type Check = Result<(), Problem>;
+pub(super) type Check = Result<(), Problem>;
 
-fn refuse(key: &'static str, message: String) -> Check {
+pub(super) fn refuse(key: &'static str, message: String) -> Check {
     Err(Problem { key, message })
 }
 
@@ -38,6 +40,7 @@ pub(super) fn check(scenario: &Scenario) -> Check {
         sessions(sessions_table)?;
     }
     run(scenario)?;
+    check_conditions::check(scenario)?;
     match &scenario.sweep {
         Some(sweep_table) => sweep::check(sweep_table, scenario),
         None => Ok(()),
@@ -316,7 +319,7 @@ fn distinct(key: &'static str, words: &[&str], remedy: &str) -> Check {
     }
 }
 
-fn positive(key: &'static str, value: f64, consequence: &str) -> Check {
+pub(super) fn positive(key: &'static str, value: f64, consequence: &str) -> Check {
     if value.is_finite() && value > 0.0 {
         return Ok(());
     }
@@ -334,7 +337,7 @@ fn wait_s(key: &'static str, value: f64) -> Check {
     )
 }
 
-fn wait_ms(key: &'static str, value: u64) -> Check {
+pub(super) fn wait_ms(key: &'static str, value: u64) -> Check {
     let most = (MAX_WAIT_S * 1e3) as u64;
     if (1..=most).contains(&value) {
         return Ok(());

@@ -29,6 +29,8 @@ pub struct Sweep {
     pub channels: Option<Vec<u32>>,
     /// In place of `publish.rate_per_s`.
     pub rate_per_s: Option<Vec<f64>>,
+    /// In place of `slow_readers.share`.
+    pub slow_share: Option<Vec<f64>>,
 }
 
 /// A key that a sweep may vary.
@@ -42,15 +44,18 @@ pub enum SweepKey {
     Channels,
     /// `publish.rate_per_s`.
     RatePerS,
+    /// `slow_readers.share`.
+    SlowShare,
 }
 
 impl SweepKey {
     /// All keys. Where a point has several, the first of them names it.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Clients,
         Self::PayloadBytes,
         Self::Channels,
         Self::RatePerS,
+        Self::SlowShare,
     ];
 
     /// The key in `[sweep]`, and in a [`Point`] of the record.
@@ -60,6 +65,7 @@ impl SweepKey {
             Self::PayloadBytes => "payload_bytes",
             Self::Channels => "channels",
             Self::RatePerS => "rate_per_s",
+            Self::SlowShare => "slow_share",
         }
     }
 
@@ -70,6 +76,7 @@ impl SweepKey {
             Self::PayloadBytes => "--sweep payload_bytes",
             Self::Channels => "--sweep channels",
             Self::RatePerS => "--sweep rate_per_s",
+            Self::SlowShare => "--sweep slow_share",
         };
         (option, self.stands_for().1)
     }
@@ -81,6 +88,7 @@ impl SweepKey {
             Self::PayloadBytes => ("publish.payload_bytes", "sweep.payload_bytes"),
             Self::Channels => ("channels.count", "sweep.channels"),
             Self::RatePerS => ("publish.rate_per_s", "sweep.rate_per_s"),
+            Self::SlowShare => ("slow_readers.share", "sweep.slow_share"),
         }
     }
 }
@@ -99,6 +107,9 @@ pub struct Point {
     pub channels: Option<u32>,
     /// Messages a second over all channels.
     pub rate_per_s: Option<f64>,
+    /// Share of the clients that read slowly.
+    #[serde(default)]
+    pub slow_share: Option<f64>,
 }
 
 impl Point {
@@ -116,6 +127,7 @@ impl Point {
             SweepKey::PayloadBytes => self.payload_bytes.map(|bytes| bytes as f64),
             SweepKey::Channels => self.channels.map(f64::from),
             SweepKey::RatePerS => self.rate_per_s,
+            SweepKey::SlowShare => self.slow_share,
         }
     }
 
@@ -147,6 +159,7 @@ impl Sweep {
                 payload_bytes: self.payload_bytes.as_ref().and_then(|l| l.get(i).copied()),
                 channels: self.channels.as_ref().and_then(|l| l.get(i).copied()),
                 rate_per_s: self.rate_per_s.as_ref().and_then(|l| l.get(i).copied()),
+                slow_share: self.slow_share.as_ref().and_then(|l| l.get(i).copied()),
             })
             .collect()
     }
@@ -158,6 +171,7 @@ impl Sweep {
             self.payload_bytes.as_ref().map(Vec::len),
             self.channels.as_ref().map(Vec::len),
             self.rate_per_s.as_ref().map(Vec::len),
+            self.slow_share.as_ref().map(Vec::len),
         ];
         SweepKey::ALL
             .into_iter()
@@ -186,6 +200,7 @@ impl Sweep {
             payload_bytes: self.payload_bytes.or(other.payload_bytes),
             channels: self.channels.or(other.channels),
             rate_per_s: self.rate_per_s.or(other.rate_per_s),
+            slow_share: self.slow_share.or(other.slow_share),
         })
     }
 }
@@ -234,6 +249,7 @@ impl std::str::FromStr for Sweep {
             SweepKey::PayloadBytes => sweep.payload_bytes = values(argument, list, whole)?,
             SweepKey::Channels => sweep.channels = values(argument, list, whole)?,
             SweepKey::RatePerS => sweep.rate_per_s = values(argument, list, "a number")?,
+            SweepKey::SlowShare => sweep.slow_share = values(argument, list, "a number")?,
         }
         Ok(sweep)
     }
@@ -258,6 +274,9 @@ impl Scenario {
         }
         if let Some(channels) = point.channels {
             scenario.channels.count = ChannelCount::Fixed(channels);
+        }
+        if let (Some(slow), Some(share)) = (&mut scenario.slow_readers, point.slow_share) {
+            slow.share = share;
         }
         if let Some(publish) = &mut scenario.publish {
             if let Some(bytes) = point.payload_bytes {
@@ -318,6 +337,11 @@ pub(super) fn check(sweep: &Sweep, scenario: &Scenario) -> Result<(), Problem> {
         let published = matches!(key, SweepKey::PayloadBytes | SweepKey::RatePerS);
         if published && scenario.publish.is_none() {
             let message = "varies what is published, but nothing is; add a [publish] table, or \
+                           remove the key";
+            return refuse(place, message.to_owned());
+        }
+        if key == SweepKey::SlowShare && scenario.slow_readers.is_none() {
+            let message = "varies slow readers, but there are none; add a [slow_readers] table, or \
                            remove the key";
             return refuse(place, message.to_owned());
         }

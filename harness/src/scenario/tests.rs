@@ -96,14 +96,15 @@ fn what_a_file_leaves_out_has_the_documented_default() {
         Clients {
             count: 3,
             connect_per_s: None,
-            poll_interval_ms: 1_000
+            poll_interval_ms: 1_000,
+            snapshot_messages: 0,
         }
     );
     assert_eq!(
         scenario.channels,
         Channels {
             count: ChannelCount::Fixed(1),
-            prefix: "c".to_owned()
+            ..Channels::default()
         }
     );
     assert_eq!(scenario.publish, None);
@@ -178,7 +179,7 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
         error_of("[sessions]", "[visits]"),
         "scenarios/chat.toml:27: unknown key 'visits'; known here: 'summary', 'purpose', \
          'cannot_show', 'clients', 'channels', 'publish', 'phases', 'server', 'sessions', \
-         'sweep', 'run'"
+         'reconnect', 'faults', 'slow_readers', 'upstream', 'measures', 'sweep', 'run'"
     );
     assert_eq!(
         error_of("purpose =", "name = 'x'\npurpose ="),
@@ -619,13 +620,13 @@ fn a_bad_sweep_is_told_with_its_line() {
             "",
             line,
             "'sweep' has no list, but something must vary; add one of 'clients', \
-             'payload_bytes', 'channels', 'rate_per_s', or remove [sweep]",
+             'payload_bytes', 'channels', 'rate_per_s', 'slow_share', or remove [sweep]",
         ),
         (
             "client = [1]",
             line + 1,
             "unknown key 'client'; did you mean 'clients'?; known here: 'clients', \
-             'payload_bytes', 'channels', 'rate_per_s'",
+             'payload_bytes', 'channels', 'rate_per_s', 'slow_share'",
         ),
         (
             "clients = 5",
@@ -736,7 +737,7 @@ fn a_sweep_of_the_command_line_takes_the_place_of_the_files() {
         (
             "client=5",
             "'client=5' sweeps 'client'; did you mean 'clients'?; expected one of 'clients', \
-             'payload_bytes', 'channels', 'rate_per_s'",
+             'payload_bytes', 'channels', 'rate_per_s', 'slow_share'",
         ),
         (
             "clients=5,many",
@@ -775,9 +776,15 @@ fn a_sweep_of_the_command_line_takes_the_place_of_the_files() {
 
 #[test]
 fn an_unknown_name_is_answered_with_the_known_ones() {
-    let known = "the built-in ones are 'quick', 'notifications', 'dashboard', 'fanout-10k', \
-                 'idle', 'log-tail', 'job-progress', 'payload-sweep', 'hundred-k', \
-                 'million-idle', 'clients-sweep'; give a file as a path that ends in '.toml'";
+    let names = EMBEDDED.iter().map(|&(name, _)| name);
+    let known = format!(
+        "the built-in ones are {}; give a file as a path that ends in '.toml'",
+        crate::text::quoted(names)
+    );
+    assert!(
+        known.starts_with("the built-in ones are 'quick', "),
+        "{known}"
+    );
     assert_eq!(
         Scenario::load("fanout")
             .expect_err("not built in")
@@ -785,10 +792,10 @@ fn an_unknown_name_is_answered_with_the_known_ones() {
         format!("'fanout' is no scenario; did you mean 'fanout-10k'?; {known}")
     );
     assert_eq!(
-        Scenario::load("chat")
+        Scenario::load("weather")
             .expect_err("not built in")
             .to_string(),
-        format!("'chat' is no scenario; {known}")
+        format!("'weather' is no scenario; {known}")
     );
 }
 

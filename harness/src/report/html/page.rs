@@ -8,6 +8,7 @@ use super::super::answer::{Answer, Finding, METRICS, answer, board};
 use super::super::columns::{
     CHECK, COST, Column, DELIVERY, DIFFERENCE, LEDGER, Show, TRIAL_LEDGER,
 };
+use super::super::measures;
 use super::super::repeat::repeat;
 use super::super::tree::Tree;
 use super::super::view::View;
@@ -64,8 +65,17 @@ pub(in super::super) fn render(view: &View<'_>, folder: Option<&Path>) -> String
         ("repeat", "To repeat this run", Some(again(view))),
         ("numbers", "All numbers", Some(numbers(view))),
     ];
-    let sections: Vec<(&str, &str, Markup)> = sections
-        .into_iter()
+    // What the scenario is about comes before what every scenario has.
+    let measured = measures::tables(view).map(|found| {
+        let columns = found.columns_in(view);
+        let inside = html! {
+            (table(view, found.title, "transport", &summary_rows(view), &columns))
+            p.note { (found.note) }
+        };
+        (found.id, found.title, Some(inside))
+    });
+    let sections: Vec<(&str, &str, Markup)> = measured
+        .chain(sections)
         .filter_map(|(id, title, inside)| Some((id, title, inside?)))
         .collect();
     let page = html! {
