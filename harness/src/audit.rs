@@ -121,6 +121,7 @@ pub fn audit(trial: &mut Trial, evidence: &Evidence<'_>) {
         trial,
         said: Vec::new(),
     };
+    shards(&mut book, evidence.report);
     clients(&mut book, evidence);
     limits(&mut book, evidence);
     ledger(&mut book, evidence);
@@ -223,6 +224,18 @@ fn highest_told(lag: &Quantiles, latency: &Latency) -> Option<(f64, f64, &'stati
     pairs
         .into_iter()
         .find_map(|(l, t, q)| Some((l? as f64, t? as f64, q)))
+}
+
+fn shards(book: &mut Book<'_>, report: &FleetReport) {
+    let dead = report.dead_shards as f64;
+    let verdict = beyond(dead, 0.0, Verdict::Void);
+    book.enter("fleet_shards", dead, 0.0, verdict, || Complaint {
+        message: format!(
+            "{} of the clients' shards panicked: their clients are in no count",
+            report.dead_shards
+        ),
+        remedy: "report this as a bug, with what was printed, unless the scenario asks for it",
+    });
 }
 
 fn clients(book: &mut Book<'_>, evidence: &Evidence<'_>) {

@@ -139,6 +139,7 @@ pub async fn run(
     Ok(Done {
         record: bench.record,
         folder: Some(bench.folder),
+        unwritten: None,
     })
 }
 

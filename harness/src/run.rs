@@ -103,12 +103,16 @@ pub struct Done {
     pub record: Record,
     /// Where it is kept.
     pub folder: Option<PathBuf>,
+    /// Why the record in the folder is not this one, where it could not be written: the run has ended
+    /// there.
+    pub unwritten: Option<RunError>,
 }
 
-/// Runs every trial of `scenario`. Ends early, with the record so far, when `interrupted` does.
+/// Runs every trial of `scenario`. Ends early when `interrupted` does, with a void row for the trial
+/// that was under way, and where the record can no longer be written ([`Done::unwritten`]).
 ///
 /// # Errors
-/// [`RunError`]; a trial that fails is no error but a row.
+/// [`RunError`], before the first trial; a trial that fails is no error but a row.
 pub async fn run(
     scenario: &Scenario,
     options: &Options<'_>,
@@ -144,6 +148,7 @@ pub async fn run(
     let mut merged = MergedHistograms::default();
     let mut random = SplitMix64::new(seed);
     let mut number = 0;
+    let mut unwritten = None;
     let mut interrupted = std::pin::pin!(interrupted);
     'rounds: for index in 1.. {
         if !another_round(scenario, options, index, &record, started) {
@@ -181,45 +186,58 @@ pub async fn run(
                 starve: None,
             };
             let progress = |progress| watch.progress(progress);
-            let (mut trial, histograms) = tokio::select! {
-                ended = trial::run(&plan, &progress) => ended,
-                // Dropping the trial kills its children.
-                () = &mut interrupted => {
-                    record.status = Status::Interrupted;
-                    break 'rounds;
-                }
-            };
+            let ended = trial::run_until(&plan, &progress, &mut interrupted).await;
+            let (mut trial, histograms, was_interrupted) = ended;
             trial.point = *point;
-            if let Some(histograms) = histograms {
-                if let Some(folder) = &folder {
-                    let written = write_histograms(folder, &trial.label_for_file(), &histograms);
-                    if let Err(error) = written {
-                        // The disk may be full: what there is room for is the record.
-                        record.status = Status::Failed;
-                        record.trials.push(trial);
-                        record.write(folder)?;
-                        return Err(error);
-                    }
-                }
-                merged.add(trial.group(), &histograms);
+            if let Some(histograms) = &histograms {
+                merged.add(trial.group(), histograms);
             }
+            let label = trial.label_for_file();
             record.trials.push(trial);
             record.summary = summarise(&record.trials, &merged.told());
             record.growth = growth(&record.summary);
             record.comparisons = compare_all(&record.trials);
-            if let Some(folder) = &folder {
-                record.write(folder)?;
+            if was_interrupted {
+                record.status = Status::Interrupted;
+            }
+            if let Some(folder) = &folder
+                && let Err(error) = keep(folder, &record, &label, histograms.as_ref())
+            {
+                // What was measured is in memory still: it is the caller's to keep.
+                record.status = Status::Failed;
+                unwritten = Some(error);
+                break 'rounds;
             }
             watch.ended(&record);
+            if was_interrupted {
+                break 'rounds;
+            }
         }
     }
     if record.status == Status::Running {
         record.status = Status::Complete;
     }
-    if let Some(folder) = &folder {
-        record.write(folder)?;
+    if let (Some(folder), None) = (&folder, &unwritten) {
+        unwritten = record.write(folder).err().map(RunError::from);
     }
-    Ok(Done { record, folder })
+    Ok(Done {
+        record,
+        folder,
+        unwritten,
+    })
+}
+
+/// Writes the histograms of a trial, then the record: it names nothing that is not there.
+fn keep(
+    folder: &Path,
+    record: &Record,
+    label: &str,
+    histograms: Option<&Histograms>,
+) -> Result<(), RunError> {
+    if let Some(histograms) = histograms {
+        write_histograms(folder, label, histograms)?;
+    }
+    Ok(record.write(folder)?)
 }
 
 /// Whether round `index`, counted from 1, is to be run.

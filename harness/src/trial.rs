@@ -6,6 +6,7 @@
 //!
 //! Not measured here: nothing of the delivery path runs in this process.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -132,6 +133,8 @@ enum TrialError {
     NoAddress(Transport),
     #[error("{0}")]
     Histogram(String),
+    #[error("{0} of the clients' shards panicked while they connected")]
+    DeadShards(u64),
     #[error("cannot interfere as planned: {0}")]
     Interference(std::io::Error),
 }
@@ -149,6 +152,17 @@ impl TrialError {
 
 /// Runs one trial. A failure is a row too: void, with the reason, and what was measured before it.
 pub async fn run(plan: &Plan<'_>, watch: &dyn Fn(Progress)) -> (Trial, Option<Histograms>) {
+    let (trial, histograms, _) = run_until(plan, watch, std::future::pending()).await;
+    (trial, histograms)
+}
+
+/// As [`run`], but ends early when `interrupted` does: a failure like any other, except that the
+/// last value is `true`.
+pub async fn run_until(
+    plan: &Plan<'_>,
+    watch: &dyn Fn(Progress),
+    interrupted: impl Future<Output = ()>,
+) -> (Trial, Option<Histograms>, bool) {
     let mut trial = Trial::new(plan.transport, plan.profile, plan.index);
     trial.harness.client = if plan.transport == Transport::Tcp {
         Family::Lean
@@ -156,11 +170,25 @@ pub async fn run(plan: &Plan<'_>, watch: &dyn Fn(Progress)) -> (Trial, Option<Hi
         plan.family
     };
     trial.clients.target = u64::from(plan.scenario.clients.count);
-    match Running::through(plan, &mut trial, watch).await {
-        Ok(histograms) => (trial, histograms),
+    let phase = Cell::new("start");
+    let noting = |progress: Progress| {
+        phase.set(progress.phase);
+        watch(progress);
+    };
+    let ended = tokio::select! {
+        ended = Running::through(plan, &mut trial, &noting) => ended,
+        // Dropping the rest of the trial kills its children.
+        () = interrupted => {
+            let error = format!("interrupted in phase '{}'", phase.get());
+            let remedy = "run it again".to_owned();
+            return (trial.failed(error, remedy), None, true);
+        }
+    };
+    match ended {
+        Ok(histograms) => (trial, histograms, false),
         Err(error) => {
             let remedy = error.remedy();
-            (trial.failed(error.to_string(), remedy), None)
+            (trial.failed(error.to_string(), remedy), None, false)
         }
     }
 }

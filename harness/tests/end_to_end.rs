@@ -362,14 +362,19 @@ fn an_interrupted_run_keeps_what_it_had(signal: Signal) {
     await_end(&[&server, &fleet]);
     let record = bench.record();
     assert_eq!(record.status, Status::Interrupted);
-    assert_eq!((record.trials.len(), record.summary.len()), (1, 1));
-    balances(&record.trials[0]);
+    let [done, under_way] = &record.trials[..] else {
+        panic!("the trial that was done, and the one under way: {:?}", record.trials.len());
+    };
+    balances(done);
+    let why = under_way.error.as_deref().expect("it was interrupted");
+    assert!(why.starts_with("interrupted in phase '"), "{why}");
+    assert_eq!(under_way.validity.verdict, Verdict::Void);
     let log = format!("latency/{}.hlog", record.trials[0].label_for_file());
     assert!(bench.kept().expect("a run").join(log).is_file());
     let (table, told) = (text(&output.stdout), text(&output.stderr));
     assert!(table.contains("interrupted"), "{table}");
     assert!(
-        told.contains("pushbench: interrupted; the trials that were done are kept\n"),
+        told.contains("pushbench: interrupted; what was measured is kept\n"),
         "{told}"
     );
 }

@@ -1,7 +1,7 @@
 //! `pushbench run`: trials, a record, a table.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
@@ -13,9 +13,9 @@ use crate::client::Family;
 use crate::compare::MIN_ROUNDS;
 use crate::layout::MAX_SHARDS;
 use crate::report::{DEFAULT_WIDTH, Format, HTML_FILE};
-use crate::results::{Record, RecordError, Status, Verdict, write_atomically};
+use crate::results::{Record, RecordError, Status, Verdict, create_folder, write_atomically};
 use crate::run::{Done, Options, RunError};
-use crate::scenario::{Overrides, Scenario, Sweep};
+use crate::scenario::{Overrides, Scenario, ScenarioError, Sweep};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -86,10 +86,17 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let scenarios = arguments.scenarios.iter().map(|name| {
         let mut scenario = Scenario::load(name)?;
         scenario.apply(&overrides)?;
+        if let (Family::Library, Some(what)) = (arguments.client, scenario.needs_lean_clients()) {
+            return Err(ScenarioError::Option(format!(
+                "'--client' is 'library', but scenario '{}' has {what}, which only our own clients \
+                 do; leave the option out",
+                scenario.name
+            )));
+        }
         Ok(scenario)
     });
     let scenarios: Vec<Scenario> = scenarios
-        .collect::<Result<_, crate::scenario::ScenarioError>>()
+        .collect::<Result<_, ScenarioError>>()
         .map_err(usage)?;
     if let Some(shards) = arguments.shards
         && !(1..=MAX_SHARDS).contains(&shards)
@@ -154,6 +161,24 @@ fn trials(text: &str) -> Result<Trials, String> {
     }
     let number = text.parse().map(Trials::Number);
     number.map_err(|_| format!("'{text}' is neither a number of trials nor 'auto'"))
+}
+
+/// Keeps a record that its own folder has no room for, and says where it is.
+fn keep_elsewhere(record: &Record) -> String {
+    let kept = create_folder(
+        &std::env::temp_dir().join("pushbench"),
+        SystemTime::now(),
+        &record.scenario.name,
+    )
+    .and_then(|folder| record.write(&folder).map(|()| folder));
+    match kept {
+        Ok(folder) => format!("what was measured is kept in '{}'", folder.display()),
+        Err(_) => {
+            "what was measured is what was printed: there was no room for it in the folder for \
+                   temporary files either"
+                .to_owned()
+        }
+    }
 }
 
 /// Writes the page beside a record, and says where both are.
@@ -224,7 +249,13 @@ impl Arguments {
             print(&self.format.render(record, folder, width).map_err(failed)?)?;
         }
         if interrupted {
-            say("pushbench: interrupted; the trials that were done are kept");
+            say("pushbench: interrupted; what was measured is kept");
+        }
+        if let Some(error) = &done.unwritten {
+            return Err(failed(anyhow::anyhow!(
+                "{error}; {}",
+                keep_elsewhere(record)
+            )));
         }
         if let Some(folder) = folder {
             keep_page(record, folder, self.quiet)?;

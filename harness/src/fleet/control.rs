@@ -8,6 +8,7 @@
 //! | `GET /v1/fleet` | | 200 [`Status`] |
 //! | `POST /v1/fleet/begin` | [`Timing`] | 202 |
 //! | `POST /v1/fleet/finish` | | 200 [`FleetReport`] |
+//! | `POST /v1/fleet/panic` | | 202: the first shard panics, for scenarios that ask what then becomes of a run |
 //! | `DELETE /v1/fleet` | | 200 when every client is closed |
 //!
 //! Errors are 4xx and 5xx with `{"error": "…"}`.
@@ -52,6 +53,7 @@ pub fn router() -> Router {
         .route("/v1/fleet/connect", post(connect))
         .route("/v1/fleet/begin", post(begin))
         .route("/v1/fleet/finish", post(finish))
+        .route("/v1/fleet/panic", post(panic))
         .with_state(Fleet::default())
 }
 
@@ -135,13 +137,16 @@ async fn connect(State(fleet): State<Fleet>, body: Result<Json<Connect>, JsonRej
 }
 
 async fn status(State(fleet): State<Fleet>) -> Answer {
+    fleet.with(|shards| Json(shards.status()).into_response())
+}
+
+async fn panic(State(fleet): State<Fleet>) -> Answer {
     fleet.with(|shards| {
-        if let Some(dead) = shards.handles.iter().position(|h| !h.is_alive()) {
-            let text = format!("shard {dead} of the fleet has ended before its time");
-            return Err(error(StatusCode::INTERNAL_SERVER_ERROR, text));
+        for handle in shards.handles.iter().take(1) {
+            handle.tell(Command::Panic);
         }
-        Ok(Json(shards.status()).into_response())
-    })?
+    })?;
+    Ok(StatusCode::ACCEPTED.into_response())
 }
 
 async fn begin(State(fleet): State<Fleet>, body: Result<Json<Timing>, JsonRejection>) -> Answer {
@@ -165,7 +170,9 @@ async fn finish(State(fleet): State<Fleet>) -> Answer {
     })?;
     let mut received = Vec::new();
     let deadline = Instant::now() + FINISH_WAIT;
-    while received.len() < count {
+    // What a shard counted that panicked is gone with it; the others report.
+    let dead = || fleet.with(|shards| shards.dead());
+    while received.len() + dead()? < count {
         let next = reports.lock().expect("no panic while held").try_recv();
         match next {
             Ok(report) => received.push(*report),
@@ -188,6 +195,7 @@ async fn finish(State(fleet): State<Fleet>) -> Answer {
             refused: status.refused,
             disconnected: status.disconnected,
             errors: status.errors,
+            dead_shards: status.dead_shards,
             ..merge(received, shards.phase.as_deref(), !hidden)
         }
     })?;
@@ -208,9 +216,17 @@ async fn close(State(fleet): State<Fleet>) -> Answer {
 }
 
 impl Shards {
+    /// How many threads have ended before their time.
+    fn dead(&self) -> usize {
+        self.handles.iter().filter(|h| !h.is_alive()).count()
+    }
+
     fn status(&self) -> Status {
-        let mut status = Status::default();
-        for handle in &self.handles {
+        let mut status = Status {
+            dead_shards: self.dead() as u64,
+            ..Status::default()
+        };
+        for handle in self.handles.iter().filter(|h| h.is_alive()) {
             let gauges = &handle.gauges;
             status.connected += gauges.connected.load(Relaxed);
             let last_ns = gauges.last_connected_ns.load(Relaxed);

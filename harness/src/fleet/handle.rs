@@ -28,6 +28,8 @@ pub(super) enum Command {
     Begin(Arc<MeasurePhase>),
     /// Settle the accounts and report.
     Finish,
+    /// Panic, as a fault of the harness itself would.
+    Panic,
     /// Close everything and end.
     Exit,
 }
@@ -67,9 +69,20 @@ pub(super) struct Mailbox {
 
 impl Mailbox {
     /// The next command, where there is one.
+    ///
+    /// # Panics
+    /// Where that is the command.
     pub(super) fn next(&self) -> Option<Command> {
-        let mut commands = self.commands.lock().expect("no panic while held");
-        commands.pop_front()
+        let next = self
+            .commands
+            .lock()
+            .expect("no panic while held")
+            .pop_front();
+        assert!(
+            !matches!(next, Some(Command::Panic)),
+            "a shard of the clients panics, because the scenario says so"
+        );
+        next
     }
 }
 

@@ -168,6 +168,9 @@ pub struct Status {
     pub outstanding: u64,
     /// The limit that ended the growth, where one was met.
     pub stopped_by: Option<Cause>,
+    /// Shards whose thread has panicked; their clients are in no count.
+    #[serde(default)]
+    pub dead_shards: u64,
     /// The first few errors, in words.
     pub errors: Vec<String>,
     /// Median delivery latency of the last whole second in the shard where it is largest, in ns;
@@ -198,6 +201,9 @@ pub struct FleetReport {
     pub refused: u64,
     /// Clients whose session ended out of order.
     pub disconnected: u64,
+    /// Shards whose thread has panicked; their clients are in no count.
+    #[serde(default)]
+    pub dead_shards: u64,
     /// The first few errors, in words.
     pub errors: Vec<String>,
     /// Bytes of the envelopes received in the measure phase.

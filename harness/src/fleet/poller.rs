@@ -148,7 +148,7 @@ impl<P: Protocol> Poller<P> {
                             return;
                         }
                     }
-                    Command::Exit => {
+                    Command::Exit | Command::Panic => {
                         self.slots.iter_mut().for_each(|s| s.connection.abort());
                         return;
                     }

@@ -63,7 +63,7 @@ async fn obey(shard: &Shard, mailbox: &Mailbox, reports: &mpsc::Sender<Box<Shard
                     return;
                 }
             }
-            Some(Command::Exit) => return,
+            Some(Command::Exit | Command::Panic) => return,
         }
     }
 }

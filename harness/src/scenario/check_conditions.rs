@@ -200,6 +200,7 @@ fn fault_rules(fault: &Fault, scenario: &Scenario) -> Result<(), String> {
         FaultKind::ServerDrain => (&["over_ms"], &["over_ms"]),
         FaultKind::ServerStall => (&["for_ms"], &["for_ms"]),
         FaultKind::ConnectionCuts => (&["for_ms", "mean_s"], &["for_ms", "mean_s", "how"]),
+        FaultKind::ShardPanic => (&[], &[]),
     };
     for (key, is_given) in given {
         if needed.contains(&key) && !is_given {
@@ -226,7 +227,7 @@ fn fault_rules(fault: &Fault, scenario: &Scenario) -> Result<(), String> {
             "with 'mean_s' {mean_s}, but a client is cut every 0.01 s at the most"
         ));
     }
-    let ends_connections = fault.kind != FaultKind::ServerStall;
+    let ends_connections = !matches!(fault.kind, FaultKind::ServerStall | FaultKind::ShardPanic);
     if ends_connections && scenario.reconnect.is_none() {
         return Err("but clients that do not come back; add [reconnect]".to_owned());
     }

@@ -82,6 +82,8 @@ pub enum FaultKind {
     ServerStall,
     /// Connections are cut at random times by their clients.
     ConnectionCuts,
+    /// A thread of the clients panics: no condition of real use, but a test of the run itself.
+    ShardPanic,
 }
 
 impl FaultKind {
@@ -92,6 +94,7 @@ impl FaultKind {
             Self::ServerDrain => "server_drain",
             Self::ServerStall => "server_stall",
             Self::ConnectionCuts => "connection_cuts",
+            Self::ShardPanic => "shard_panic",
         }
     }
 }

@@ -149,6 +149,9 @@ impl Running<'_> {
         loop {
             self.server.check()?;
             let status: Status = self.fleet.get("/v1/fleet").await?;
+            if status.dead_shards > 0 {
+                return Err(TrialError::DeadShards(status.dead_shards));
+            }
             let all = u64::from(self.plan.scenario.clients.count);
             self.show("connect", status.connected, all);
             let said = || status.errors.first().cloned().unwrap_or_default();

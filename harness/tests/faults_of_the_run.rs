@@ -1,0 +1,241 @@
+//! Faults in the run itself: interrupts in every phase, a server that is killed at any moment, a disk
+//! that is full, memory that ends, a thread of the clients that panics. Whatever happens, the record
+//! keeps what was measured and says what happened, and nothing is left running.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pushbench::results::{Record, Status, Verdict};
+use pushbench_servers::payload::SplitMix64;
+use support::{Process, Running, TINY, await_some, children, pushbench, scenario, send, text};
+
+/// Servers that are killed, one in each run.
+const KILLS: u64 = 20;
+
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        scenario(folder.path(), "tiny", text);
+        Self { folder }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = pushbench();
+        command.arg("run").arg(self.folder.path().join("tiny.toml"));
+        command.args(arguments).arg("--out").arg(self.out());
+        command
+    }
+
+    fn start(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
+    }
+
+    fn out(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+
+    fn record(&self) -> Record {
+        only_record(&self.out())
+    }
+}
+
+/// The record of the only run in `folder`.
+fn only_record(folder: &Path) -> Record {
+    let mut runs = std::fs::read_dir(folder).expect("a folder of runs");
+    let run = runs.next().expect("a run").expect("readable").path();
+    assert!(runs.next().is_none(), "more than one run");
+    Record::read(&run).expect("a readable record")
+}
+
+fn await_end(processes: &[Process]) {
+    await_some("the end of every process", || {
+        let ended = processes.iter().all(|process| !process.is_alive());
+        ended.then_some(())
+    });
+}
+
+/// The children of a run once it has started so many.
+fn started(run: &Running, count: usize) -> Vec<Process> {
+    await_some("the processes of a trial", || {
+        let found = children(run.pid());
+        (found.len() >= count).then_some(found)
+    })
+}
+
+/// Ends a run in one phase, which lasts until then.
+fn interrupted(change: (&str, &str), phases: &[&str], signal: Signal) {
+    let bench = Bench::new(&TINY.replace(change.0, change.1));
+    let run = bench.start(&["--transports", "short_poll"]);
+    let processes = started(&run, 2);
+    // Long enough to come to the phase on any machine that is not far too slow; where it is, the
+    // signal falls into an earlier one, of which the same holds.
+    std::thread::sleep(Duration::from_millis(1_500));
+    send(run.pid(), signal);
+    let output = run.output();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    await_end(&processes);
+    let record = bench.record();
+    assert_eq!(record.status, Status::Interrupted);
+    let [trial] = &record.trials[..] else {
+        panic!("one trial: {}", record.trials.len());
+    };
+    let why = trial.error.as_deref().expect("it was interrupted");
+    let named = phases.iter().any(|phase| *why == format!("interrupted in phase '{phase}'"));
+    assert!(named, "{why}");
+    assert_eq!(trial.validity.verdict, Verdict::Void);
+    assert!(text(&output.stdout).contains(why), "{}", text(&output.stdout));
+}
+
+#[test]
+fn an_interrupt_in_any_phase_keeps_what_was_measured_and_says_in_which() {
+    let phases = [
+        ("count = 40\n", "count = 40\nconnect_per_s = 2\n", "connect"),
+        ("settle_s = 0.05", "settle_s = 30", "settle"),
+        ("warm_up_s = 0.1", "warm_up_s = 30", "warm-up"),
+        ("measure_s = 0.4", "measure_s = 30", "measure"),
+        // Whoever polls once a minute still owes something for so long.
+        ("poll_interval_ms = 50", "poll_interval_ms = 60000", "drain"),
+    ];
+    let order = ["start", "connect", "settle", "warm-up", "measure", "drain"];
+    std::thread::scope(|scope| {
+        for (index, (old, new, phase)) in phases.into_iter().enumerate() {
+            let signal = [Signal::SIGINT, Signal::SIGTERM][index % 2];
+            let until = order.iter().position(|name| *name == phase).expect("a phase");
+            scope.spawn(move || interrupted((old, new), &order[..=until], signal));
+        }
+    });
+}
+
+#[test]
+fn an_interrupt_before_the_processes_answer_leaves_none_of_them() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let bench = Bench::new(TINY);
+        let run = bench.start(&["--transports", "tcp"]);
+        let processes = started(&run, 1);
+        send(run.pid(), signal);
+        let output = run.output();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        await_end(&processes);
+        assert_eq!(bench.record().status, Status::Interrupted);
+    }
+}
+
+/// A run whose server is killed so long after its start.
+fn killed_after(wait: Duration, transport: &str) {
+    let bench = Bench::new(TINY);
+    let run = bench.start(&["--transports", transport]);
+    let processes = started(&run, 1);
+    let server = processes.iter().find(|process| process.runs("serve"));
+    let server = server.expect("the server is the first").clone();
+    std::thread::sleep(wait);
+    // It may have done its work already.
+    let _ = kill(Pid::from_raw(server.pid as i32), Signal::SIGKILL);
+    let output = run.output();
+    let record = bench.record();
+    let [trial] = &record.trials[..] else {
+        panic!("a row for the trial: {}", record.trials.len());
+    };
+    let is_void = trial.validity.verdict == Verdict::Void;
+    assert_eq!(output.status.code(), Some(i32::from(is_void)), "{wait:?}");
+    if let Some(error) = &trial.error {
+        assert!(is_void && error.contains("server"), "{error}");
+    } else {
+        let d = trial.deliveries;
+        assert_eq!(d.expected, d.received + d.missing);
+    }
+    await_end(&[server]);
+}
+
+#[test]
+fn a_server_that_is_killed_at_any_of_twenty_moments_leaves_twenty_readable_records() {
+    let mut random = SplitMix64::new(20);
+    let waits: Vec<Duration> = (0..KILLS)
+        .map(|_| Duration::from_millis(random.below(900)))
+        .collect();
+    std::thread::scope(|scope| {
+        for (lane, waits) in waits.chunks(5).enumerate() {
+            let transport = ["tcp", "sse", "websocket", "long_poll"][lane % 4];
+            scope.spawn(move || waits.iter().for_each(|wait| killed_after(*wait, transport)));
+        }
+    });
+}
+
+/// A run that may write files of so many blocks of 512 bytes only: as on a full disk, a write fails.
+fn short_of_disk(bench: &Bench, temporary: &Path) -> Output {
+    let run = bench.command(&["--transports", "tcp,sse,websocket,long_poll"]);
+    let mut command = Command::new("sh");
+    // The signal for it would end the process; the shell's children inherit that it is ignored.
+    let script = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
+    command.args(["-c", script, "sh"]).arg(run.get_program());
+    command.args(run.get_args()).env("TMPDIR", temporary);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running::start(&mut command).output()
+}
+
+#[test]
+fn a_record_that_there_is_no_room_for_is_printed_and_the_one_before_stays() {
+    let bench = Bench::new(TINY);
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let output = short_of_disk(&bench, temporary.path());
+    let (table, told) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write the record to"), "{told}");
+    assert!(told.contains("file too large"), "{told}");
+    let kept = bench.record();
+    assert!(!kept.trials.is_empty(), "what was written before is whole");
+    // One more than the file has: the one that there was no room for.
+    let rows = ["tcp tuned", "sse tuned", "websocket tuned", "long_poll tuned"];
+    let (deliveries, _) = table.split_once("\ncost\n").expect("two tables");
+    let printed = rows.iter().filter(|row| deliveries.contains(**row)).count();
+    assert_eq!(printed, kept.trials.len() + 1, "{table}");
+    assert!(told.contains("what was measured is what was printed"), "{told}");
+}
+
+#[test]
+fn a_server_that_meets_its_memory_limit_is_a_void_row_that_says_how_it_ended() {
+    // A ring of 1 GiB in a process that may have half of that.
+    let greedy = TINY
+        .replace("count = 4\n", "count = 1\n")
+        .replace("rate_per_s = 200\npayload_bytes = 96", "rate_per_s = 400\npayload_bytes = 1048576")
+        .replace("measure_s = 0.4", "measure_s = 20")
+        .replace("count = 40", "count = 1")
+        + "[server]\nring_messages = 4096\nring_bytes = 4294967296\nmemory_limit_bytes = 536870912\n";
+    let bench = Bench::new(&greedy);
+    let output = bench.start(&["--transports", "tcp", "--allocator", "system"]).output();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let record = bench.record();
+    let error = record.trials[0].error.as_deref().expect("the server ended");
+    assert!(error.contains("the server died") && error.contains("SIGABRT"), "{error}");
+    assert_eq!(record.trials[0].clients.connected, 1, "what was measured is kept");
+}
+
+#[test]
+fn a_thread_of_the_clients_that_panics_voids_its_trial_and_the_others_report() {
+    let panics = TINY.to_owned() + "[[faults]]\nkind = \"shard_panic\"\nat_s = 0.2\n";
+    let bench = Bench::new(&panics);
+    let run = bench.start(&["--transports", "sse", "--shards", "2", "--trials", "1"]);
+    let processes = started(&run, 2);
+    let output = run.output();
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("because the scenario says so"), "{told}");
+    await_end(&processes);
+    let record = bench.record();
+    let trial = &record.trials[0];
+    assert_eq!((record.status, trial.error.as_deref()), (Status::Complete, None));
+    let reason = trial.validity.reasons.iter().find(|r| r.check == "fleet_shards");
+    assert_eq!(reason.expect("a reason").measured, Some(1.0));
+    // 20 of the 40 clients are the other thread's; each is owed 20 messages.
+    assert_eq!(trial.deliveries.expected, 400);
+    assert_eq!(trial.deliveries.received, 400);
+}
