@@ -458,7 +458,7 @@ fn a_port_in_use_is_told_with_the_option_that_changes_it() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("bound").to_string();
     let remedy = "another program has it: choose another port with '--listen' or \
-                 '--tcp-listen', or 0 for any";
+                 '--tcp-listen', or 0 for any; '--share-port' takes over from a server of your own";
     assert_eq!(
         complaint(&["serve", "--listen", &address]),
         format!("cannot listen on {address}: address in use; {remedy}")

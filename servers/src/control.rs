@@ -11,13 +11,19 @@
 //! | `POST /v1/publish` | [`Plan`] | 202; 409 while another schedule runs |
 //! | `GET /v1/publish` | | 200 [`Report`]; 404 before the first schedule |
 //! | `DELETE /v1/publish` | | 200 [`Report`]: the schedule is stopped first |
+//! | `POST /v1/drain` | `{"over_ms": 5000}` | 202; 409 where it drains already |
 //!
 //! Errors are 4xx with `{"error": "…"}`. A server publishes message *i* of the plan's schedule at
 //! its intended time ([`crate::schedule`]), in the envelope of [`crate::envelope`], with the
 //! payload of [`crate::payload`]; it ends when its standard input does.
+//!
+//! A server that drains takes no more connections and ends those that it has, spread evenly over
+//! the time given, each behind all that is pending for it; then its process ends, at the latest 2 s
+//! later. All other requests are answered meanwhile.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
@@ -28,7 +34,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::listen::{Addresses, Server};
+use crate::listen::{Addresses, MAX_DRAIN, Server};
 use crate::publisher::{Plan, Publisher, Report};
 use crate::transport::{Profile, Transport};
 
@@ -79,6 +85,17 @@ pub struct Stats {
     pub lagged: u64,
     /// Messages that those did not get.
     pub lost_messages: u64,
+    /// Subscribers that the server ended in their transport's polite way, with nothing pending.
+    #[serde(default)]
+    pub closed_politely: u64,
+}
+
+/// How to drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    /// Time over which the clients are sent away; 0: all at once.
+    pub over_ms: u64,
 }
 
 #[derive(Clone)]
@@ -86,7 +103,6 @@ struct Control {
     server: Arc<Server>,
     transports: Arc<[Transport]>,
     profile: Profile,
-    publisher: Arc<Mutex<Option<Publisher>>>,
 }
 
 /// The control interface of a server. Serve it on a loopback address only.
@@ -95,13 +111,13 @@ pub fn router(server: Arc<Server>, transports: &[Transport], profile: Profile) -
         server,
         transports: transports.into(),
         profile,
-        publisher: Arc::default(),
     };
     Router::new()
         .route("/v1/server", get(info))
         .route("/v1/channels", post(declare))
         .route("/v1/stats", get(stats))
         .route("/v1/publish", get(report).post(publish).delete(stop))
+        .route("/v1/drain", post(drain))
         .fallback(|| async {
             error(
                 StatusCode::NOT_FOUND,
@@ -173,6 +189,7 @@ async fn stats(State(control): State<Control>) -> Json<Stats> {
         keep_alives: server.total(|s| s.keep_alives.load(Relaxed)),
         lagged: server.total(|s| s.lagged.load(Relaxed)),
         lost_messages: server.total(|s| s.lost_messages.load(Relaxed)),
+        closed_politely: server.total(|s| s.closed_politely.load(Relaxed)),
     })
 }
 
@@ -184,7 +201,7 @@ async fn publish(
     let hub = control.server.hub.clone();
     plan.check(hub.channel_count())
         .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
-    let mut running = control.publisher.lock().expect("no panic while held");
+    let mut running = control.server.publisher();
     if running.as_ref().is_some_and(|p| !p.report().finished) {
         return Err(error(
             StatusCode::CONFLICT,
@@ -198,18 +215,37 @@ async fn publish(
 }
 
 async fn report(State(control): State<Control>) -> Result<Json<Report>, Response> {
-    let running = control.publisher.lock().expect("no panic while held");
-    let report = running.as_ref().map(Publisher::report);
+    let report = control.server.report();
     report
         .map(Json)
         .ok_or_else(|| error(StatusCode::NOT_FOUND, "no schedule was started"))
 }
 
 async fn stop(State(control): State<Control>) -> Result<Json<Report>, Response> {
-    let mut running = control.publisher.lock().expect("no panic while held");
+    let mut running = control.server.publisher();
     let publisher = running.as_mut();
     let publisher =
         publisher.ok_or_else(|| error(StatusCode::NOT_FOUND, "no schedule was started"))?;
     publisher.stop();
     Ok(Json(publisher.report()))
+}
+
+async fn drain(
+    State(control): State<Control>,
+    body: Result<Json<Drain>, JsonRejection>,
+) -> Result<Response, Response> {
+    let Json(Drain { over_ms }) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    let over = Duration::from_millis(over_ms);
+    if over > MAX_DRAIN {
+        let text = format!(
+            "'over_ms' is {over_ms}, expected at most {}",
+            MAX_DRAIN.as_millis()
+        );
+        return Err(error(StatusCode::BAD_REQUEST, text));
+    }
+    if !control.server.drain(over) {
+        let text = "the server drains already; wait for its end";
+        return Err(error(StatusCode::CONFLICT, text));
+    }
+    Ok(StatusCode::ACCEPTED.into_response())
 }

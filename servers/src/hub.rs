@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::envelope;
+use crate::schedule::Timetable;
 use crate::sys::monotonic_ns;
 use crate::wake::Wake;
 
@@ -24,6 +25,10 @@ const MAX_INBOX_BYTES: usize = 64 << 20;
 
 /// Most channels of one server. A million private channels and some room.
 pub const MAX_CHANNELS: u32 = 4_000_000;
+
+/// How far a cursor may be ahead of the schedule that is being published: what another server on
+/// the same log may be ahead of this one.
+const AHEAD_NS: u64 = 1_000_000_000;
 
 /// Longest name of a channel: a prefix of 64 bytes and the digits of a number.
 pub const MAX_NAME_BYTES: usize = 64 + 10;
@@ -188,6 +193,8 @@ pub struct Hub {
     /// Last sequence of each channel. Held while a message enters the inboxes.
     heads: Mutex<Vec<u64>>,
     links: Vec<Link>,
+    /// Of the schedule that is being published, where the sequences of the log are its own.
+    timetable: Mutex<Option<Arc<Timetable>>>,
 }
 
 impl Hub {
@@ -207,6 +214,7 @@ impl Hub {
             names: RwLock::default(),
             heads: Mutex::default(),
             links,
+            timetable: Mutex::default(),
         }))
     }
 
@@ -316,6 +324,44 @@ impl Hub {
         for link in &self.links {
             link.wake.wake();
         }
+    }
+
+    /// Has the first channels begin behind these sequences. Before anything was appended.
+    pub(crate) fn begin_behind(&self, sequences: impl Iterator<Item = u64>) {
+        let mut heads = self.heads.lock().expect("no panic while held");
+        for (head, sequence) in heads.iter_mut().zip(sequences) {
+            *head = sequence;
+        }
+    }
+
+    /// Whether nothing was appended to the first `channels` channels.
+    pub(crate) fn is_empty(&self, channels: u32) -> bool {
+        let heads = self.heads.lock().expect("no panic while held");
+        heads.iter().take(channels as usize).all(|&head| head == 0)
+    }
+
+    /// Says which schedule is being published from now on, where the log's sequences are its own.
+    pub(crate) fn follow(&self, timetable: Option<Arc<Timetable>>) {
+        *self.timetable.lock().expect("no panic while held") = timetable;
+    }
+
+    /// The last sequence of a channel that the schedule, where one is being published, has due by
+    /// now or in a moment; 0 without one.
+    pub(crate) fn last_due(&self, channel: u32) -> u64 {
+        let timetable = self.timetable.lock().expect("no panic while held");
+        timetable
+            .as_ref()
+            .filter(|timetable| channel < timetable.schedule().channels)
+            .map_or(0, |timetable| {
+                timetable.last_sequence_before(channel, monotonic_ns().saturating_add(AHEAD_NS))
+            })
+    }
+
+    /// Hands messages to one shard only, which takes them before it goes on. Empties `messages`.
+    pub(crate) fn hand_to(&self, shard: usize, messages: &mut Vec<Appended>) {
+        let mut inbox = self.links[shard].inbox.lock().expect("no panic while held");
+        inbox.bytes += messages.iter().map(|m| m.envelope.len()).sum::<usize>();
+        inbox.messages.append(messages);
     }
 
     /// The wake-up of one shard.

@@ -5,6 +5,7 @@
 //!
 //! - [`publisher`] walks a [`schedule`] and gives each message its [`payload`];
 //! - [`hub`] puts it into its channel as an encoded [`envelope`] and wakes the shards;
+//! - [`refill`] puts there what was due before a server that was restarted;
 //! - [`shard`] keeps it, framed once, in a [`ring`], and wakes the subscribers behind it;
 //! - [`transport`] writes what is pending behind a subscriber's cursor to its socket, in the bytes
 //!   that [`framing`] defines.
@@ -14,6 +15,8 @@
 
 pub mod allocator;
 pub mod control;
+mod door;
+mod ending;
 pub mod envelope;
 pub mod framing;
 pub mod hub;
@@ -21,10 +24,12 @@ pub mod listen;
 pub mod overflow;
 pub mod payload;
 pub mod publisher;
+pub mod refill;
 pub mod ring;
 pub mod schedule;
 pub mod shard;
 pub mod sys;
 pub mod transport;
+mod unwritten;
 pub mod wake;
 mod wheel;

@@ -7,9 +7,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,18 +19,24 @@ use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
+use crate::door::Door;
+use crate::ending::{Departure, Ending, Turn};
 use crate::framing::Framing;
-use crate::hub::Hub;
+use crate::hub::{DeclareError, Hub};
+use crate::publisher::{Plan, Publisher, Report};
+use crate::refill::Refill;
 use crate::ring::RingLimits;
 use crate::shard::{self, ShardStats};
 use crate::sys;
 use crate::transport::lean::{Connections, Speaks};
 use crate::transport::{Profile, Transport, http, tcp};
+use crate::unwritten::{self, Tracked};
 use crate::wake::{Wake, shared_descriptors};
 
 /// Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// `tuned`: hyper's buffer for one connection, the smallest that it allows. Stock is 400 KiB.
 const HTTP_BUFFER_BYTES: usize = 8 << 10;
@@ -40,8 +46,11 @@ const HTTP_BUFFER_BYTES: usize = 8 << 10;
 /// as lagged. Between two keep-alives and the half minute that proxies wait.
 const STUCK_WRITE: Duration = Duration::from_secs(20);
 
-/// How long shards may take to end their connections at a shutdown.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+/// Longest time over which a server drains: a day.
+pub const MAX_DRAIN: Duration = Duration::from_secs(86_400);
+
+/// How often it is looked whether a drain is over.
+const DRAINED_STEP: Duration = Duration::from_millis(10);
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -71,6 +80,16 @@ pub struct Config {
     pub head_timeout: Duration,
     /// Congestion control of every connection; the system's where `None`.
     pub congestion: Option<String>,
+    /// Whether another server of the same user that has the port may keep it, so that this one can
+    /// take over from it.
+    pub share_port: bool,
+    /// Channels declared before it listens.
+    pub channels: Vec<String>,
+    /// What it publishes from its start on. Its rings are filled first, before it listens, with
+    /// what this schedule had due before, as if the server had run since.
+    pub publish: Option<Plan>,
+    /// How long an `EventSource` is told to wait before it reconnects; its own choice where `None`.
+    pub retry: Option<Duration>,
 }
 
 impl Config {
@@ -89,6 +108,10 @@ impl Config {
             poll_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(75),
             congestion: None,
+            share_port: false,
+            channels: Vec::new(),
+            publish: None,
+            retry: None,
         }
     }
 
@@ -154,6 +177,15 @@ pub enum StartError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The channels cannot be declared.
+    #[error(transparent)]
+    Declare(#[from] DeclareError),
+    /// The schedule cannot be published.
+    #[error("the plan to publish: {0}")]
+    Plan(String),
+    /// The publisher's thread could not be started.
+    #[error("cannot start the publisher: {}", sys::reason(.0))]
+    Publisher(io::Error),
     /// A shard could not be set up.
     #[error("cannot start shard {shard}: {}", sys::reason(.source))]
     Shard {
@@ -177,7 +209,7 @@ impl StartError {
         let remedy = match source.kind() {
             io::ErrorKind::AddrInUse => {
                 "another program has it: choose another port with '--listen' or '--tcp-listen', or 0 \
-                 for any"
+                 for any; '--share-port' takes over from a server of your own"
             }
             io::ErrorKind::PermissionDenied => {
                 "ports below 1024 are privileged: choose a higher one with '--listen' or \
@@ -205,10 +237,12 @@ pub struct Server {
     pub hub: Arc<Hub>,
     /// What each shard has counted.
     pub stats: Vec<Arc<ShardStats>>,
-    stopped: Arc<AtomicBool>,
+    ending: Arc<Ending>,
     threads: Vec<JoinHandle<()>>,
     /// Bound and never listening: they keep the ports for the shards.
-    _reserved: Vec<Socket>,
+    reserved: Mutex<Vec<Socket>>,
+    /// The schedule that is being published, or was the last.
+    publisher: Mutex<Option<Publisher>>,
 }
 
 impl Server {
@@ -222,9 +256,10 @@ impl Server {
             shards: config.shards,
             source,
         })?;
+        hub.declare(&config.channels)?;
         let mut reserved = Vec::new();
         let mut reserve = |address: SocketAddr| -> Result<SocketAddr, StartError> {
-            if address.port() != 0 && !port_is_free(address) {
+            if address.port() != 0 && !config.share_port && !port_is_free(address) {
                 return Err(StartError::listen(address, io::ErrorKind::AddrInUse.into()));
             }
             let socket = bind(address, config).map_err(|e| StartError::listen(address, e))?;
@@ -253,22 +288,30 @@ impl Server {
             addresses: Addresses { http, tcp },
             hub,
             stats: Vec::new(),
-            stopped: Arc::new(AtomicBool::new(false)),
+            ending: Arc::default(),
             threads: Vec::new(),
-            _reserved: reserved,
+            reserved: Mutex::new(reserved),
+            publisher: Mutex::default(),
         };
+        let refill = config.publish.clone().map(|plan| server.take_over(plan));
+        let refill = refill.transpose()?;
         let (ready, readiness) = mpsc::channel();
+        let mut filled = Vec::new();
         for number in 0..config.shards {
             let stats = Arc::new(ShardStats::default());
             server.stats.push(stats.clone());
+            let (listen, go) = mpsc::channel();
+            filled.push(listen);
             let shard = ShardMain {
                 number,
                 config: config.clone(),
                 addresses: server.addresses,
                 hub: server.hub.clone(),
                 stats,
-                stopped: server.stopped.clone(),
+                ending: server.ending.clone(),
+                refill: refill.clone(),
                 ready: ready.clone(),
+                go,
             };
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{number}"))
@@ -279,13 +322,44 @@ impl Server {
                 })?;
             server.threads.push(thread);
         }
-        for _ in 0..config.shards {
+        let all_are_ready = || {
             // Every shard answers before it goes on, or its thread has ended with an answer.
-            if let Ok(Err(error)) = readiness.recv() {
-                return Err(error);
-            }
+            (0..config.shards).try_for_each(|_| readiness.recv().unwrap_or(Ok(())))
+        };
+        // Nobody is let in anywhere before every ring is filled. Where a shard failed, the others
+        // are never told to listen, and end.
+        all_are_ready()?;
+        for listen in filled.drain(..) {
+            let _ = listen.send(());
+        }
+        all_are_ready()?;
+        if let Some(refill) = refill {
+            let publisher = Publisher::resume(server.hub.clone(), &refill);
+            *server.publisher() = Some(publisher.map_err(StartError::Publisher)?);
         }
         Ok(server)
+    }
+
+    /// Has the channels begin behind what a schedule had due before now.
+    fn take_over(&self, plan: Plan) -> Result<Arc<Refill>, StartError> {
+        plan.check(self.hub.channel_count())
+            .map_err(StartError::Plan)?;
+        let refill = Refill::until_now(plan);
+        let channels = 0..refill.plan().schedule.channels;
+        let heads = channels.map(|channel| refill.last_sequence(channel));
+        self.hub.begin_behind(heads);
+        self.hub.follow(Some(refill.timetable().clone()));
+        Ok(Arc::new(refill))
+    }
+
+    /// The schedule that is being published, or was the last.
+    pub(crate) fn publisher(&self) -> MutexGuard<'_, Option<Publisher>> {
+        self.publisher.lock().expect("no panic while held")
+    }
+
+    /// How the schedule that is being published, or was the last, is held. `None` before the first.
+    pub fn report(&self) -> Option<Report> {
+        self.publisher().as_ref().map(Publisher::report)
     }
 
     /// Sums a counter over all shards.
@@ -293,9 +367,37 @@ impl Server {
         self.stats.iter().map(|s| counter(s)).sum()
     }
 
+    /// Begins to drain: the server accepts who waits and nobody after them, ends its subscribers in
+    /// their transport's polite way, evenly spread over the time given (at most [`MAX_DRAIN`]), each
+    /// behind all that is pending for it, and then its shards, at the latest 2 s later. Returns at
+    /// once; `false` where it drains already.
+    pub fn drain(&self, over: Duration) -> bool {
+        let begins = self.ending.drain(over.min(MAX_DRAIN));
+        // Another server may have the port now.
+        self.reserved.lock().expect("no panic while held").clear();
+        self.hub.wake_shards();
+        begins
+    }
+
+    /// Whether a drain was asked for and is over.
+    pub fn is_drained(&self) -> bool {
+        self.ending.is_draining() && self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Waits until a drain, asked for by then or later, is over.
+    pub async fn drained(&self) {
+        // Not told by the shards: they must not wake another thread's runtime (see `wake`).
+        while !self.is_drained() {
+            tokio::time::sleep(DRAINED_STEP).await;
+        }
+    }
+
     /// Ends all connections in their transport's polite way, and the shards.
     pub fn stop(&mut self) {
-        self.stopped.store(true, Ordering::SeqCst);
+        if let Some(publisher) = self.publisher().as_mut() {
+            publisher.stop();
+        }
+        self.ending.stop();
         self.hub.wake_shards();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -362,8 +464,12 @@ struct ShardMain {
     addresses: Addresses,
     hub: Arc<Hub>,
     stats: Arc<ShardStats>,
-    stopped: Arc<AtomicBool>,
+    ending: Arc<Ending>,
+    /// What the rings hold before anyone is let in.
+    refill: Option<Arc<Refill>>,
     ready: mpsc::Sender<Result<(), StartError>>,
+    /// Says when every shard's rings are filled.
+    go: mpsc::Receiver<()>,
 }
 
 impl ShardMain {
@@ -402,11 +508,15 @@ impl ShardMain {
                 return;
             }
         };
+        if !self.enter() {
+            return;
+        }
         runtime.block_on(async move {
-            match self.listen() {
+            let (shut, door) = watch::channel(false);
+            match self.listen(&door) {
                 Ok(()) => {
                     let _ = ready.send(Ok(()));
-                    self.serve().await;
+                    self.serve(&shut).await;
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -415,8 +525,9 @@ impl ShardMain {
         });
     }
 
-    /// Makes this thread a shard of the hub.
-    fn enter(&self) {
+    /// Makes this thread a shard of the hub, fills its rings and waits for the other shards.
+    /// `false`: one of them failed.
+    fn enter(&self) -> bool {
         let framings = self.config.framings();
         let stats = self.stats.clone();
         shard::enter(
@@ -426,6 +537,11 @@ impl ShardMain {
             self.config.ring,
             stats,
         );
+        if let Some(refill) = &self.refill {
+            refill.fill(&self.hub, self.number, self.config.ring);
+        }
+        let _ = self.ready.send(Ok(()));
+        self.go.recv().is_ok()
     }
 
     fn shared(&self) -> http::Shared {
@@ -435,12 +551,15 @@ impl ShardMain {
             transports: self.config.transports.clone(),
             keep_alive: self.config.keep_alive,
             poll_timeout: self.config.poll_timeout,
+            retry: self.config.retry,
         }
     }
 
     /// Serves in profile `lean` until the server stops.
     fn run_lean(&self) {
-        self.enter();
+        if !self.enter() {
+            return;
+        }
         let hub = self.hub.clone();
         let wake = hub.wake_of(self.number);
         let mut connections = match self.listen_lean(wake) {
@@ -452,7 +571,7 @@ impl ShardMain {
         };
         let _ = self.ready.send(Ok(()));
         // Fails only where the kernel refuses to wait; the clients see the end then.
-        let _ = connections.run(wake, &self.stopped, SHUTDOWN_GRACE);
+        let _ = connections.run(wake, Departure::new(self.ending.clone()));
     }
 
     fn listen_lean(&self, wake: &Wake) -> Result<Connections, StartError> {
@@ -477,28 +596,23 @@ impl ShardMain {
         )
     }
 
-    /// Opens the listeners and starts to accept.
-    fn listen(&self) -> Result<(), StartError> {
-        self.enter();
+    /// Opens the listeners and starts to accept, until `shut` turns true.
+    fn listen(&self, shut: &watch::Receiver<bool>) -> Result<(), StartError> {
         if let Some(address) = self.addresses.http {
-            let listener = self
-                .tokio_listener(address)
-                .map_err(|e| StartError::listen(address, e))?;
+            let door = self.door(address, shut)?;
             let router = http::router(self.shared());
             if self.config.profile == Profile::Stock {
-                tokio::spawn(async move { axum::serve(listener, router).await });
+                tokio::spawn(async move { axum::serve(door, router).await });
             } else {
-                tokio::spawn(accept_http(listener, router, self.config.head_timeout));
+                tokio::spawn(accept_http(door, router, self.config.head_timeout));
             }
         }
         if let Some(address) = self.addresses.tcp {
-            let listener = self
-                .tokio_listener(address)
-                .map_err(|e| StartError::listen(address, e))?;
+            let mut door = self.door(address, shut)?;
             let (hub, keep_alive) = (self.hub.clone(), self.config.keep_alive);
             tokio::spawn(async move {
                 loop {
-                    let stream = accept(&listener).await;
+                    let stream = door.accept().await;
                     tokio::spawn(tcp::serve(stream, hub.clone(), keep_alive));
                 }
             });
@@ -512,18 +626,32 @@ impl ShardMain {
         Ok(socket.into())
     }
 
-    fn tokio_listener(&self, address: SocketAddr) -> io::Result<TcpListener> {
-        TcpListener::from_std(self.listener(address)?)
+    fn door(&self, address: SocketAddr, shut: &watch::Receiver<bool>) -> Result<Door, StartError> {
+        let listener = self.listener(address).and_then(TcpListener::from_std);
+        let listener = listener.map_err(|e| StartError::listen(address, e))?;
+        Ok(Door::new(listener, shut.clone()))
     }
 
-    async fn serve(self) {
-        let stopped = || self.stopped.load(Ordering::SeqCst);
-        if shard::pump(stopped).await.is_err() {
+    async fn serve(self, shut: &watch::Sender<bool>) {
+        let mut departure = Departure::new(self.ending.clone());
+        let turn = || {
+            let turn = departure.turn();
+            if let Turn::ShutDoors = turn {
+                shut.send_replace(true);
+            }
+            turn
+        };
+        if shard::pump(turn).await.is_err() {
             // Only a runtime that ends refuses the registration.
             return;
         }
-        let deadline = Instant::now() + SHUTDOWN_GRACE;
-        while self.stats.subscribers.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+        while let Turn::Closed { settled, end } = departure.turn() {
+            let now = Instant::now();
+            let all_is_said = self.stats.subscribers.load(Ordering::Relaxed) == 0
+                && unwritten::connections() == 0;
+            if now >= end || all_is_said && now >= settled {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // The last bytes were handed to the runtime's tasks; give those one more turn.
@@ -531,26 +659,15 @@ impl ShardMain {
     }
 }
 
-/// Accepts one connection. Out of descriptors, or with a connection that is gone again, it waits
-/// and goes on: the clients' side counts who did not get in.
-async fn accept(listener: &TcpListener) -> tokio::net::TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    }
-}
-
 /// The accept loop of the `tuned` profile: hyper's HTTP/1 connection with small buffers.
-async fn accept_http(listener: TcpListener, router: Router, head_timeout: Duration) {
+async fn accept_http(mut door: Door, router: Router, head_timeout: Duration) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
         .max_buf_size(HTTP_BUFFER_BYTES);
     loop {
-        let stream = accept(&listener).await;
+        let stream = Tracked::new(door.accept().await);
         let service = TowerToHyperService::new(router.clone());
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)

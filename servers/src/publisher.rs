@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::{HEAD_BYTES, MAX_BYTES};
 use crate::hub::{AppendError, Hub};
 use crate::payload::{self, PayloadKind};
+use crate::refill::Refill;
 use crate::schedule::{Arrival, MAX_POISSON_TICKS, Schedule, Timetable};
 use crate::sys;
 
@@ -99,6 +100,10 @@ impl Plan {
 pub struct Report {
     /// Whether the schedule is over, or was stopped.
     pub finished: bool,
+    /// Messages that were due before this server began, and that it took from the schedule without
+    /// publishing them: those published here follow behind them.
+    #[serde(default)]
+    pub refilled: u64,
     /// Messages appended since the start.
     pub published: u64,
     /// Messages of the measure phase that were appended.
@@ -129,13 +134,44 @@ impl Publisher {
     /// # Errors
     /// Those of starting a thread.
     pub fn start(hub: Arc<Hub>, plan: Plan) -> std::io::Result<Self> {
+        Self::begin(hub, plan, None, 0)
+    }
+
+    /// Goes on behind what the log was refilled with.
+    ///
+    /// # Errors
+    /// Those of starting a thread.
+    pub fn resume(hub: Arc<Hub>, refill: &Refill) -> std::io::Result<Self> {
+        let timetable = Some(refill.timetable().clone());
+        Self::begin(hub, refill.plan().clone(), timetable, refill.messages())
+    }
+
+    /// Publishes the messages of `plan` from number `first` on.
+    fn begin(
+        hub: Arc<Hub>,
+        plan: Plan,
+        timetable: Option<Arc<Timetable>>,
+        first: u64,
+    ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let report = Arc::new(Mutex::new(Report::default()));
+        let report = Arc::new(Mutex::new(Report {
+            refilled: first,
+            ..Report::default()
+        }));
         let thread = std::thread::Builder::new()
             .name("publisher".into())
             .spawn({
                 let (stop, report) = (stop.clone(), report.clone());
-                move || run(&hub, &plan, &stop, &report)
+                move || {
+                    let timetable = timetable.unwrap_or_else(|| {
+                        let timetable = Arc::new(Timetable::new(plan.schedule));
+                        // On a log with a past, the schedule's sequences are not the log's.
+                        let is_its_own = hub.is_empty(plan.schedule.channels);
+                        hub.follow(is_its_own.then(|| timetable.clone()));
+                        timetable
+                    });
+                    run(&hub, &plan, &timetable, first, &stop, &report);
+                }
             })?;
         Ok(Self {
             stop,
@@ -164,16 +200,22 @@ impl Drop for Publisher {
     }
 }
 
-fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
+fn run(
+    hub: &Hub,
+    plan: &Plan,
+    timetable: &Timetable,
+    first: u64,
+    stop: &AtomicBool,
+    report: &Mutex<Report>,
+) {
     sys::sharpen_sleeps();
     let mut lag = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3)
         .expect("the bounds are constants that fit");
     let mut text = Vec::with_capacity(plan.payload_bytes);
-    let timetable = Timetable::new(plan.schedule);
     let end = timetable.len();
     let mut gaps_ns = Vec::new();
     let mut last = None;
-    let mut index = 0;
+    let mut index = first;
     while index < end && !stop.load(Ordering::Relaxed) {
         let now = sys::monotonic_ns();
         let due_ns = timetable.message(index).intended_ns;
@@ -198,7 +240,7 @@ fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
             );
             match hub.append_quietly(due.channel, Some(due.intended_ns), &text) {
                 Ok(receipt) => {
-                    let leads = index % u64::from(plan.schedule.burst) == 0;
+                    let leads = index.is_multiple_of(u64::from(plan.schedule.burst));
                     index += 1;
                     let measured = due.intended_ns >= plan.measure_from_ns
                         && due.intended_ns < plan.measure_until_ns;
@@ -224,6 +266,8 @@ fn run(hub: &Hub, plan: &Plan, stop: &AtomicBool, report: &Mutex<Report>) {
         hub.wake_shards();
         progress.add_to(&mut report.lock().expect("no panic while held"));
     }
+    // Before another schedule may begin.
+    hub.follow(None);
     let mut report = report.lock().expect("no panic while held");
     report.gaps_ns = gaps_ns;
     report.lag_histogram = encode_histogram(&lag);

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::ending::{STEP, Turn};
 use crate::framing::Framing;
 use crate::hub::{Appended, Hub};
 use crate::ring::{Ring, RingLimits};
@@ -43,6 +44,8 @@ pub struct ShardStats {
     pub lagged: AtomicU64,
     /// Messages that those did not get.
     pub lost_messages: AtomicU64,
+    /// Subscribers that the server ended in their transport's polite way, with nothing pending.
+    pub closed_politely: AtomicU64,
 }
 
 /// Adds to a counter that only this thread writes: no locked instruction is needed.
@@ -87,6 +90,10 @@ struct Subscriber {
     quiet_ticks: u32,
     /// Set when it has.
     quiet: bool,
+    /// Set when it is its turn to end, while the server drains.
+    closing: bool,
+    /// Whether it was told that the server closes.
+    told: bool,
 }
 
 struct Shard {
@@ -103,6 +110,8 @@ struct Shard {
     /// Goes round, so that no subscriber is always served last.
     turn: usize,
     closing: bool,
+    /// Who is to end while the server drains, in this order, and how many of them it was told.
+    leaving: Option<(Vec<u32>, usize)>,
     stats: Arc<ShardStats>,
     inbox: Vec<Appended>,
     framed: Vec<u8>,
@@ -142,6 +151,7 @@ pub fn enter(
         wheel: Wheel::default(),
         turn: 0,
         closing: false,
+        leaving: None,
         stats,
         inbox: Vec::new(),
         framed: Vec::new(),
@@ -150,27 +160,28 @@ pub fn enter(
     SHARD.set(Some(shard));
 }
 
-/// Takes what waits in the hub for this shard, wakes the subscribers, and goes on until `stopped`
-/// says so at a wake-up; then tells every subscriber that the server closes.
+/// Takes what waits in the hub for this shard, wakes the subscribers, and goes on until `turn`,
+/// asked at each wake-up, says that they were told of the server's end.
 ///
 /// # Errors
 /// Those of registering the wake-up with the runtime.
-pub async fn pump(stopped: impl Fn() -> bool) -> std::io::Result<()> {
+pub(crate) async fn pump(mut turn: impl FnMut() -> Turn) -> std::io::Result<()> {
     let (hub, number) = with(|s| (s.hub.clone(), s.number));
     let wake = hub.wake_of(number).listen()?;
     let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     tick.tick().await;
+    let mut hasty = false;
     loop {
         tokio::select! {
             () = wake.wait() => drain(),
             _ = tick.tick() => with(Shard::tick),
+            () = async { tokio::time::sleep(STEP).await }, if hasty => {}
         }
-        if stopped() {
-            // A tick may have come first: what was published before the stop is delivered too.
-            drain();
-            with(Shard::close);
-            return Ok(());
+        match turn() {
+            Turn::Serve => {}
+            Turn::ShutDoors | Turn::Drain => hasty = true,
+            Turn::Closed { .. } => return Ok(()),
         }
     }
 }
@@ -186,9 +197,43 @@ pub(crate) fn tick() {
     with(Shard::tick);
 }
 
-/// Tells every subscriber that the server closes: for a loop without a runtime.
+/// Tells every subscriber that the server closes.
 pub(crate) fn close() {
     with(Shard::close);
+}
+
+/// The server begins to drain: nobody subscribes any more, and those who have are to be told one
+/// after the other ([`leave`]).
+pub(crate) fn begin_to_leave() {
+    with(|shard| {
+        let ids = (0..).zip(&shard.subscribers);
+        let ids = ids.filter_map(|(id, subscriber)| subscriber.as_ref().map(|_| id));
+        shard.leaving = Some((ids.collect(), 0));
+    });
+}
+
+/// Tells this share, 0 to 1, of those who had subscribed when the drain began that it is over for
+/// them. Numbers of subscribers are not given anew meanwhile.
+pub(crate) fn leave(share: f64) {
+    with(|shard| {
+        let Some((ids, told)) = &mut shard.leaving else {
+            return;
+        };
+        let until = ((ids.len() as f64 * share) as usize).min(ids.len());
+        for &id in ids.get(*told..until).unwrap_or_default() {
+            if let Some(subscriber) = shard.subscribers[id as usize].as_mut() {
+                subscriber.closing = true;
+                wake(&mut subscriber.sleeper, &mut shard.woken);
+            }
+        }
+        *told = until.max(*told);
+    });
+}
+
+/// Whether the server of the calling thread drains, so that its connections are not to be used
+/// again. `false` on a thread of no server.
+pub(crate) fn is_draining() -> bool {
+    SHARD.with_borrow(|shard| shard.as_ref().is_some_and(|shard| shard.leaving.is_some()))
 }
 
 /// Swaps the connections that were woken for `taken`, which is emptied. A connection may have ended
@@ -299,6 +344,8 @@ impl Shard {
             due,
             quiet_ticks: ticks as u32,
             quiet: false,
+            closing: false,
+            told: false,
         });
         count(&self.stats.subscribers, 1);
         id
@@ -400,7 +447,7 @@ impl Subscription {
         quiet: Duration,
     ) -> Result<Self, SubscribeError> {
         with(|shard| {
-            if shard.closing {
+            if shard.closing || shard.leaving.is_some() {
                 return Err(SubscribeError::Closing);
             }
             let channel = shard.hub.channel(name);
@@ -412,7 +459,9 @@ impl Subscription {
             }
             let tail = shard.channels[channel as usize].head;
             let since = since.unwrap_or(tail);
-            if since > tail {
+            // One that the schedule has due is no error: another server on the same log was ahead,
+            // or this one's publisher is a moment late.
+            if since > tail && since > shard.hub.last_due(channel) {
                 return Err(SubscribeError::BeyondTail {
                     channel: name.into(),
                     since,
@@ -479,12 +528,15 @@ impl Subscription {
                 self.next = first;
                 return Some(lagged);
             }
-            if shard.closing {
-                return Some(Ready::Closing);
-            }
             let subscriber = shard.subscribers[self.id as usize]
                 .as_mut()
                 .expect("open until dropped");
+            if shard.closing || subscriber.closing {
+                if !std::mem::replace(&mut subscriber.told, true) {
+                    count(&shard.stats.closed_politely, 1);
+                }
+                return Some(Ready::Closing);
+            }
             if std::mem::take(&mut subscriber.quiet) {
                 count(&shard.stats.keep_alives, 1);
                 return Some(Ready::Quiet);
@@ -753,6 +805,30 @@ mod tests {
             .expect("no error");
         assert_eq!(rest.as_deref(), Some(&b"c\n"[..]));
         assert_eq!(poll(&mut subscription), Poll::Pending);
+    }
+
+    #[test]
+    fn subscribers_leave_one_after_the_other_each_behind_what_is_pending() {
+        let (hub, stats) = start(RingLimits::default());
+        let mut all: Vec<Subscription> = (0..10).map(|_| open(None).expect("channel")).collect();
+        let closing = |all: &mut Vec<Subscription>| {
+            let ready = all.iter_mut().map(poll);
+            ready.filter(|r| *r == Poll::Ready(Ready::Closing)).count()
+        };
+        assert!(!is_draining());
+        begin_to_leave();
+        assert!(is_draining());
+        assert_eq!(open(None).expect_err("draining"), SubscribeError::Closing);
+        for (share, told) in [(0.0, 0), (0.09, 0), (0.5, 5), (0.3, 5), (1.0, 10)] {
+            leave(share);
+            publish(&hub, "x");
+            assert_eq!(closing(&mut all), 0, "something is pending");
+            for subscription in &mut all {
+                subscription.take(MAX_WRITE_BYTES).expect("pending");
+            }
+            assert_eq!(closing(&mut all), told, "{share}");
+        }
+        assert_eq!(stats.closed_politely.load(Ordering::Relaxed), 10);
     }
 
     #[test]

@@ -101,6 +101,27 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
+/// The address space of this process, in bytes.
+///
+/// # Errors
+/// Those of reading `/proc/self/statm`.
+pub fn address_space_bytes() -> io::Result<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = statm.split_whitespace().next().and_then(|n| n.parse().ok());
+    let pages: u64 = pages.ok_or(io::ErrorKind::InvalidData)?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?;
+    Ok(pages * page.map_or(4096, |bytes| bytes as u64))
+}
+
+/// Bounds the address space of this process (`RLIMIT_AS`): an allocation beyond it fails, and the
+/// process aborts.
+///
+/// # Errors
+/// `EPERM` above the limit that the process was started with.
+pub fn limit_address_space(bytes: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_AS, bytes, bytes)?)
+}
+
 /// Gives the calling thread a descriptor table of its own, and closes in it all but standard
 /// input, output, error and `keep`.
 ///

@@ -1259,7 +1259,8 @@ fn a_port_that_another_server_has_is_refused_with_a_remedy() {
             error.to_string(),
             format!(
                 "cannot listen on {taken}: address in use; another program has it: choose another \
-                 port with '--listen' or '--tcp-listen', or 0 for any"
+                 port with '--listen' or '--tcp-listen', or 0 for any; '--share-port' takes over \
+                 from a server of your own"
             )
         );
         assert_serves(&first, transport, profile, 0);

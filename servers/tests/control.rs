@@ -281,12 +281,14 @@ fn a_schedule_is_published_to_its_subscribers_and_reported() {
             "last_actual_ns",
             "measured",
             "published",
+            "refilled",
         ]
     );
     assert_eq!(
         (&report["published"], &report["measured"]),
         (&json!(MESSAGES), &json!(MESSAGES))
     );
+    assert_eq!(report["refilled"], 0);
     let times = ["first_actual_ns", "last_actual_ns"].map(|f| report[f].as_u64());
     assert!(times[0] > Some(0) && times[0] <= times[1], "{times:?}");
     let lag = report["lag_histogram"].as_str().expect("a text");
@@ -410,6 +412,7 @@ fn counters_are_summed_over_all_shards() {
             "keep_alives": 0,
             "lagged": 0,
             "lost_messages": 0,
+            "closed_politely": 0,
         })
     };
     assert_eq!(control.ask("GET", "/v1/stats", None), (200, stats(0, 0)));
@@ -432,6 +435,47 @@ fn counters_are_summed_over_all_shards() {
     eventually("nobody is left", || {
         control.ask("GET", "/v1/stats", None).1 == stats(0, 5 * SUBSCRIBERS)
     });
+}
+
+#[test]
+fn a_server_that_drains_answers_over_control_to_its_end() {
+    let mut control = Controlled::start();
+    control.declare(&["news"]);
+    let tcp = control.server.addresses.tcp.expect("serves raw TCP");
+    let mut wire = Wire::open(tcp, bytes::subscribe(Transport::Tcp, "news", None));
+    wire.expect(bytes::at_tail(Transport::Tcp, 0));
+    for (body, status, text) in [
+        (json!({}), 422, "missing field `over_ms`"),
+        (json!({ "over_ms": -1 }), 422, "over_ms"),
+        (
+            json!({ "over_ms": 0, "more": 1 }),
+            422,
+            "unknown field `more`",
+        ),
+        (
+            json!({ "over_ms": 86_400_001 }),
+            400,
+            "'over_ms' is 86400001, expected at most 86400000",
+        ),
+    ] {
+        let answer = control.ask("POST", "/v1/drain", Some(&body));
+        control.expect_error(answer, status, text);
+    }
+    let over = json!({ "over_ms": 86_400_000 });
+    let answer = control.ask("POST", "/v1/drain", Some(&over));
+    assert_eq!(answer, (202, Value::Null));
+    let answer = control.ask("POST", "/v1/drain", Some(&over));
+    control.expect_error(answer, 409, "the server drains already");
+    // It goes on for who is there.
+    control.ask("POST", "/v1/publish", Some(&overdue(3, 1)));
+    for sequence in 1..=3 {
+        assert_eq!(bytes::sequences(&wire.until(b"\n")), [sequence]);
+    }
+    assert_eq!(control.ask("GET", "/v1/server", None).0, 200);
+    let (status, stats) = control.ask("GET", "/v1/stats", None);
+    assert_eq!((status, &stats["subscribers"]), (200, &json!(1)));
+    assert_eq!(stats["closed_politely"], 0);
+    assert!(!control.server.is_drained());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use pushbench_servers::allocator::{self, Allocator};
 use pushbench_servers::control;
 use pushbench_servers::envelope::{HEAD_BYTES, MAX_BYTES};
-use pushbench_servers::listen::{Config, Server, StartError};
+use pushbench_servers::listen::{Config, MAX_DRAIN, Server, StartError};
 use pushbench_servers::payload::PayloadKind;
 use pushbench_servers::publisher::{Plan, Publisher};
 use pushbench_servers::ring::RingLimits;
@@ -40,6 +40,15 @@ pub(super) struct Arguments {
     /// A channel, or 'prefix*count' for many; may be repeated
     #[arg(long = "channel", value_name = "NAME", default_value = "news")]
     channels: Vec<String>,
+    /// Publish this plan, as 'POST /v1/publish' takes it, and start with what it had due before in
+    /// the rings: a restarted server has the log of the one before it
+    #[arg(
+        long,
+        value_name = "JSON",
+        value_parser = publish_plan,
+        conflicts_with_all = ["rate", "payload_bytes", "payload"]
+    )]
+    publish_plan: Option<Plan>,
     /// Messages a second over all channels; 0 publishes nothing by itself
     #[arg(long, value_name = "PER_S", default_value_t = 1.0)]
     rate: f64,
@@ -76,6 +85,18 @@ pub(super) struct Arguments {
     /// Congestion control of every connection
     #[arg(long)]
     congestion: Option<String>,
+    /// Listen on a port that another server of yours has, to take over from it
+    #[arg(long)]
+    share_port: bool,
+    /// At SIGINT or SIGTERM, send the clients away over this time, in ms; 0: all at once
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    drain_ms: u64,
+    /// How long an EventSource is told to wait before it reconnects, in ms
+    #[arg(long, value_name = "MS")]
+    retry_ms: Option<u64>,
+    /// Most address space of this process (RLIMIT_AS): an allocation beyond it aborts the server
+    #[arg(long, value_name = "BYTES")]
+    memory_limit_bytes: Option<u64>,
     /// Give each shard a descriptor table of its own
     #[arg(long)]
     own_tables: bool,
@@ -98,6 +119,24 @@ fn payload_kind(text: &str) -> Result<PayloadKind, String> {
         _ => Err(format!(
             "'{text}' is no kind of payload; expected one of json, text, random"
         )),
+    }
+}
+
+/// Parses a [`Plan`]. What its values must be is checked against the channels, when it is started.
+fn publish_plan(text: &str) -> Result<Plan, String> {
+    serde_json::from_str(text).map_err(|error| {
+        format!("{error}; expected the JSON that 'POST /v1/publish' of the control interface takes")
+    })
+}
+
+fn milliseconds(option: &str, value: u64) -> Result<Duration, Failure> {
+    let duration = Duration::from_millis(value);
+    if duration <= MAX_DRAIN {
+        Ok(duration)
+    } else {
+        let most = MAX_DRAIN.as_millis();
+        let problem = format!("'{option}' is {value}, expected at most {most} milliseconds");
+        Err(usage(anyhow!(problem)))
     }
 }
 
@@ -147,13 +186,24 @@ impl Arguments {
             poll_timeout: seconds("--poll-timeout-s", self.poll_timeout_s)?,
             head_timeout: seconds("--head-timeout-s", self.head_timeout_s)?,
             congestion: self.congestion.clone(),
+            share_port: self.share_port,
+            channels: if self.no_channels {
+                Vec::new()
+            } else {
+                self.channels.clone()
+            },
+            publish: self.publish_plan.clone(),
+            retry: self
+                .retry_ms
+                .map(|ms| milliseconds("--retry-ms", ms))
+                .transpose()?,
             ..Config::new(self.listen)
         })
     }
 
     /// What the server publishes by itself: an endless schedule, or nothing.
     fn plan(&self, channels: u32) -> Result<Option<Plan>, Failure> {
-        if self.no_channels || self.rate == 0.0 {
+        if self.no_channels || self.publish_plan.is_some() || self.rate == 0.0 {
             return Ok(None);
         }
         if !(HEAD_BYTES..=MAX_BYTES).contains(&self.payload_bytes) {
@@ -192,21 +242,25 @@ impl Arguments {
 /// Serves until a signal, or the end of input where asked for.
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config()?;
+    let drain = milliseconds("--drain-ms", arguments.drain_ms)?;
     super::allocator::ensure(arguments.allocator)?;
+    if let Some(bytes) = arguments.memory_limit_bytes {
+        limit_memory(bytes, config.shards)?;
+    }
     sys::raise_descriptor_limit();
     // Everything of this process, the publisher's thread too.
     pin(&config.cpus)?;
     let server = Server::start(&config).map_err(|error| match error {
-        StartError::Listen { .. } | StartError::Congestion { .. } => usage(error),
+        StartError::Listen { .. }
+        | StartError::Congestion { .. }
+        | StartError::Declare(_)
+        | StartError::Plan(_) => usage(error),
         other => failed(other),
     })?;
-    if !arguments.no_channels {
-        server.hub.declare(&arguments.channels).map_err(usage)?;
-    }
     let plan = arguments.plan(server.hub.channel_count())?;
     let server = Arc::new(server);
     let runtime = runtime()?;
-    runtime.block_on(serve(&arguments, &config, &server, plan))?;
+    runtime.block_on(serve(&arguments, &config, &server, plan, drain))?;
     drop(runtime);
     // The control interface has gone with the runtime, so this is the last handle.
     if let Some(mut server) = Arc::into_inner(server) {
@@ -215,11 +269,38 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Good)
 }
 
+/// What a server needs at its start beside the address space that it has by then.
+const START_BYTES: u64 = 32 << 20;
+
+/// And for each thread: its stack, and what its allocations begin with.
+const THREAD_BYTES: u64 = 4 << 20;
+
+/// Bounds the address space of this process, where a server fits into it at all.
+fn limit_memory(bytes: u64, shards: usize) -> Result<(), Failure> {
+    let used = sys::address_space_bytes().map_err(failed)?;
+    // The publisher and the one that reads the input, beside the shards.
+    let least = used + START_BYTES + THREAD_BYTES * (shards as u64 + 2);
+    if bytes < least {
+        return Err(usage(anyhow!(
+            "'--memory-limit-bytes' is {bytes}, but a server of {shards} shards starts with {least} \
+             bytes of address space; raise it, or use fewer '--shards'"
+        )));
+    }
+    sys::limit_address_space(bytes).map_err(|error| {
+        usage(anyhow!(
+            "cannot set '--memory-limit-bytes' to {bytes}: {}; 'ulimit -v' shows the limit that \
+             this process was started with, in KiB",
+            text::io_reason(&error)
+        ))
+    })
+}
+
 async fn serve(
     arguments: &Arguments,
     config: &Config,
     server: &Arc<Server>,
     plan: Option<Plan>,
+    drain: Duration,
 ) -> Result<(), Failure> {
     let address = arguments.control;
     let listener = tokio::net::TcpListener::bind(address).await.map_err(|e| {
@@ -252,7 +333,17 @@ async fn serve(
     let publisher = publisher.transpose().map_err(failed)?;
     print(&format!("{line}\n"))?;
     tokio::select! {
-        () = interrupted => {}
+        () = interrupted => {
+            // Goes on with the one that was asked for over the control interface, if any.
+            server.drain(drain);
+            tokio::select! {
+                () = server.drained() => {}
+                // Asked twice: at once.
+                () = interrupt() => {}
+                () = end_of_input(), if arguments.end_with_input => {}
+            }
+        }
+        () = server.drained() => {}
         () = end_of_input(), if arguments.end_with_input => {}
     }
     drop(publisher);

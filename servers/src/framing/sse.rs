@@ -9,6 +9,8 @@ mod decoder;
 
 pub use decoder::{Block, DecodeError, Decoder};
 
+use std::time::Duration;
+
 use super::{encode_range, http1, push_decimal};
 
 /// A comment line. It adds nothing to the block that it stands in, so it needs no blank line
@@ -38,8 +40,18 @@ pub fn encode(sequence: u64, envelope: &[u8], out: &mut Vec<u8>) {
 /// Appends how a stream opens: `id: N` and a blank line. It sets the last event id, so that a
 /// client cut before its first message can resume, and dispatches nothing.
 pub fn encode_open(cursor: u64, out: &mut Vec<u8>) {
+    encode_open_with_retry(cursor, None, out);
+}
+
+/// As [`encode_open`], with the time that an EventSource is to wait before it reconnects, in whole
+/// milliseconds, in the same block (section 9.2.6).
+pub fn encode_open_with_retry(cursor: u64, retry: Option<Duration>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"id: ");
     push_decimal(cursor, out);
+    if let Some(retry) = retry {
+        out.extend_from_slice(b"\nretry: ");
+        push_decimal(retry.as_millis().try_into().unwrap_or(u64::MAX), out);
+    }
     out.extend_from_slice(b"\n\n");
 }
 
@@ -88,6 +100,24 @@ mod tests {
              id: 18446744073709551615\ndata: envelope\n\n\
              event: lagged\nid: 50\ndata: 42 50\n\n"
         );
+    }
+
+    #[test]
+    fn a_stream_may_open_with_a_time_to_reconnect_in_the_same_block() {
+        let mut out = Vec::new();
+        encode_open_with_retry(41, Some(Duration::from_millis(2500)), &mut out);
+        assert_eq!(out, b"id: 41\nretry: 2500\n\n");
+        let mut blocks = Vec::new();
+        Decoder::default()
+            .feed(&out, |block| {
+                blocks.push((
+                    block.id.map(<[u8]>::to_vec),
+                    block.retry_ms,
+                    block.data.is_some(),
+                ));
+            })
+            .expect("a short block");
+        assert_eq!(blocks, [(Some(b"41".to_vec()), Some(2500), false)]);
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) keep_alive: Duration,
     /// Longest wait of a long-poll.
     pub(crate) poll_timeout: Duration,
+    /// How long an `EventSource` is told to wait before it reconnects.
+    pub(crate) retry: Option<Duration>,
 }
 
 impl std::ops::Deref for Http {
@@ -102,12 +104,22 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        (
+        let mut response = (
             self.status(),
             [(header::CACHE_CONTROL, "no-store")],
             format!("{self}\n"),
         )
-            .into_response()
+            .into_response();
+        close_where_draining(&mut response);
+        response
+    }
+}
+
+/// A server that drains says that its connections are not to be used again.
+fn close_where_draining(response: &mut Response) {
+    if crate::shard::is_draining() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
     }
 }
 
@@ -139,6 +151,7 @@ pub(crate) fn answer(status: StatusCode, cursor: u64, body: Body) -> Response {
     let headers = response.headers_mut();
     headers.insert(PUSH_CURSOR, HeaderValue::from(cursor));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    close_where_draining(&mut response);
     response
 }
 

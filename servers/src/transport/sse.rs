@@ -16,7 +16,7 @@ use http_body::Frame;
 use super::Profile;
 use super::http::{Http, Refusal, X_ACCEL_BUFFERING, answer, subscribe};
 use crate::framing::{Framing, sse};
-use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
 
 /// `GET /sse?channel=C[&since=N]`
 pub(crate) async fn handler(
@@ -25,15 +25,23 @@ pub(crate) async fn handler(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let last_event_id = headers.get("last-event-id").map(HeaderValue::as_bytes);
-    let (subscription, _) = subscribe(
+    let subscribed = subscribe(
         query.as_deref(),
         last_event_id,
         Framing::Sse,
         http.keep_alive,
-    )?;
+    );
+    let subscription = match subscribed {
+        // An EventSource gives up for good at any status but 200 (WHATWG HTML, section 9.2.2), but
+        // tries again where the connection ends without an answer.
+        Err(Refusal::Subscribe(SubscribeError::Closing)) => {
+            return Ok(Response::new(Body::new(HangUp)));
+        }
+        subscribed => subscribed?.0,
+    };
     let cursor = subscription.cursor();
     let mut open = Vec::new();
-    sse::encode_open(cursor, &mut open);
+    sse::encode_open_with_retry(cursor, http.retry, &mut open);
     let body = Events {
         subscription,
         open: Some(Bytes::from(open)),
@@ -53,6 +61,21 @@ pub(crate) async fn handler(
     );
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// A body that fails before its first byte: hyper drops the connection then, with the head unsent.
+struct HangUp;
+
+impl http_body::Body for HangUp {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionAborted.into())))
+    }
 }
 
 /// The body: ends only when the subscriber lagged or the server closes.

@@ -387,6 +387,7 @@ impl Connection {
                     close,
                 } = std::mem::replace(&mut self.role, Role::Request)
                 {
+                    let close = close || common.drains;
                     http::answer_poll(subscription, ready, close, socket, common)?;
                     if close {
                         self.close();

@@ -17,7 +17,7 @@ use crate::framing::http1::{
     Body, BodyLength, RequestError, RequestHead, ResponseWriter, encode_chunk, parse_request,
 };
 use crate::framing::{Framing, long_poll, sse, websocket};
-use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
 use crate::transport::Transport;
 use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, subscribe};
 
@@ -151,6 +151,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn new(common: &'a mut Common, close: bool) -> Self {
+        let close = close || common.drains;
         Self { common, close }
     }
 
@@ -216,7 +217,7 @@ fn subscribed(
     socket: &mut Socket,
     common: &mut Common,
 ) -> io::Result<Next> {
-    let close = closes(head);
+    let close = closes(head) || common.drains;
     if transport == Transport::WebSocket
         && let Err((status, text)) = upgrades(head)
     {
@@ -232,12 +233,17 @@ fn subscribed(
     };
     let (mut subscription, resumed) = match subscribe(head.query, resumed_by, framing, quiet) {
         Ok(subscribed) => subscribed,
+        // An EventSource gives up for good at any status but 200 (WHATWG HTML, section 9.2.2), but
+        // tries again where the connection ends without an answer.
+        Err(Refusal::Subscribe(SubscribeError::Closing)) if transport == Transport::Sse => {
+            return Ok(Next::Close);
+        }
         Err(refusal) => return Ok(Answer::new(common, close).refusal(&refusal)),
     };
     let cursor = subscription.cursor();
     Ok(match transport {
         Transport::Sse => {
-            let chunked = head.is_http_1_1;
+            let (chunked, retry) = (head.is_http_1_1, common.shared.retry);
             let writer = ResponseWriter::start(200, "OK", &mut common.out)
                 .number("push-cursor", cursor)
                 .field(NO_STORE.0, NO_STORE.1)
@@ -250,9 +256,11 @@ fn subscribed(
             };
             end(writer, close, &common.date);
             if chunked {
-                encode_chunk(&mut common.out, |out| sse::encode_open(cursor, out));
+                encode_chunk(&mut common.out, |out| {
+                    sse::encode_open_with_retry(cursor, retry, out);
+                });
             } else {
-                sse::encode_open(cursor, &mut common.out);
+                sse::encode_open_with_retry(cursor, retry, &mut common.out);
             }
             Next::Events(Events {
                 subscription,
@@ -451,8 +459,9 @@ impl Upload {
             .number("push-cursor", sequence)
             .field(NO_STORE.0, NO_STORE.1)
             .number("content-length", body.len() as u64);
-        end(writer, self.close, &common.date);
+        let close = self.close || common.drains;
+        end(writer, close, &common.date);
         common.out.extend_from_slice(body.as_bytes());
-        Next::behind_the_answer(self.close)
+        Next::behind_the_answer(close)
     }
 }

@@ -24,7 +24,6 @@ mod timer;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
@@ -34,6 +33,8 @@ use slab::Slab;
 use self::connection::{Connection, Flow};
 use self::socket::Socket;
 use super::http::Shared;
+use crate::door::{MAX_LAST, is_its_own};
+use crate::ending::{Departure, STEP, Turn};
 use crate::shard;
 use crate::wheel::{TICK_MS, Wheel};
 
@@ -61,6 +62,8 @@ pub(crate) enum Speaks {
 /// What all connections of a shard share.
 struct Common {
     shared: Shared,
+    /// Whether the server drains: every answer is the last of its connection.
+    drains: bool,
     /// How long a request may take to come, in ticks.
     head_ticks: u32,
     /// The `Date` of answers, and the second that it tells.
@@ -136,6 +139,7 @@ impl Connections {
         }
         let mut common = Common {
             shared,
+            drains: false,
             head_ticks: ticks(head_timeout),
             date: String::new(),
             second: 0,
@@ -157,25 +161,26 @@ impl Connections {
         Token(usize::MAX - 1 - number)
     }
 
-    /// Serves until `stopped` is set and the loop woken; then tells every client, within `grace`.
+    /// Serves until the server is to end and the loop is woken; then tells every client.
     ///
     /// # Errors
     /// Those of `epoll_wait(2)`.
     pub(crate) fn run(
         &mut self,
         wake: &crate::wake::Wake,
-        stopped: &AtomicBool,
-        grace: Duration,
+        mut departure: Departure,
     ) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let tick = Duration::from_millis(TICK_MS);
         let mut next_tick = Instant::now() + tick;
-        let mut end = None;
         loop {
-            let wait = if self.doors.iter().any(|door| door.waiting) && end.is_none() {
+            let to_tick = next_tick.saturating_duration_since(Instant::now());
+            let wait = if departure.is_hasty() {
+                to_tick.min(STEP)
+            } else if self.doors.iter().any(|door| door.waiting) && !departure.is_closed() {
                 Duration::ZERO
             } else {
-                next_tick.saturating_duration_since(Instant::now())
+                to_tick
             };
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -198,7 +203,7 @@ impl Connections {
                     }
                 }
             }
-            if end.is_none() {
+            if !departure.is_closed() {
                 self.accept();
             }
             while next_tick <= Instant::now() {
@@ -207,16 +212,40 @@ impl Connections {
                 self.tick();
             }
             self.serve_woken();
-            if end.is_none() && stopped.load(Ordering::SeqCst) {
-                // What was published before the stop is delivered too.
-                shard::drain();
-                shard::close();
-                self.serve_woken();
-                end = Some(Instant::now() + grace);
+            match departure.turn() {
+                Turn::Serve => {}
+                Turn::ShutDoors => {
+                    self.common.drains = true;
+                    self.shut_doors();
+                }
+                Turn::Drain => self.serve_woken(),
+                Turn::Closed { settled, end } => {
+                    self.serve_woken();
+                    let now = Instant::now();
+                    if now >= end || now >= settled && self.is_at_rest() {
+                        return Ok(());
+                    }
+                }
             }
-            if end.is_some_and(|end| self.is_at_rest() || Instant::now() >= end) {
-                return Ok(());
+        }
+    }
+
+    /// Takes everyone in who waits, and shuts each door behind the last.
+    fn shut_doors(&mut self) {
+        let mut last = Vec::new();
+        for door in std::mem::take(&mut self.doors) {
+            for _ in 0..MAX_LAST {
+                match door.listener.accept() {
+                    Ok((stream, _)) => last.extend(self.admit(stream, door.speaks)),
+                    Err(e) if is_its_own(&e) => {}
+                    // Nobody waits; or out of descriptors, and then those who do are turned away.
+                    Err(_) => break,
+                }
             }
+        }
+        // What they may have sent is answered before anything else ends.
+        for number in last {
+            self.look_at(number, false, false);
         }
     }
 
@@ -228,26 +257,15 @@ impl Connections {
     }
 
     fn accept(&mut self) {
-        for door in &mut self.doors {
+        for number in 0..self.doors.len() {
             let mut turn = 0;
-            while door.waiting && turn < ACCEPT_TURN {
+            while self.doors[number].waiting && turn < ACCEPT_TURN {
                 turn += 1;
+                let door = &mut self.doors[number];
                 match door.listener.accept() {
-                    Ok((mut stream, _)) => {
-                        let entry = self.open.vacant_entry();
-                        let token = Token(entry.key());
-                        // Writes are watched once one did not fit.
-                        let watched =
-                            self.poll
-                                .registry()
-                                .register(&mut stream, token, Interest::READABLE);
-                        if watched.is_ok() {
-                            let mut connection =
-                                Connection::new(Socket::new(stream), door.speaks, &self.common);
-                            // A new entry of the wheel takes nobody's place.
-                            let _ = connection.timer.apply(&mut self.wheel, token.0 as u32);
-                            entry.insert(connection);
-                        }
+                    Ok((stream, _)) => {
+                        let speaks = door.speaks;
+                        self.admit(stream, speaks);
                     }
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     // Nobody waits; or out of descriptors, and then the next tick tries again: the
@@ -256,6 +274,22 @@ impl Connections {
                 }
             }
         }
+    }
+
+    /// Opens a connection over a socket; returns its number.
+    fn admit(&mut self, mut stream: mio::net::TcpStream, speaks: Speaks) -> Option<usize> {
+        let entry = self.open.vacant_entry();
+        let token = Token(entry.key());
+        // Writes are watched once one did not fit.
+        let registry = self.poll.registry();
+        registry
+            .register(&mut stream, token, Interest::READABLE)
+            .ok()?;
+        let mut connection = Connection::new(Socket::new(stream), speaks, &self.common);
+        // A new entry of the wheel takes nobody's place.
+        let _ = connection.timer.apply(&mut self.wheel, token.0 as u32);
+        entry.insert(connection);
+        Some(token.0)
     }
 
     fn tick(&mut self) {
