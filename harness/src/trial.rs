@@ -293,6 +293,7 @@ impl<'a> Running<'a> {
         let prefix = &scenario.channels.prefix;
         let declare = Declare {
             declare: vec![format!("{prefix}*{}", scenario.channel_count())],
+            overflow: Vec::new(),
         };
         let _: Value = self.server.post("/v1/channels", &declare).await?;
         let addresses: Addresses =

@@ -232,6 +232,20 @@ fn a_bad_option_of_serve_is_told_in_one_line() {
             "channel 'c*5000000' would make more than 4000000 channels; declare fewer",
         ),
         (
+            &["--channel", "a:newest"],
+            "'--channel': 'newest' is no overflow policy; expected one of disconnect, \
+                 drop-oldest, latest-only",
+        ),
+        (
+            &["--overflow", "none"],
+            "'--overflow': 'none' is no overflow policy; expected one of disconnect, drop-oldest, \
+                 latest-only",
+        ),
+        (
+            &["--send-buffer-bytes", "4095"],
+            "'--send-buffer-bytes' is 4095, expected 4096 to 67108864",
+        ),
+        (
             &["--rate", "-1"],
             "'--rate' is -1, expected 0 (nothing is published) to 10000000 messages a second",
         ),
@@ -671,6 +685,45 @@ fn serve_says_its_addresses_and_answers_over_each_transport() {
             answer.extend_from_slice(&space[..read]);
         }
         assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{path}");
+    }
+}
+
+#[test]
+fn channels_of_serve_have_the_policies_that_they_are_given() {
+    let server = Served::start(&[
+        "--rate",
+        "0",
+        "--overflow",
+        "latest-only",
+        "--channel",
+        "a",
+        "--channel",
+        "b*2:drop-oldest",
+        "--send-buffer-bytes",
+        "16384",
+    ]);
+    assert_eq!(server.said["channels"], serde_json::json!(["a", "b*2"]));
+    // Three messages that wait together: the newest alone, or all.
+    for (channel, expected) in [("a", &["z"][..]), ("b1", &["x", "y", "z"])] {
+        let mut stream = TcpStream::connect(server.address("tcp")).expect("it listens");
+        stream
+            .set_read_timeout(Some(std::time::Duration::from_secs(10)))
+            .expect("a time above 0");
+        let lines = format!(
+            "PUBLISH {channel} x\nPUBLISH {channel} y\nPUBLISH {channel} z\nSUBSCRIBE {channel} last=3\n"
+        );
+        stream.write_all(lines.as_bytes()).expect("it reads");
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("an answer");
+        assert_eq!(line, "SUBSCRIBED 0\n");
+        let mut payloads = Vec::new();
+        while payloads.last().map(String::as_str) != Some("z") {
+            line.clear();
+            reader.read_line(&mut line).expect("a message");
+            payloads.extend(line.trim_end().rsplit(':').next().map(str::to_owned));
+        }
+        assert_eq!(payloads, expected);
     }
 }
 

@@ -363,7 +363,10 @@ fn an_interrupted_run_keeps_what_it_had(signal: Signal) {
     let record = bench.record();
     assert_eq!(record.status, Status::Interrupted);
     let [done, under_way] = &record.trials[..] else {
-        panic!("the trial that was done, and the one under way: {:?}", record.trials.len());
+        panic!(
+            "the trial that was done, and the one under way: {:?}",
+            record.trials.len()
+        );
     };
     balances(done);
     let why = under_way.error.as_deref().expect("it was interrupted");

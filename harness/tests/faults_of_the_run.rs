@@ -90,10 +90,16 @@ fn interrupted(change: (&str, &str), phases: &[&str], signal: Signal) {
         panic!("one trial: {}", record.trials.len());
     };
     let why = trial.error.as_deref().expect("it was interrupted");
-    let named = phases.iter().any(|phase| *why == format!("interrupted in phase '{phase}'"));
+    let named = phases
+        .iter()
+        .any(|phase| *why == format!("interrupted in phase '{phase}'"));
     assert!(named, "{why}");
     assert_eq!(trial.validity.verdict, Verdict::Void);
-    assert!(text(&output.stdout).contains(why), "{}", text(&output.stdout));
+    assert!(
+        text(&output.stdout).contains(why),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]
@@ -110,7 +116,10 @@ fn an_interrupt_in_any_phase_keeps_what_was_measured_and_says_in_which() {
     std::thread::scope(|scope| {
         for (index, (old, new, phase)) in phases.into_iter().enumerate() {
             let signal = [Signal::SIGINT, Signal::SIGTERM][index % 2];
-            let until = order.iter().position(|name| *name == phase).expect("a phase");
+            let until = order
+                .iter()
+                .position(|name| *name == phase)
+                .expect("a phase");
             scope.spawn(move || interrupted((old, new), &order[..=until], signal));
         }
     });
@@ -178,7 +187,10 @@ fn short_of_disk(bench: &Bench, temporary: &Path) -> Output {
     let script = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
     command.args(["-c", script, "sh"]).arg(run.get_program());
     command.args(run.get_args()).env("TMPDIR", temporary);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     Running::start(&mut command).output()
 }
 
@@ -194,11 +206,19 @@ fn a_record_that_there_is_no_room_for_is_printed_and_the_one_before_stays() {
     let kept = bench.record();
     assert!(!kept.trials.is_empty(), "what was written before is whole");
     // One more than the file has: the one that there was no room for.
-    let rows = ["tcp tuned", "sse tuned", "websocket tuned", "long_poll tuned"];
+    let rows = [
+        "tcp tuned",
+        "sse tuned",
+        "websocket tuned",
+        "long_poll tuned",
+    ];
     let (deliveries, _) = table.split_once("\ncost\n").expect("two tables");
     let printed = rows.iter().filter(|row| deliveries.contains(**row)).count();
     assert_eq!(printed, kept.trials.len() + 1, "{table}");
-    assert!(told.contains("what was measured is what was printed"), "{told}");
+    assert!(
+        told.contains("what was measured is what was printed"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -206,17 +226,28 @@ fn a_server_that_meets_its_memory_limit_is_a_void_row_that_says_how_it_ended() {
     // A ring of 1 GiB in a process that may have half of that.
     let greedy = TINY
         .replace("count = 4\n", "count = 1\n")
-        .replace("rate_per_s = 200\npayload_bytes = 96", "rate_per_s = 400\npayload_bytes = 1048576")
+        .replace(
+            "rate_per_s = 200\npayload_bytes = 96",
+            "rate_per_s = 400\npayload_bytes = 1048576",
+        )
         .replace("measure_s = 0.4", "measure_s = 20")
         .replace("count = 40", "count = 1")
         + "[server]\nring_messages = 4096\nring_bytes = 4294967296\nmemory_limit_bytes = 536870912\n";
     let bench = Bench::new(&greedy);
-    let output = bench.start(&["--transports", "tcp", "--allocator", "system"]).output();
+    let output = bench
+        .start(&["--transports", "tcp", "--allocator", "system"])
+        .output();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let record = bench.record();
     let error = record.trials[0].error.as_deref().expect("the server ended");
-    assert!(error.contains("the server died") && error.contains("SIGABRT"), "{error}");
-    assert_eq!(record.trials[0].clients.connected, 1, "what was measured is kept");
+    assert!(
+        error.contains("the server died") && error.contains("SIGABRT"),
+        "{error}"
+    );
+    assert_eq!(
+        record.trials[0].clients.connected, 1,
+        "what was measured is kept"
+    );
 }
 
 #[test]
@@ -232,8 +263,15 @@ fn a_thread_of_the_clients_that_panics_voids_its_trial_and_the_others_report() {
     await_end(&processes);
     let record = bench.record();
     let trial = &record.trials[0];
-    assert_eq!((record.status, trial.error.as_deref()), (Status::Complete, None));
-    let reason = trial.validity.reasons.iter().find(|r| r.check == "fleet_shards");
+    assert_eq!(
+        (record.status, trial.error.as_deref()),
+        (Status::Complete, None)
+    );
+    let reason = trial
+        .validity
+        .reasons
+        .iter()
+        .find(|r| r.check == "fleet_shards");
     assert_eq!(reason.expect("a reason").measured, Some(1.0));
     // 20 of the 40 clients are the other thread's; each is owed 20 messages.
     assert_eq!(trial.deliveries.expected, 400);

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `GET /v1/server` | | 200 [`ServerInfo`] |
 //! | `POST /v1/channels` | `{"declare": ["news", "c*100"]}` | 200 `{"channels": 101}`; numbers are given in this order, from 0 |
+//! | | `{"declare": …, "overflow": ["disconnect", "latest-only"]}` | the same; channel *k* of each declaration gets policy *k* mod their number ([`crate::overflow`]); without, all get `disconnect` |
 //! | `GET /v1/stats` | | 200 [`Stats`] |
 //! | `POST /v1/publish` | [`Plan`] | 202; 409 while another schedule runs |
 //! | `GET /v1/publish` | | 200 [`Report`]; 404 before the first schedule |
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::listen::{Addresses, MAX_DRAIN, Server};
+use crate::overflow::Overflow;
 use crate::publisher::{Plan, Publisher, Report};
 use crate::transport::{Profile, Transport};
 
@@ -70,6 +72,9 @@ pub struct ServerInfo {
 pub struct Declare {
     /// Names, or `prefix*count`.
     pub declare: Vec<String>,
+    /// Channel `k` of each declaration gets `overflow[k % len]`; the default where empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overflow: Vec<Overflow>,
 }
 
 /// Counters since the start, over all shards.
@@ -81,13 +86,20 @@ pub struct Stats {
     pub deliveries: u64,
     /// Keep-alives and poll time-outs that came due.
     pub keep_alives: u64,
-    /// Subscribers that fell off a ring.
+    /// Subscribers that fell off a ring, once each time.
     pub lagged: u64,
     /// Messages that those did not get.
     pub lost_messages: u64,
     /// Subscribers that the server ended in their transport's polite way, with nothing pending.
     #[serde(default)]
     pub closed_politely: u64,
+    /// Messages left out on `latest-only` channels, because a newer one was handed out.
+    #[serde(default)]
+    pub conflated_messages: u64,
+    /// Subscribers of `disconnect` channels dropped because they had fallen off a ring while their
+    /// socket took nothing. They count as lagged too.
+    #[serde(default)]
+    pub cut_off: u64,
 }
 
 /// How to drain.
@@ -176,7 +188,7 @@ async fn declare(
 ) -> Result<Response, Response> {
     let Json(body) = body.map_err(|e| error(e.status(), e.body_text()))?;
     let hub = &control.server.hub;
-    hub.declare(&body.declare)
+    hub.declare_with(&body.declare, &body.overflow)
         .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
     Ok(Json(serde_json::json!({ "channels": hub.channel_count() })).into_response())
 }
@@ -190,6 +202,8 @@ async fn stats(State(control): State<Control>) -> Json<Stats> {
         lagged: server.total(|s| s.lagged.load(Relaxed)),
         lost_messages: server.total(|s| s.lost_messages.load(Relaxed)),
         closed_politely: server.total(|s| s.closed_politely.load(Relaxed)),
+        conflated_messages: server.total(|s| s.conflated_messages.load(Relaxed)),
+        cut_off: server.total(|s| s.cut_off.load(Relaxed)),
     })
 }
 

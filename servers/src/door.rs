@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::unwritten::Tracked;
+use crate::transport::stream::Stream;
 
 /// Most connections that are taken from the queue of a listener before it is closed: what the
 /// queue may hold, and as many again that come meanwhile.
@@ -117,14 +117,14 @@ async fn accept(listener: &mut TcpListener, stock: bool) -> TcpStream {
 
 /// What `axum::serve` accepts from, in profile `stock`.
 impl axum::serve::Listener for Door {
-    type Io = Tracked;
+    type Io = Stream;
     /// Nothing asks who a client is.
     type Addr = ();
 
-    async fn accept(&mut self) -> (Tracked, ()) {
+    async fn accept(&mut self) -> (Stream, ()) {
         loop {
             match self.next(true).await {
-                Some(stream) => return (Tracked::new(stream), ()),
+                Some(stream) => return (Stream::new(stream), ()),
                 None => self.empty(),
             }
         }

@@ -9,9 +9,9 @@
 use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use crate::envelope;
+use crate::overflow::Overflow;
 use crate::schedule::Timetable;
 use crate::sys::monotonic_ns;
 use crate::wake::Wake;
@@ -65,15 +65,24 @@ pub enum DeclareError {
 }
 
 /// One declaration: a name, or `prefix0` … `prefix(count-1)`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Group {
     prefix: String,
     /// `None` for a plain name.
     count: Option<u32>,
     first: u32,
+    /// Channel `k` of the group has policy `k % len`; the default where empty.
+    overflow: Arc<[Overflow]>,
 }
 
 impl Group {
+    /// The policy of the channel with this number, which is one of the group's.
+    fn overflow_of(&self, channel: u32) -> Overflow {
+        let cycle = self.overflow.len().max(1);
+        let index = (channel - self.first) as usize % cycle;
+        self.overflow.get(index).copied().unwrap_or_default()
+    }
+
     fn spec(&self) -> String {
         match self.count {
             Some(count) => format!("{}*{count}", self.prefix),
@@ -105,7 +114,7 @@ struct Names {
 }
 
 impl Names {
-    fn declare(&mut self, spec: &str) -> Result<(), DeclareError> {
+    fn declare(&mut self, spec: &str, overflow: &Arc<[Overflow]>) -> Result<(), DeclareError> {
         let malformed = || DeclareError::Malformed(spec.to_owned());
         let (prefix, count) = match spec.split_once('*') {
             None => (spec, None),
@@ -131,6 +140,7 @@ impl Names {
             prefix: prefix.to_owned(),
             count,
             first: self.len,
+            overflow: overflow.clone(),
         };
         if let Some(other) = self.groups.iter().find(|g| overlap(g, &group)) {
             return Err(DeclareError::Overlap(spec.to_owned(), other.spec()));
@@ -223,10 +233,24 @@ impl Hub {
     /// # Errors
     /// [`DeclareError`]; those before the wrong one are declared, those behind it are not.
     pub fn declare<S: AsRef<str>>(&self, specs: &[S]) -> Result<(), DeclareError> {
+        self.declare_with(specs, &[])
+    }
+
+    /// As [`Self::declare`]; channel `k` of each declaration gets `overflow[k % len]`, the default
+    /// where `overflow` is empty.
+    ///
+    /// # Errors
+    /// As [`Self::declare`].
+    pub fn declare_with<S: AsRef<str>>(
+        &self,
+        specs: &[S],
+        overflow: &[Overflow],
+    ) -> Result<(), DeclareError> {
+        let overflow: Arc<[Overflow]> = overflow.into();
         let mut names = self.names.write().expect("no panic while held");
         let declared = specs
             .iter()
-            .try_for_each(|spec| names.declare(spec.as_ref()));
+            .try_for_each(|spec| names.declare(spec.as_ref(), &overflow));
         // Also after an error: those before it are declared.
         self.heads
             .lock()
@@ -239,6 +263,33 @@ impl Hub {
     pub fn channel(&self, name: &str) -> Option<u32> {
         let names = self.names.read().expect("no panic while held");
         names.groups.iter().find_map(|g| g.find(name))
+    }
+
+    /// The overflow policy of a channel; the default for a number that no channel has.
+    pub fn overflow(&self, channel: u32) -> Overflow {
+        let mut policy = Overflow::default();
+        self.each_overflow(channel, |found| {
+            policy = found;
+            false
+        });
+        policy
+    }
+
+    /// Calls `each` with the policies of all channels from number `from` on, in order, until it
+    /// says `false`.
+    pub(crate) fn each_overflow(&self, from: u32, mut each: impl FnMut(Overflow) -> bool) {
+        let names = self.names.read().expect("no panic while held");
+        let behind = names.groups.partition_point(|g| g.first <= from);
+        let mut next = from;
+        for (i, group) in names.groups.iter().enumerate().skip(behind.max(1) - 1) {
+            let end = names.groups.get(i + 1).map_or(names.len, |g| g.first);
+            while next < end {
+                if !each(group.overflow_of(next)) {
+                    return;
+                }
+                next += 1;
+            }
+        }
     }
 
     /// The declarations, as they were made.
@@ -423,6 +474,32 @@ mod tests {
             Err(DeclareError::TooMany(_))
         ));
         hub.declare(&["c10"]).expect("no number of the group");
+    }
+
+    #[test]
+    fn policies_go_round_within_each_declaration() {
+        use Overflow::{Disconnect, DropOldest, LatestOnly};
+        let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["a", "b*2"]).expect("good names");
+        let policies = [LatestOnly, DropOldest, Disconnect];
+        hub.declare_with(&["c*4", "d", "e*2"], &policies)
+            .expect("good names");
+        let expected = [
+            Disconnect, Disconnect, Disconnect, // a, b0, b1
+            LatestOnly, DropOldest, Disconnect, LatestOnly, // c0 to c3
+            LatestOnly, // d
+            LatestOnly, DropOldest, // e0, e1
+        ];
+        for from in 0..expected.len() {
+            let mut found = Vec::new();
+            hub.each_overflow(from as u32, |policy| {
+                found.push(policy);
+                true
+            });
+            assert_eq!(found, expected[from..]);
+            assert_eq!(hub.overflow(from as u32), expected[from]);
+        }
+        assert_eq!(hub.overflow(10), Disconnect);
     }
 
     #[test]

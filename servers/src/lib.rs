@@ -28,6 +28,7 @@ pub mod refill;
 pub mod ring;
 pub mod schedule;
 pub mod shard;
+mod stall;
 pub mod sys;
 pub mod transport;
 mod unwritten;

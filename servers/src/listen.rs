@@ -25,21 +25,23 @@ use crate::door::Door;
 use crate::ending::{Departure, Ending, Turn};
 use crate::framing::Framing;
 use crate::hub::{DeclareError, Hub};
+use crate::overflow::Overflow;
 use crate::publisher::{Plan, Publisher, Report};
 use crate::refill::Refill;
 use crate::ring::RingLimits;
 use crate::shard::{self, ShardStats};
 use crate::sys;
 use crate::transport::lean::{Connections, Speaks};
+use crate::transport::stream::Stream;
 use crate::transport::{Profile, Transport, http, tcp};
-use crate::unwritten::{self, Tracked};
+use crate::unwritten;
 use crate::wake::{Wake, shared_descriptors};
 
 /// Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
 
 /// `tuned`: hyper's buffer for one connection, the smallest that it allows. Stock is 400 KiB.
-const HTTP_BUFFER_BYTES: usize = 8 << 10;
+pub(crate) const HTTP_BUFFER_BYTES: usize = 8 << 10;
 
 /// How long a client may take nothing of what was sent to it: then the kernel ends the connection
 /// (`TCP_USER_TIMEOUT`, RFC 5482), and a subscriber that has fallen off its ring meanwhile counts
@@ -83,13 +85,16 @@ pub struct Config {
     /// Whether another server of the same user that has the port may keep it, so that this one can
     /// take over from it.
     pub share_port: bool,
-    /// Channels declared before it listens.
-    pub channels: Vec<String>,
+    /// Channels declared before it listens, each by name or as `prefix*count`, with its policy.
+    pub channels: Vec<(String, Overflow)>,
     /// What it publishes from its start on. Its rings are filled first, before it listens, with
     /// what this schedule had due before, as if the server had run since.
     pub publish: Option<Plan>,
     /// How long an `EventSource` is told to wait before it reconnects; its own choice where `None`.
     pub retry: Option<Duration>,
+    /// Send buffer of every connection (`SO_SNDBUF`), 4,096 bytes to 64 MiB; where `None`, the
+    /// kernel sizes it. The kernel doubles it for its own bookkeeping.
+    pub send_buffer_bytes: Option<usize>,
 }
 
 impl Config {
@@ -112,6 +117,7 @@ impl Config {
             channels: Vec::new(),
             publish: None,
             retry: None,
+            send_buffer_bytes: None,
         }
     }
 
@@ -186,6 +192,17 @@ pub enum StartError {
     /// The publisher's thread could not be started.
     #[error("cannot start the publisher: {}", sys::reason(.0))]
     Publisher(io::Error),
+    /// The kernel does not give send buffers of this size.
+    #[error(
+        "'--send-buffer-bytes' is {asked}, but this machine gives at most {most}; raise it with \
+         'sysctl -w net.core.wmem_max={asked}'"
+    )]
+    SendBuffer {
+        /// What was asked for, in bytes.
+        asked: usize,
+        /// What a socket got, in bytes.
+        most: usize,
+    },
     /// A shard could not be set up.
     #[error("cannot start shard {shard}: {}", sys::reason(.source))]
     Shard {
@@ -252,11 +269,14 @@ impl Server {
     /// [`StartError`]; whatever was started before is stopped again.
     pub fn start(config: &Config) -> Result<Self, StartError> {
         check_congestion(config)?;
+        check_send_buffer(config)?;
         let hub = Hub::new(config.shards).map_err(|source| StartError::Hub {
             shards: config.shards,
             source,
         })?;
-        hub.declare(&config.channels)?;
+        for (spec, overflow) in &config.channels {
+            hub.declare_with(&[spec], &[*overflow])?;
+        }
         let mut reserved = Vec::new();
         let mut reserve = |address: SocketAddr| -> Result<SocketAddr, StartError> {
             if address.port() != 0 && !config.share_port && !port_is_free(address) {
@@ -426,6 +446,9 @@ fn bind(address: SocketAddr, config: &Config) -> io::Result<Socket> {
     if let Some(congestion) = &config.congestion {
         socket.set_tcp_congestion(congestion.as_bytes())?;
     }
+    if let Some(bytes) = config.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
     if config.profile != Profile::Stock {
         socket.set_tcp_nodelay(true)?;
     }
@@ -445,6 +468,23 @@ fn check_congestion(config: &Config) -> Result<(), StartError> {
             name: name.clone(),
             source,
         })
+}
+
+/// Asks for the send buffer on a socket of no other use: the kernel gives less without saying so.
+fn check_send_buffer(config: &Config) -> Result<(), StartError> {
+    let Some(asked) = config.send_buffer_bytes else {
+        return Ok(());
+    };
+    let got = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).and_then(|socket| {
+        socket.set_send_buffer_size(asked)?;
+        socket.send_buffer_size()
+    });
+    // It reports twice what was asked for (socket(7)).
+    match got.map(|bytes| bytes / 2) {
+        Ok(most) if most < asked => Err(StartError::SendBuffer { asked, most }),
+        // Any other trouble shows when the address is bound in earnest.
+        _ => Ok(()),
+    }
 }
 
 /// With `SO_REUSEPORT` the kernel lets two servers of one user share a port, and splits the
@@ -667,7 +707,7 @@ async fn accept_http(mut door: Door, router: Router, head_timeout: Duration) {
         .header_read_timeout(head_timeout)
         .max_buf_size(HTTP_BUFFER_BYTES);
     loop {
-        let stream = Tracked::new(door.accept().await);
+        let stream = Stream::new(door.accept().await);
         let service = TowerToHyperService::new(router.clone());
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)

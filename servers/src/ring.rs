@@ -102,6 +102,23 @@ impl Ring {
         Some((head, tail, self.first + last as u64))
     }
 
+    /// What is left when a writer took only the first `taken` bytes behind the start of message
+    /// `from`: the rest of the message that it stopped within, and the last sequence that it took
+    /// at least a part of. `None` where it took nothing, or all that there is ends before.
+    pub fn rest(&self, from: u64, taken: usize) -> Option<(&[u8], &[u8], u64)> {
+        if taken == 0 || from < self.first || from >= self.next() {
+            return None;
+        }
+        let stopped = self.begin_of((from - self.first) as usize) + taken as u64;
+        let last = self.ends.partition_point(|&end| end < stopped);
+        let (head, tail) = slices(
+            &self.bytes,
+            (stopped - self.start) as usize,
+            (self.ends.get(last)? - self.start) as usize,
+        );
+        Some((head, tail, self.first + last as u64))
+    }
+
     /// As [`Self::pending`], in one piece that is shared by all who ask for the same.
     pub fn shared(&mut self, from: u64, max_bytes: usize) -> Option<(Bytes, u64)> {
         let (head, tail, last) = self.pending(from, max_bytes)?;
@@ -212,7 +229,16 @@ mod tests {
                         let more = expected.len() + all[last as usize + 1].len();
                         proptest::prop_assert!(more > max);
                     }
-                    proptest::prop_assert_eq!([a, b].concat(), expected);
+                    proptest::prop_assert_eq!([a, b].concat(), &expected[..]);
+                    // Whoever takes a part of it is left the rest of one message.
+                    let taken = max % (expected.len() + 1);
+                    let Some((a, b, last)) = ring.rest(from, taken) else {
+                        proptest::prop_assert_eq!(taken, 0);
+                        continue;
+                    };
+                    let whole = all[from as usize..=last as usize].concat();
+                    proptest::prop_assert_eq!([&expected[..taken], a, b].concat(), whole);
+                    proptest::prop_assert!(a.len() + b.len() < all[last as usize].len());
                 }
             }
         }

@@ -9,8 +9,9 @@
 //! runtime here is a current-thread one, from which no task can move.
 //!
 //! A subscriber that reads slowly costs its cursor and what its transport has taken for it, never a
-//! queue. One whose cursor fell off the ring is told the range that it lost ([`Ready::Lagged`]),
-//! is counted, and is disconnected by its transport with that reason.
+//! queue. What becomes of one whose cursor fell off the ring is its channel's policy
+//! ([`crate::overflow`]): it is told the range that it lost and disconnected ([`Ready::Lagged`]), or
+//! told and served on ([`Ready::Skipped`]), or gets the newest message only. All are counted.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -21,9 +22,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ending::{STEP, Turn};
-use crate::framing::Framing;
+use crate::framing::{Framing, Start};
 use crate::hub::{Appended, Hub};
+use crate::overflow::Overflow;
 use crate::ring::{Ring, RingLimits};
+use crate::stall::{Watch, Watches};
 use crate::wheel::{Place, TICK_MS, Wheel};
 
 /// Most bytes that one write takes from a ring: 256 KiB, several times a socket's default buffer.
@@ -46,6 +49,11 @@ pub struct ShardStats {
     pub lost_messages: AtomicU64,
     /// Subscribers that the server ended in their transport's polite way, with nothing pending.
     pub closed_politely: AtomicU64,
+    /// Messages that were left out because a newer one was handed out in their place.
+    pub conflated_messages: AtomicU64,
+    /// Subscribers that were dropped because they had fallen off a ring while their socket took
+    /// nothing. They count as lagged too.
+    pub cut_off: AtomicU64,
 }
 
 /// Adds to a counter that only this thread writes: no locked instruction is needed.
@@ -64,6 +72,7 @@ struct Channel {
     subscribers: Vec<u32>,
     /// Whether it is in the list of channels to wake.
     dirty: bool,
+    overflow: Overflow,
 }
 
 /// Who is told that a subscriber has something to do.
@@ -107,6 +116,7 @@ struct Shard {
     subscribers: Vec<Option<Subscriber>>,
     free: Vec<u32>,
     wheel: Wheel,
+    watches: Watches,
     /// Goes round, so that no subscriber is always served last.
     turn: usize,
     closing: bool,
@@ -149,6 +159,7 @@ pub fn enter(
         subscribers: Vec::new(),
         free: Vec::new(),
         wheel: Wheel::default(),
+        watches: Watches::default(),
         turn: 0,
         closing: false,
         leaving: None,
@@ -243,6 +254,25 @@ pub(crate) fn take_woken(taken: &mut Vec<u32>) {
     with(|shard| std::mem::swap(&mut shard.woken, taken));
 }
 
+/// Whoever is at `socket` was told what it lost, and is to take it: for a loop without a runtime.
+pub(crate) fn told(socket: std::os::fd::RawFd) {
+    with(|shard| shard.watches.told(socket));
+}
+
+/// `socket` is about to be closed: if its client was told what it lost and took nothing of it, it
+/// is reset.
+pub(crate) fn closes(socket: std::os::fd::RawFd) {
+    // As where a subscription is dropped.
+    let _ = SHARD.try_with(|shard| {
+        if let Ok(mut shard) = shard.try_borrow_mut()
+            && let Some(shard) = shard.as_mut()
+            && shard.watches.closes(socket)
+        {
+            count(&shard.stats.cut_off, 1);
+        }
+    });
+}
+
 impl Shard {
     fn drain(&mut self) {
         let mut inbox = std::mem::take(&mut self.inbox);
@@ -257,7 +287,11 @@ impl Shard {
                     slot.get_or_insert_with(|| Box::new(Ring::starting_at(message.sequence)));
                 self.framed.clear();
                 framing.encode(message.sequence, &message.envelope, &mut self.framed);
+                let first = ring.first();
                 ring.push(self.limits, &self.framed);
+                if ring.first() != first {
+                    self.watches.something_fell_off();
+                }
             }
             let channel = &mut self.channels[number];
             channel.head = message.sequence;
@@ -282,8 +316,16 @@ impl Shard {
 
     fn grow(&mut self, channel: usize) {
         if channel >= self.channels.len() {
-            let count = self.hub.channel_count() as usize;
-            self.channels.resize_with(count, Channel::default);
+            let channels = &mut self.channels;
+            channels.reserve(self.hub.channel_count() as usize - channels.len());
+            self.hub.each_overflow(channels.len() as u32, |overflow| {
+                channels.push(Channel {
+                    overflow,
+                    ..Channel::default()
+                });
+                true
+            });
+            let count = channels.len();
             self.rings.resize_with(count * self.framings.len(), || None);
         }
     }
@@ -302,6 +344,35 @@ impl Shard {
             }
             subscriber.place = self.wheel.insert(id, subscriber.due);
         }
+        if self.watches.is_time(now) {
+            self.look_for_stalls();
+        }
+    }
+
+    /// Gives up the connections of those that can no longer be told what they lost.
+    fn look_for_stalls(&mut self) {
+        let mut some_fell_off = false;
+        for watch in &mut self.watches.of {
+            if watch.socket < 0 {
+                continue;
+            }
+            let ring = watch.channel as usize * self.framings.len() + usize::from(watch.framing);
+            let first = self.rings[ring].as_ref().map_or(0, |ring| ring.first());
+            let policy = self.channels[watch.channel as usize].overflow;
+            if policy != Overflow::Disconnect || watch.next >= first {
+                watch.stall.forget();
+                continue;
+            }
+            some_fell_off = true;
+            if watch.stall.look(&watch.socket) && crate::sys::give_up(&watch.socket).is_ok() {
+                count(&self.stats.cut_off, 1);
+                watch.socket = -1;
+            }
+        }
+        if some_fell_off {
+            self.watches.something_fell_off();
+        }
+        count(&self.stats.cut_off, self.watches.look_at_told());
     }
 
     fn close(&mut self) {
@@ -367,6 +438,7 @@ impl Shard {
         {
             other.index = gone.index;
         }
+        self.watches.forget(id);
         self.free.push(id);
         count(&self.stats.subscribers, 1u64.wrapping_neg());
     }
@@ -410,8 +482,16 @@ pub enum Ready {
     Pending,
     /// Nothing came for the quiet period: a keep-alive is due, or a poll's wait is over.
     Quiet,
-    /// The cursor fell off the ring: messages `from..=to` are gone for this subscriber.
+    /// The cursor fell off the ring: messages `from..=to` are gone for this subscriber, and its
+    /// stream ends.
     Lagged {
+        /// First lost sequence.
+        from: u64,
+        /// Last lost sequence.
+        to: u64,
+    },
+    /// As [`Self::Lagged`], but the stream goes on behind the loss.
+    Skipped {
         /// First lost sequence.
         from: u64,
         /// Last lost sequence.
@@ -419,6 +499,16 @@ pub enum Ready {
     },
     /// The server shuts down.
     Closing,
+}
+
+/// What became of a write ([`Subscription::write`]).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    /// All that was shown was taken, or nothing is pending.
+    All,
+    /// The socket is full. It stopped within a message whose rest is this, to be written before
+    /// anything else; empty where it stopped between two.
+    Short(Box<[u8]>),
 }
 
 /// A cursor into a channel. Belongs to the thread that made it (see the module's text).
@@ -432,8 +522,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Subscribes to the channel called `name` behind `since` (at the tail without it), to read
-    /// messages in `framing`. Silence counts in periods of `quiet`.
+    /// Subscribes to the channel called `name` from `start` on, to read messages in `framing`. Silence counts in periods of `quiet`.
     ///
     /// # Errors
     /// [`SubscribeError`].
@@ -442,10 +531,11 @@ impl Subscription {
     /// Where the shard does not keep `framing`: a server sets up the framings of its transports.
     pub fn open(
         name: &str,
-        since: Option<u64>,
+        start: impl Into<Start>,
         framing: Framing,
         quiet: Duration,
     ) -> Result<Self, SubscribeError> {
+        let start = start.into();
         with(|shard| {
             if shard.closing || shard.leaving.is_some() {
                 return Err(SubscribeError::Closing);
@@ -453,12 +543,27 @@ impl Subscription {
             let channel = shard.hub.channel(name);
             let channel = channel.ok_or_else(|| SubscribeError::UnknownChannel(name.into()))?;
             shard.grow(channel as usize);
-            if since.is_some_and(|since| since > shard.channels[channel as usize].head) {
+            let framing = shard.framings.iter().position(|&f| f == framing);
+            let framing = framing.expect("the shard keeps the framings of its transports") as u8;
+            let behind = match start {
+                Start::Tail => false,
+                Start::Since(since) => since > shard.channels[channel as usize].head,
+                Start::Last(_) => true,
+            };
+            if behind {
                 // Another shard may have delivered what still waits in this one's inbox.
                 shard.drain();
             }
             let tail = shard.channels[channel as usize].head;
-            let since = since.unwrap_or(tail);
+            let since = match start {
+                Start::Tail => tail,
+                Start::Since(since) => since,
+                Start::Last(count) => {
+                    let oldest = shard.ring(channel, framing);
+                    let oldest = oldest.map_or(tail, |ring| ring.first() - 1);
+                    tail.saturating_sub(count).max(oldest)
+                }
+            };
             // One that the schedule has due is no error: another server on the same log was ahead,
             // or this one's publisher is a moment late.
             if since > tail && since > shard.hub.last_due(channel) {
@@ -468,12 +573,11 @@ impl Subscription {
                     tail,
                 });
             }
-            let framing = shard.framings.iter().position(|&f| f == framing);
             Ok(Self {
                 id: shard.subscribe(channel, quiet),
                 channel,
                 next: since + 1,
-                framing: framing.expect("the shard keeps the framings of its transports") as u8,
+                framing,
             })
         })
     }
@@ -486,6 +590,35 @@ impl Subscription {
     /// Number of the channel.
     pub fn channel(&self) -> u32 {
         self.channel
+    }
+
+    /// Has `socket` looked at from now on, which is this subscriber's connection: for transports
+    /// whose connections a library holds. Only as long as the socket is open.
+    pub(crate) fn watch(&self, socket: std::os::fd::RawFd) {
+        with(|shard| {
+            let watch = Watch {
+                socket,
+                channel: self.channel,
+                framing: self.framing,
+                next: self.next,
+                stall: Default::default(),
+            };
+            shard.watches.watch(self.id, watch);
+        });
+    }
+
+    /// Whether it has fallen off the ring of a channel that disconnects those.
+    pub(crate) fn has_fallen_off(&self) -> bool {
+        with(|shard| {
+            let policy = shard.channels[self.channel as usize].overflow;
+            let ring = shard.ring(self.channel, self.framing);
+            policy == Overflow::Disconnect && ring.is_some_and(|ring| self.next < ring.first())
+        })
+    }
+
+    /// Counts it as cut off; dropping it counts what it lost.
+    pub(crate) fn count_cut_off(&self) {
+        with(|shard| count(&shard.stats.cut_off, 1));
     }
 
     /// Says what this subscriber should do next, or registers its task to be woken.
@@ -510,17 +643,27 @@ impl Subscription {
 
     fn look(&mut self, sleep: impl FnOnce(&mut Sleeper)) -> Option<Ready> {
         with(|shard| {
-            let head = shard.channels[self.channel as usize].head;
+            let channel = &shard.channels[self.channel as usize];
+            let (head, overflow) = (channel.head, channel.overflow);
             if self.next <= head {
+                if overflow == Overflow::LatestOnly && self.next < head {
+                    // What fell off meanwhile is left out like the rest.
+                    count(&shard.stats.conflated_messages, head - self.next);
+                    self.next = head;
+                }
                 let first = shard
                     .ring(self.channel, self.framing)
                     .map_or(head + 1, |r| r.first());
                 if self.next >= first {
                     return Some(Ready::Pending);
                 }
-                let lagged = Ready::Lagged {
-                    from: self.next,
-                    to: first - 1,
+                let (from, to) = (self.next, first - 1);
+                let lagged = match overflow {
+                    Overflow::DropOldest => Ready::Skipped { from, to },
+                    Overflow::Disconnect | Overflow::LatestOnly => {
+                        shard.watches.tell(self.id);
+                        Ready::Lagged { from, to }
+                    }
                 };
                 count(&shard.stats.lagged, 1);
                 count(&shard.stats.lost_messages, first - self.next);
@@ -558,14 +701,16 @@ impl Subscription {
                 .ring(self.channel, self.framing)?
                 .shared(self.next, max_bytes)?;
             shard.deliver(self.id, last + 1 - self.next);
+            shard.watches.moved(self.id, last + 1);
             self.next = last + 1;
             Some(bytes)
         })
     }
 
-    /// Shows what is pending to `write`, in two slices without copying, and moves the cursor
-    /// behind it. `write` says how many of the bytes it took; what it left is returned, for the
-    /// caller to write first when it can.
+    /// Shows what is pending to `write`, in two slices without copying. `write` says how many of
+    /// the bytes it took. The cursor moves behind the message that it stopped within, and the rest
+    /// of that one is returned, for the caller to write first when it can: a subscriber that reads
+    /// slowly costs its cursor and one message at most.
     ///
     /// # Errors
     /// Those of `write`; the cursor stays then.
@@ -573,20 +718,29 @@ impl Subscription {
         &mut self,
         max_bytes: usize,
         write: impl FnOnce(&[u8], &[u8]) -> Result<usize, E>,
-    ) -> Result<Option<Box<[u8]>>, E> {
-        let mut rest = None;
-        self.hand_out(max_bytes, |head, tail, _| {
+    ) -> Result<Written, E> {
+        with(|shard| {
+            let Some(ring) = shard.ring(self.channel, self.framing) else {
+                return Ok(Written::All);
+            };
+            let Some((head, tail, mut last)) = ring.pending(self.next, max_bytes) else {
+                return Ok(Written::All);
+            };
+            let all = head.len() + tail.len();
             let taken = write(head, tail)?;
-            rest = (taken < head.len() + tail.len()).then(|| {
-                let (head, tail) = (
-                    &head[taken.min(head.len())..],
-                    &tail[taken.saturating_sub(head.len())..],
-                );
-                [head, tail].concat().into_boxed_slice()
-            });
-            Ok(())
-        })?;
-        Ok(rest)
+            let mut written = Written::All;
+            if taken < all {
+                let Some((head, tail, stopped)) = ring.rest(self.next, taken) else {
+                    return Ok(Written::Short(Box::default()));
+                };
+                written = Written::Short([head, tail].concat().into_boxed_slice());
+                last = stopped;
+            }
+            shard.deliver(self.id, last + 1 - self.next);
+            shard.watches.moved(self.id, last + 1);
+            self.next = last + 1;
+            Ok(written)
+        })
     }
 
     /// Shows what is pending to `take`, in two slices with the last sequence in them, and moves the
@@ -624,7 +778,8 @@ impl Drop for Subscription {
                 let first = shard
                     .ring(self.channel, self.framing)
                     .map_or(0, |ring| ring.first());
-                if self.next < first {
+                let overflow = shard.channels[self.channel as usize].overflow;
+                if self.next < first && overflow != Overflow::LatestOnly {
                     count(&shard.stats.lagged, 1);
                     count(&shard.stats.lost_messages, first - self.next);
                 }
@@ -803,7 +958,7 @@ mod tests {
                 Ok::<usize, ()>(53)
             })
             .expect("no error");
-        assert_eq!(rest.as_deref(), Some(&b"c\n"[..]));
+        assert_eq!(rest, Written::Short((*b"c\n").into()));
         assert_eq!(poll(&mut subscription), Poll::Pending);
     }
 
@@ -829,6 +984,54 @@ mod tests {
             assert_eq!(closing(&mut all), told, "{share}");
         }
         assert_eq!(stats.closed_politely.load(Ordering::Relaxed), 10);
+    }
+
+    #[test]
+    fn a_full_socket_is_left_the_rest_of_one_message_and_the_cursor_stays_before_the_next() {
+        let (hub, stats) = start(RingLimits::default());
+        let mut subscription = open(Some(0)).expect("a channel");
+        for payload in ["a", "b", "c"] {
+            publish(&hub, payload);
+        }
+        // A line has 53 bytes here.
+        for (taken, rest, cursor) in [(0, 0, 0), (53, 0, 1), (1, 52, 2), (52, 1, 3)] {
+            let written = subscription
+                .write(MAX_WRITE_BYTES, |_, _| Ok::<usize, ()>(taken))
+                .expect("no error");
+            let length = match (&written, cursor) {
+                (Written::Short(rest), _) => rest.len(),
+                (Written::All, _) => panic!("taken as a whole at {cursor}"),
+            };
+            assert_eq!((length, subscription.cursor()), (rest, cursor));
+            assert_eq!(stats.deliveries.load(Ordering::Relaxed), cursor);
+        }
+    }
+
+    #[test]
+    fn a_start_before_the_tail_is_at_most_at_the_oldest_message() {
+        let (hub, _) = start(RingLimits {
+            messages: 3,
+            bytes: 1 << 20,
+        });
+        let cursor = |start| {
+            let opened = Subscription::open("a", start, Framing::Line, QUIET);
+            opened.expect("a channel").cursor()
+        };
+        assert_eq!(cursor(Start::Last(5)), 0);
+        for _ in 0..5 {
+            // Nothing was drained yet.
+            hub.append(0, None, b"x").expect("room");
+        }
+        for (count, expected) in [
+            (2, 3),
+            (0, 5),
+            (3, 2),
+            (4, 2),
+            (1_000_000, 2),
+            (u64::MAX, 2),
+        ] {
+            assert_eq!(cursor(Start::Last(count)), expected, "last={count}");
+        }
     }
 
     #[test]

@@ -274,8 +274,68 @@ impl std::ops::AddAssign for TcpCounters {
 ///
 /// # Errors
 /// Those of `getsockopt(2)`; an older kernel's shorter answer leaves the later fields 0.
-#[allow(unsafe_code)]
 pub fn tcp_counters(socket: &impl AsRawFd) -> io::Result<TcpCounters> {
+    let info = tcp_info(socket)?;
+    Ok(TcpCounters {
+        bytes_received: info.tcpi_bytes_received,
+        bytes_sent: info.tcpi_bytes_sent,
+        data_segments_in: u64::from(info.tcpi_data_segs_in),
+        data_segments_out: u64::from(info.tcpi_data_segs_out),
+        bytes_retransmitted: info.tcpi_bytes_retrans,
+    })
+}
+
+/// How far the other end of a TCP connection has taken what was written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpProgress {
+    /// Bytes that the other end has acknowledged, since the connection began.
+    pub acknowledged_bytes: u64,
+    /// Whether more than those was written.
+    pub unfinished: bool,
+}
+
+/// Reads [`TcpProgress`] from `TCP_INFO`.
+///
+/// # Errors
+/// Those of `getsockopt(2)`.
+pub fn tcp_progress(socket: &impl AsRawFd) -> io::Result<TcpProgress> {
+    let info = tcp_info(socket)?;
+    Ok(TcpProgress {
+        acknowledged_bytes: info.tcpi_bytes_acked,
+        unfinished: info.tcpi_notsent_bytes > 0 || info.tcpi_unacked > 0,
+    })
+}
+
+/// Gives a connection up: whoever waits for it is woken, and when its descriptor is closed it is
+/// reset, so that the kernel frees what it holds for it at once (RFC 9293, section 3.10.4).
+///
+/// # Errors
+/// Those of `setsockopt(2)` and `shutdown(2)`.
+#[allow(unsafe_code)]
+pub fn give_up(socket: &impl AsRawFd) -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // SAFETY: `linger` is readable for the length given, and outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both)?;
+    Ok(())
+}
+
+#[allow(unsafe_code)]
+fn tcp_info(socket: &impl AsRawFd) -> io::Result<libc::tcp_info> {
     // SAFETY: `tcp_info` is plain integers, for which all zeroes is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -293,13 +353,7 @@ pub fn tcp_counters(socket: &impl AsRawFd) -> io::Result<TcpCounters> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(TcpCounters {
-        bytes_received: info.tcpi_bytes_received,
-        bytes_sent: info.tcpi_bytes_sent,
-        data_segments_in: u64::from(info.tcpi_data_segs_in),
-        data_segments_out: u64::from(info.tcpi_data_segs_out),
-        bytes_retransmitted: info.tcpi_bytes_retrans,
-    })
+    Ok(info)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -56,6 +57,12 @@ impl Tracked {
     fn noted<T>(&mut self, written: Poll<T>) -> Poll<T> {
         self.note(written.is_pending());
         written
+    }
+}
+
+impl AsRawFd for Tracked {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
     }
 }
 

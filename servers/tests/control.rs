@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 
 use pushbench_servers::control;
 use pushbench_servers::listen::{Config, Server};
+use pushbench_servers::overflow::Overflow;
 use pushbench_servers::publisher::decode_histogram;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::{Value, json};
@@ -214,6 +215,17 @@ fn a_declaration_that_is_wrong_is_refused_with_the_reason() {
         ("{}", 422, "missing field `declare`"),
         (r#"{"declare": "news"}"#, 422, "invalid type"),
         (r#"{"declare": [], "more": 1}"#, 422, "unknown field `more`"),
+        (
+            r#"{"declare": ["e"], "overflow": ["drop_oldest"]}"#,
+            422,
+            "unknown variant `drop_oldest`, expected one of `disconnect`, `drop-oldest`, \
+             `latest-only`",
+        ),
+        (
+            r#"{"declare": ["e"], "overflow": "latest-only"}"#,
+            422,
+            "invalid type",
+        ),
     ] {
         let answer = control.ask_raw("POST", "/v1/channels", "application/json", Some(body));
         control.expect_error(answer, status, text);
@@ -222,6 +234,26 @@ fn a_declaration_that_is_wrong_is_refused_with_the_reason() {
     control.expect_error(answer, 415, "Content-Type: application/json");
     let (_, info) = control.ask("GET", "/v1/server", None);
     assert_eq!(info["channels"], json!(["news", "c*100"]));
+}
+
+#[test]
+fn channels_have_the_policies_that_they_are_declared_with() {
+    use Overflow::{Disconnect, DropOldest, LatestOnly};
+    let mut control = Controlled::start();
+    control.declare(&["news"]);
+    let with = |declare: &str, overflow: Value| json!({"declare": [declare], "overflow": overflow});
+    let policies = json!(["latest-only", "drop-oldest", "disconnect"]);
+    for (body, channels) in [(with("c*4", policies), 5), (with("d", json!([])), 6)] {
+        let answer = control.ask("POST", "/v1/channels", Some(&body));
+        assert_eq!(answer, (200, json!({ "channels": channels })));
+    }
+    let found: Vec<Overflow> = (0..6).map(|c| control.server.hub.overflow(c)).collect();
+    assert_eq!(
+        found,
+        [
+            Disconnect, LatestOnly, DropOldest, Disconnect, LatestOnly, Disconnect
+        ]
+    );
 }
 
 #[test]
@@ -413,6 +445,8 @@ fn counters_are_summed_over_all_shards() {
             "lagged": 0,
             "lost_messages": 0,
             "closed_politely": 0,
+            "conflated_messages": 0,
+            "cut_off": 0,
         })
     };
     assert_eq!(control.ask("GET", "/v1/stats", None), (200, stats(0, 0)));

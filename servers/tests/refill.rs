@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use pushbench_servers::envelope::{self, HEAD_BYTES};
 use pushbench_servers::listen::{Config, Server, StartError};
+use pushbench_servers::overflow::Overflow;
 use pushbench_servers::payload::{self, PayloadKind};
 use pushbench_servers::publisher::Plan;
 use pushbench_servers::ring::RingLimits;
@@ -57,7 +58,7 @@ fn past_plans() -> [Plan; 3] {
 
 fn start(plan: &Plan, config: Config) -> Server {
     let config = Config {
-        channels: vec!["c*4".into()],
+        channels: vec![("c*4".into(), Overflow::Disconnect)],
         publish: Some(plan.clone()),
         ..config
     };
@@ -292,7 +293,7 @@ fn a_schedule_of_years_is_no_long_start() {
 fn a_plan_or_channels_that_cannot_be_are_refused_before_anything_listens() {
     let [plan, ..] = past_plans();
     let few = Config {
-        channels: vec!["c".into()],
+        channels: vec![("c".into(), Overflow::Disconnect)],
         publish: Some(plan),
         ..config(Transport::Tcp, Profile::Lean)
     };
@@ -303,7 +304,7 @@ fn a_plan_or_channels_that_cannot_be_are_refused_before_anything_listens() {
         "the plan to publish: 'channels' is 3, but only 1 are declared; declare them first"
     );
     let bad = Config {
-        channels: vec!["a b".into()],
+        channels: vec![("a b".into(), Overflow::Disconnect)],
         ..few
     };
     let error = Server::start(&bad).expect_err("refused");

@@ -9,6 +9,7 @@ use pushbench_servers::allocator::{self, Allocator};
 use pushbench_servers::control;
 use pushbench_servers::envelope::{HEAD_BYTES, MAX_BYTES};
 use pushbench_servers::listen::{Config, MAX_DRAIN, Server, StartError};
+use pushbench_servers::overflow::Overflow;
 use pushbench_servers::payload::PayloadKind;
 use pushbench_servers::publisher::{Plan, Publisher};
 use pushbench_servers::ring::RingLimits;
@@ -37,9 +38,13 @@ pub(super) struct Arguments {
     /// Where raw TCP listens beside HTTP transports [default: the same address, any port]
     #[arg(long, value_name = "ADDRESS")]
     tcp_listen: Option<SocketAddr>,
-    /// A channel, or 'prefix*count' for many; may be repeated
-    #[arg(long = "channel", value_name = "NAME", default_value = "news")]
-    channels: Vec<String>,
+    /// A channel, or 'prefix*count' for many, with ':POLICY' for an overflow policy of its own; may
+    /// be repeated
+    #[arg(long = "channel", value_name = "NAME[:POLICY]", default_value = "news")]
+    channels: Vec<Channel>,
+    /// What becomes of a subscriber that fell off its ring: disconnect, drop-oldest or latest-only
+    #[arg(long, value_name = "POLICY", default_value = "disconnect")]
+    overflow: Overflow,
     /// Publish this plan, as 'POST /v1/publish' takes it, and start with what it had due before in
     /// the rings: a restarted server has the log of the one before it
     #[arg(
@@ -97,6 +102,9 @@ pub(super) struct Arguments {
     /// Most address space of this process (RLIMIT_AS): an allocation beyond it aborts the server
     #[arg(long, value_name = "BYTES")]
     memory_limit_bytes: Option<u64>,
+    /// Send buffer of every connection (SO_SNDBUF), 4096 to 67108864 [default: as the kernel sizes it]
+    #[arg(long, value_name = "BYTES")]
+    send_buffer_bytes: Option<usize>,
     /// Give each shard a descriptor table of its own
     #[arg(long)]
     own_tables: bool,
@@ -110,6 +118,34 @@ pub(super) struct Arguments {
     #[arg(long)]
     end_with_input: bool,
 }
+
+/// A channel as it is declared on the command line.
+#[derive(Debug, Clone)]
+struct Channel {
+    /// A name, or `prefix*count`.
+    spec: String,
+    /// That of `--overflow` where `None`.
+    overflow: Option<Overflow>,
+}
+
+impl std::str::FromStr for Channel {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (spec, overflow) = match text.split_once(':') {
+            None => (text, None),
+            Some((spec, policy)) => (spec, Some(policy.parse()?)),
+        };
+        Ok(Self {
+            spec: spec.to_owned(),
+            overflow,
+        })
+    }
+}
+
+/// Sizes of send buffers that may be asked for: from what the kernel gives at least, about, to more
+/// than a path of 10 Gbit/s and 50 ms holds.
+const SEND_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 4096..=64 << 20;
 
 fn payload_kind(text: &str) -> Result<PayloadKind, String> {
     match text {
@@ -168,6 +204,14 @@ impl Arguments {
                 "'--ring-messages' and '--ring-bytes' must be at least 1"
             )));
         }
+        if let Some(bytes) = self.send_buffer_bytes
+            && !SEND_BUFFER_BYTES.contains(&bytes)
+        {
+            let (least, most) = (SEND_BUFFER_BYTES.start(), SEND_BUFFER_BYTES.end());
+            return Err(usage(anyhow!(
+                "'--send-buffer-bytes' is {bytes}, expected {least} to {most}"
+            )));
+        }
         control::check_address(self.control).map_err(|e| usage(anyhow!(e)))?;
         Ok(Config {
             transports,
@@ -190,13 +234,16 @@ impl Arguments {
             channels: if self.no_channels {
                 Vec::new()
             } else {
-                self.channels.clone()
+                let channels = self.channels.iter();
+                let overflow = |c: &Channel| c.overflow.unwrap_or(self.overflow);
+                channels.map(|c| (c.spec.clone(), overflow(c))).collect()
             },
             publish: self.publish_plan.clone(),
             retry: self
                 .retry_ms
                 .map(|ms| milliseconds("--retry-ms", ms))
                 .transpose()?,
+            send_buffer_bytes: self.send_buffer_bytes,
             ..Config::new(self.listen)
         })
     }
@@ -253,6 +300,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let server = Server::start(&config).map_err(|error| match error {
         StartError::Listen { .. }
         | StartError::Congestion { .. }
+        | StartError::SendBuffer { .. }
         | StartError::Declare(_)
         | StartError::Plan(_) => usage(error),
         other => failed(other),

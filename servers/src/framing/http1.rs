@@ -13,7 +13,7 @@ pub use request::{
     MAX_REQUEST_HEAD_BYTES, RequestError, RequestHead, ResponseWriter, Upgrade, parse_request,
 };
 
-use super::{excerpt, parse_decimal, push_decimal};
+use super::{Start, excerpt, parse_decimal, push_decimal};
 
 /// Longest response head that is read, in bytes. A tenth of it is plenty for the servers of this
 /// suite; proxies in between add their own.
@@ -46,7 +46,7 @@ pub fn encode_post(host: &str, path: &str, body: &[u8], out: &mut Vec<u8>) {
 
 /// Appends the request that publishes one message, `POST /publish?channel=C`.
 pub fn encode_publish(host: &str, channel: &str, payload: &[u8], out: &mut Vec<u8>) {
-    push_request_line("POST", "/publish", channel, None, host, out);
+    push_request_line("POST", "/publish", channel, Start::Tail, host, out);
     push_body(payload, out);
 }
 
@@ -84,10 +84,10 @@ fn push_body(body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(body);
 }
 
-/// Appends the target of a request that subscribes, `<path>?channel=C[&since=N]`, for clients that
-/// build the rest of the request in another way. What must not stand in a query is
+/// Appends the target of a request that subscribes, `<path>?channel=C[&since=N | &last=N]`, for
+/// clients that build the rest of the request in another way. What must not stand in a query is
 /// percent-encoded.
-pub fn encode_target(path: &str, channel: &str, since: Option<u64>, out: &mut Vec<u8>) {
+pub fn encode_target(path: &str, channel: &str, start: impl Into<Start>, out: &mut Vec<u8>) {
     out.extend_from_slice(path.as_bytes());
     out.extend_from_slice(b"?channel=");
     for byte in channel.bytes() {
@@ -99,10 +99,13 @@ pub fn encode_target(path: &str, channel: &str, since: Option<u64>, out: &mut Ve
             out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
         }
     }
-    if let Some(since) = since {
-        out.extend_from_slice(b"&since=");
-        push_decimal(since, out);
-    }
+    let (name, number) = match start.into() {
+        Start::Tail => return,
+        Start::Since(since) => (&b"&since="[..], since),
+        Start::Last(count) => (&b"&last="[..], count),
+    };
+    out.extend_from_slice(name);
+    push_decimal(number, out);
 }
 
 /// Appends request line and Host, all that a request of a poll needs before its blank line.
@@ -110,13 +113,13 @@ pub(super) fn push_request_line(
     method: &str,
     path: &str,
     channel: &str,
-    since: Option<u64>,
+    start: Start,
     host: &str,
     out: &mut Vec<u8>,
 ) {
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
-    encode_target(path, channel, since, out);
+    encode_target(path, channel, start, out);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     push_header("Host", host, out);
 }

@@ -13,24 +13,19 @@
 //! Every answer carries `Push-Cursor`, the `since` of the next request: a message published
 //! between two polls is after that cursor, so none is lost.
 
-use super::{encode_range, http1, parse_range};
+use super::{Start, encode_range, http1, parse_range};
 
-/// Appends the request for what comes after `since`; without it, for the tail's cursor at once.
+/// Appends the request for what comes after `since`; otherwise for the cursor of `start` at once,
+/// which the next request passes as `since`.
 ///
 /// `Host` is the only header field: what a client need not say is not counted against the
 /// transport.
-pub fn encode_request(host: &str, channel: &str, since: Option<u64>, out: &mut Vec<u8>) {
-    encode_poll("/long-poll", host, channel, since, out);
+pub fn encode_request(host: &str, channel: &str, start: impl Into<Start>, out: &mut Vec<u8>) {
+    encode_poll("/long-poll", host, channel, start.into(), out);
 }
 
-pub(super) fn encode_poll(
-    path: &str,
-    host: &str,
-    channel: &str,
-    since: Option<u64>,
-    out: &mut Vec<u8>,
-) {
-    http1::push_request_line("GET", path, channel, since, host, out);
+pub(super) fn encode_poll(path: &str, host: &str, channel: &str, start: Start, out: &mut Vec<u8>) {
+    http1::push_request_line("GET", path, channel, start, host, out);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -73,6 +73,34 @@ impl Framing {
     }
 }
 
+/// Most messages that `last` may ask for.
+pub const MAX_LAST: u64 = 1_000_000;
+
+/// Where a subscription starts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Behind the last message there is: only what is still to come.
+    #[default]
+    Tail,
+    /// Behind this sequence.
+    Since(u64),
+    /// So many messages before the tail, or at the oldest one remembered: a snapshot, then what is
+    /// to come. At most [`MAX_LAST`].
+    Last(u64),
+}
+
+impl From<Option<u64>> for Start {
+    /// Behind a cursor, or at the tail without one.
+    fn from(since: Option<u64>) -> Self {
+        since.map_or(Self::Tail, Self::Since)
+    }
+}
+
+/// Reads the count of `last`.
+pub(crate) fn parse_last(text: &[u8]) -> Option<u64> {
+    parse_decimal(text).filter(|&count| count <= MAX_LAST)
+}
+
 /// Reads a decimal number of ASCII digits, the form of every sequence and cursor on the wire.
 /// `None` for anything else: no digits, a sign, a space, or more than 64 bits.
 pub fn parse_decimal(text: &[u8]) -> Option<u64> {

@@ -11,7 +11,7 @@ pub use decoder::{Block, DecodeError, Decoder};
 
 use std::time::Duration;
 
-use super::{encode_range, http1, push_decimal};
+use super::{Start, encode_range, http1, push_decimal};
 
 /// A comment line. It adds nothing to the block that it stands in, so it needs no blank line
 /// behind it and two bytes are enough.
@@ -66,15 +66,15 @@ pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends the request that subscribes. `last_event_id` is what a client sends that reconnects; it
-/// wins over `since`, which stays in the URL that it was given (WHATWG HTML, section 9.2.2).
+/// wins over `start`, which stays in the URL that it was given (WHATWG HTML, section 9.2.2).
 pub fn encode_request(
     host: &str,
     channel: &str,
-    since: Option<u64>,
+    start: impl Into<Start>,
     last_event_id: Option<u64>,
     out: &mut Vec<u8>,
 ) {
-    http1::push_request_line("GET", "/sse", channel, since, host, out);
+    http1::push_request_line("GET", "/sse", channel, start.into(), host, out);
     out.extend_from_slice(b"Accept: text/event-stream\r\n");
     if let Some(id) = last_event_id {
         out.extend_from_slice(b"Last-Event-ID: ");
@@ -143,5 +143,8 @@ mod tests {
             b"GET /sse?channel=a%20b&since=3 HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\
               Last-Event-ID: 9\r\n\r\n"
         );
+        out.clear();
+        encode_request("h", "a", crate::framing::Start::Last(5), None, &mut out);
+        assert!(out.starts_with(b"GET /sse?channel=a&last=5 HTTP/1.1\r\n"));
     }
 }

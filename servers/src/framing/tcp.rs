@@ -6,10 +6,12 @@
 //! ```text
 //! client                             server
 //! SUBSCRIBE <channel> [since]   →
+//! SUBSCRIBE <channel> last=N    →         N messages before the tail
 //!                               ←    SUBSCRIBED <cursor>
 //!                               ←    <envelope>
 //!                               ←    (an empty line: keep-alive)
-//!                               ←    LAGGED <from> <to>      fell off the ring
+//!                               ←    LAGGED <from> <to>      fell off the ring; the last line, or the
+//!                                                          stream goes on ('drop-oldest')
 //!                               ←    ERROR <text>            and the connection is closed
 //! PUBLISH <channel> <payload>   →
 //! ```
@@ -18,7 +20,7 @@
 //! with an upper-case letter.
 
 use super::{LineTooLong, Lines, MAX_BUFFERED_BYTES, encode_range, excerpt, parse_decimal};
-use super::{parse_range, push_decimal};
+use super::{MAX_LAST, Start, parse_last, parse_range, push_decimal};
 use crate::envelope;
 
 /// An empty line.
@@ -31,8 +33,8 @@ pub enum Request<'a> {
     Subscribe {
         /// Name of the channel, without spaces.
         channel: &'a str,
-        /// Start after this sequence; `None`: at the tail.
-        since: Option<u64>,
+        /// Where to start.
+        start: Start,
     },
     /// Append one message to a channel.
     Publish {
@@ -47,7 +49,9 @@ pub enum Request<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// The first word is not a request of this protocol.
-    #[error("expected 'SUBSCRIBE <channel> [since]' or 'PUBLISH <channel> <payload>', got '{0}'")]
+    #[error(
+        "expected 'SUBSCRIBE <channel> [since | last=N]' or 'PUBLISH <channel> <payload>', got '{0}'"
+    )]
     Verb(String),
     /// The channel is missing, not UTF-8, or has control characters in it.
     #[error("expected the name of a channel after '{verb}', got '{found}'")]
@@ -60,6 +64,9 @@ pub enum RequestError {
     /// The cursor is not a decimal number.
     #[error("expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '{0}'")]
     Since(String),
+    /// The count behind `last=` is not a decimal number up to [`MAX_LAST`].
+    #[error("expected a count of 0 to {MAX_LAST} after 'last=', got '{0}'")]
+    Last(String),
     /// There is no space after the channel, so no payload.
     #[error("expected a payload after 'PUBLISH {0}', got the end of the line")]
     NoPayload(String),
@@ -81,12 +88,10 @@ impl<'a> Request<'a> {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if let Some(rest) = word(line, b"SUBSCRIBE") {
-            let (name, since) = split_at_space(rest);
-            let since = since
-                .map(|text| parse_decimal(text).ok_or_else(|| RequestError::Since(excerpt(text))));
+            let (name, from) = split_at_space(rest);
             Ok(Self::Subscribe {
                 channel: channel("SUBSCRIBE", name)?,
-                since: since.transpose()?,
+                start: from.map_or(Ok(Start::Tail), start)?,
             })
         } else if let Some(rest) = word(line, b"PUBLISH") {
             let (name, payload) = split_at_space(rest);
@@ -120,6 +125,16 @@ fn split_at_space(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// Reads what may stand behind the channel.
+fn start(text: &[u8]) -> Result<Start, RequestError> {
+    if let Some(count) = text.strip_prefix(b"last=") {
+        let last = parse_last(count).map(Start::Last);
+        return last.ok_or_else(|| RequestError::Last(excerpt(count)));
+    }
+    let since = parse_decimal(text).map(Start::Since);
+    since.ok_or_else(|| RequestError::Since(excerpt(text)))
+}
+
 fn channel<'a>(verb: &'static str, name: &'a [u8]) -> Result<&'a str, RequestError> {
     match std::str::from_utf8(name) {
         Ok(text) if !text.is_empty() && !text.contains(char::is_control) => Ok(text),
@@ -137,13 +152,21 @@ pub fn encode(envelope: &[u8], out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Appends `SUBSCRIBE <channel> [since]`. The channel must not contain spaces or line ends.
-pub fn encode_subscribe(channel: &str, since: Option<u64>, out: &mut Vec<u8>) {
+/// Appends `SUBSCRIBE <channel> [since | last=N]`. The channel must not contain spaces or line
+/// ends.
+pub fn encode_subscribe(channel: &str, start: impl Into<Start>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"SUBSCRIBE ");
     out.extend_from_slice(channel.as_bytes());
-    if let Some(since) = since {
-        out.push(b' ');
-        push_decimal(since, out);
+    match start.into() {
+        Start::Tail => {}
+        Start::Since(since) => {
+            out.push(b' ');
+            push_decimal(since, out);
+        }
+        Start::Last(count) => {
+            out.extend_from_slice(b" last=");
+            push_decimal(count, out);
+        }
     }
     out.push(b'\n');
 }
@@ -289,10 +312,12 @@ mod tests {
         let mut out = Vec::new();
         encode_subscribe("news", None, &mut out);
         encode_subscribe("news", Some(7), &mut out);
+        encode_subscribe("news", Start::Last(7), &mut out);
         encode_publish("news", "zażółć gęślą".as_bytes(), &mut out);
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
-            "SUBSCRIBE news\nSUBSCRIBE news 7\nPUBLISH news zażółć gęślą\n"
+            "SUBSCRIBE news\nSUBSCRIBE news 7\nSUBSCRIBE news last=7\n\
+             PUBLISH news zażółć gęślą\n"
         );
     }
 
@@ -320,14 +345,21 @@ mod tests {
                 parse("SUBSCRIBE news"),
                 Ok(Request::Subscribe {
                     channel: "news",
-                    since: None
+                    start: Start::Tail
+                })
+            );
+            assert_eq!(
+                parse("SUBSCRIBE news last=1000000"),
+                Ok(Request::Subscribe {
+                    channel: "news",
+                    start: Start::Last(1_000_000)
                 })
             );
             assert_eq!(
                 parse("SUBSCRIBE news 18446744073709551615"),
                 Ok(Request::Subscribe {
                     channel: "news",
-                    since: Some(u64::MAX)
+                    start: Start::Since(u64::MAX)
                 })
             );
             assert_eq!(
@@ -352,12 +384,12 @@ mod tests {
         for (line, message) in [
             (
                 &b"subscribe news"[..],
-                "expected 'SUBSCRIBE <channel> [since]' or 'PUBLISH <channel> <payload>', got \
+                "expected 'SUBSCRIBE <channel> [since | last=N]' or 'PUBLISH <channel> <payload>', got \
                  'subscribe news'",
             ),
             (
                 b"SUBSCRIBED 7",
-                "expected 'SUBSCRIBE <channel> [since]' or 'PUBLISH <channel> <payload>', got \
+                "expected 'SUBSCRIBE <channel> [since | last=N]' or 'PUBLISH <channel> <payload>', got \
                  'SUBSCRIBED 7'",
             ),
             (
@@ -383,6 +415,18 @@ mod tests {
             (
                 b"SUBSCRIBE news 1 2",
                 "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '1 2'",
+            ),
+            (
+                b"SUBSCRIBE news last=1000001",
+                "expected a count of 0 to 1000000 after 'last=', got '1000001'",
+            ),
+            (
+                b"SUBSCRIBE news last=",
+                "expected a count of 0 to 1000000 after 'last=', got ''",
+            ),
+            (
+                b"SUBSCRIBE news 3 last=1",
+                "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '3 last=1'",
             ),
             (
                 b"PUBLISH news",

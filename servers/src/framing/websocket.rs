@@ -127,6 +127,15 @@ pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
     encode_frame(Opcode::Close, &payload, None, out);
 }
 
+/// Appends the text message that tells a lost range on a channel whose stream goes on
+/// ([`DropOldest`](crate::overflow::Overflow::DropOldest)); read by
+/// [`parse_lagged`](super::long_poll::parse_lagged).
+pub fn encode_lagged_text(from: u64, to: u64, out: &mut Vec<u8>) {
+    let mut payload = b"LAGGED ".to_vec();
+    encode_range(from, to, &mut payload);
+    encode_text(&payload, out);
+}
+
 /// Masks and unmasks, which is the same (section 5.3): octet i is xored with octet i mod 4 of the
 /// mask.
 fn apply_mask(mask: [u8; 4], payload: &mut [u8]) {
@@ -212,6 +221,9 @@ mod tests {
         out.clear();
         encode_lagged(7, 12, &mut out);
         assert_eq!(out, b"\x88\x06\x0f\xa17 12");
+        out.clear();
+        encode_lagged_text(7, 12, &mut out);
+        assert_eq!(out, b"\x81\x0bLAGGED 7 12");
     }
 
     #[test]

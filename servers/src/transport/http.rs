@@ -15,7 +15,7 @@ use axum::routing::{get, post};
 use super::query::{Query, QueryError};
 use super::{Profile, Transport};
 use crate::envelope::{self, MAX_PAYLOAD_BYTES};
-use crate::framing::{Framing, parse_decimal};
+use crate::framing::{Framing, Start, parse_decimal};
 use crate::hub::{AppendError, Hub};
 use crate::shard::{SubscribeError, Subscription};
 
@@ -76,7 +76,7 @@ pub(crate) fn router(shared: Shared) -> Router {
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("{0}; expected '?channel=NAME' and optionally '&since=SEQUENCE'")]
+    #[error("{0}; expected '?channel=NAME' and optionally '&since=SEQUENCE' or '&last=COUNT'")]
     Query(#[from] QueryError),
     #[error("'Last-Event-ID' is '{0}', expected the id of an event of this stream, a number")]
     LastEventId(String),
@@ -123,8 +123,9 @@ fn close_where_draining(response: &mut Response) {
     }
 }
 
-/// Opens the subscription that a request asks for. `Last-Event-ID` wins over `since`, because a
-/// browser's `EventSource` sends it when it reconnects to the address that it was given.
+/// Opens the subscription that a request asks for. `Last-Event-ID` wins over `since` and `last`,
+/// because a browser's `EventSource` sends it when it reconnects to the address that it was given.
+/// Says too whether the request carries a cursor: a poll without one is answered with one at once.
 pub(crate) fn subscribe(
     query: Option<&str>,
     last_event_id: Option<&[u8]>,
@@ -137,10 +138,10 @@ pub(crate) fn subscribe(
         parse_decimal(id.trim_ascii()).ok_or_else(malformed)
     });
     let resumed = resumed.transpose()?;
-    let since = resumed.or(query.since);
+    let start = resumed.map_or(query.start, Start::Since);
     Ok((
-        Subscription::open(&query.channel, since, framing, quiet)?,
-        since.is_some(),
+        Subscription::open(&query.channel, start, framing, quiet)?,
+        matches!(start, Start::Since(_)),
     ))
 }
 

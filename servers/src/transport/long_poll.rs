@@ -13,7 +13,8 @@ use super::http::{Http, Refusal, answer, subscribe};
 use crate::framing::{Framing, long_poll};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 
-/// `GET /long-poll?channel=C&since=N`; without `since` answers with the tail's cursor at once.
+/// `GET /long-poll?channel=C&since=N`; without `since` answers with the cursor of the tail, or of
+/// `&last=N`, at once.
 pub(crate) async fn handler(
     State(http): State<Http>,
     RawQuery(query): RawQuery,
@@ -48,7 +49,7 @@ pub(super) fn respond(subscription: &mut Subscription, ready: Ready) -> Response
         Ready::Quiet | Ready::Closing => {
             answer(StatusCode::NO_CONTENT, subscription.cursor(), Body::empty())
         }
-        Ready::Lagged { from, to } => {
+        Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
             let mut body = Vec::new();
             long_poll::encode_lagged(from, to, &mut body);
             answer(StatusCode::GONE, to, Body::from(body))

@@ -20,8 +20,12 @@ pub(crate) mod long_poll;
 mod query;
 pub(crate) mod short_poll;
 pub(crate) mod sse;
+mod stalled;
+pub(crate) mod stream;
 pub(crate) mod tcp;
 pub(crate) mod websocket;
+
+pub use stalled::stalled_bytes;
 
 use serde::{Deserialize, Serialize};
 

@@ -5,13 +5,15 @@
 
 use std::borrow::Cow;
 
+use crate::framing::{MAX_LAST, Start, parse_last};
+
 /// What a query asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Query<'a> {
     /// Name of the channel.
     pub(crate) channel: Cow<'a, str>,
-    /// Start behind this sequence; at the tail without it.
-    pub(crate) since: Option<u64>,
+    /// Where to start; at the tail where nothing is said.
+    pub(crate) start: Start,
 }
 
 /// What is wrong with a query.
@@ -23,7 +25,14 @@ pub(crate) enum QueryError {
     Duplicate(&'static str),
     #[error("since: {0}")]
     Since(std::num::ParseIntError),
+    #[error("last: expected a count of 0 to {MAX_LAST}, got '{0}'")]
+    Last(String),
+    #[error("both `since` and `last`: one place to start is enough")]
+    TwoStarts,
 }
+
+/// Most characters of a wrong count that are shown.
+const MOST_SHOWN: usize = 40;
 
 impl<'a> Query<'a> {
     /// Reads a query; fields that it does not know are ignored.
@@ -31,18 +40,29 @@ impl<'a> Query<'a> {
     /// # Errors
     /// [`QueryError`].
     pub(crate) fn parse(query: Option<&'a str>) -> Result<Self, QueryError> {
-        let (mut channel, mut since) = (None, None);
+        let (mut channel, mut since, mut last) = (None, None, None);
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match &*name {
                 "channel" if channel.is_some() => return Err(QueryError::Duplicate("channel")),
                 "channel" => channel = Some(value),
                 "since" if since.is_some() => return Err(QueryError::Duplicate("since")),
                 "since" => since = Some(value.parse().map_err(QueryError::Since)?),
+                "last" if last.is_some() => return Err(QueryError::Duplicate("last")),
+                "last" => {
+                    let count = parse_last(value.as_bytes());
+                    let malformed = || QueryError::Last(value.chars().take(MOST_SHOWN).collect());
+                    last = Some(count.ok_or_else(malformed)?);
+                }
                 _ => {}
             }
         }
         let channel = channel.ok_or(QueryError::NoChannel)?;
-        Ok(Self { channel, since })
+        let start = match (since, last) {
+            (Some(_), Some(_)) => return Err(QueryError::TwoStarts),
+            (since, None) => since.into(),
+            (None, Some(count)) => Start::Last(count),
+        };
+        Ok(Self { channel, start })
     }
 }
 
@@ -50,19 +70,19 @@ impl<'a> Query<'a> {
 mod tests {
     use super::*;
 
-    fn parse(query: &str) -> Result<(String, Option<u64>), String> {
+    fn parse(query: &str) -> Result<(String, Start), String> {
         let parsed = Query::parse(Some(query)).map_err(|e| e.to_string())?;
-        Ok((parsed.channel.into_owned(), parsed.since))
+        Ok((parsed.channel.into_owned(), parsed.start))
     }
 
     #[test]
     fn channels_and_cursors_are_read_as_a_form() {
-        assert_eq!(parse("channel=news"), Ok(("news".into(), None)));
+        assert_eq!(parse("channel=news"), Ok(("news".into(), Start::Tail)));
         assert_eq!(
             parse("since=18446744073709551615&x=y&channel=a%20b+c%C5%BC"),
-            Ok(("a b cż".into(), Some(u64::MAX)))
+            Ok(("a b cż".into(), Start::Since(u64::MAX)))
         );
-        assert_eq!(parse("channel"), Ok((String::new(), None)));
+        assert_eq!(parse("channel"), Ok((String::new(), Start::Tail)));
         assert_eq!(Query::parse(None), Err(QueryError::NoChannel));
     }
 
@@ -73,6 +93,19 @@ mod tests {
             ("since=1", "missing field `channel`"),
             ("channel=a&channel=a", "duplicate field `channel`"),
             ("channel=a&since=1&since=1", "duplicate field `since`"),
+            ("channel=a&last=1&last=1", "duplicate field `last`"),
+            (
+                "channel=a&last=1&since=1",
+                "both `since` and `last`: one place to start is enough",
+            ),
+            (
+                "channel=a&last=",
+                "last: expected a count of 0 to 1000000, got ''",
+            ),
+            (
+                "channel=a&last=1000001",
+                "last: expected a count of 0 to 1000000, got '1000001'",
+            ),
             (
                 "channel=a&since=",
                 "since: cannot parse integer from empty string",
@@ -90,6 +123,9 @@ mod tests {
     #[test]
     fn a_cursor_with_a_sign_is_a_number_to_rust_and_to_us() {
         // 'u64::from_str' takes a plus, which a form spells '%2B'.
-        assert_eq!(parse("channel=a&since=%2B7"), Ok(("a".into(), Some(7))));
+        assert_eq!(
+            parse("channel=a&since=%2B7"),
+            Ok(("a".into(), Start::Since(7)))
+        );
     }
 }

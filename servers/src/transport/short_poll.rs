@@ -13,13 +13,17 @@ use super::long_poll::respond;
 use crate::framing::Framing;
 use crate::shard::Ready;
 
-/// `GET /poll?channel=C&since=N`; without `since` answers with the tail's cursor.
+/// `GET /poll?channel=C&since=N`; without `since` answers with the cursor of the tail, or of
+/// `&last=N`, and no message.
 pub(crate) async fn handler(
     State(http): State<Http>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
-    let (mut subscription, _) =
+    let (mut subscription, resumed) =
         subscribe(query.as_deref(), None, Framing::Line, http.poll_timeout)?;
+    if !resumed {
+        return Ok(respond(&mut subscription, Ready::Quiet));
+    }
     // Nobody will wait, so nobody is woken.
     let ready = match subscription.poll_ready(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(ready) => ready,

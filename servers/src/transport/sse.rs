@@ -15,10 +15,11 @@ use http_body::Frame;
 
 use super::Profile;
 use super::http::{Http, Refusal, X_ACCEL_BUFFERING, answer, subscribe};
+use super::stream;
 use crate::framing::{Framing, sse};
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
 
-/// `GET /sse?channel=C[&since=N]`
+/// `GET /sse?channel=C[&since=N | &last=N]`
 pub(crate) async fn handler(
     State(http): State<Http>,
     headers: HeaderMap,
@@ -39,6 +40,7 @@ pub(crate) async fn handler(
         }
         subscribed => subscribed?.0,
     };
+    subscription.watch(stream::current());
     let cursor = subscription.cursor();
     let mut open = Vec::new();
     sse::encode_open_with_retry(cursor, http.retry, &mut open);
@@ -78,7 +80,8 @@ impl http_body::Body for HangUp {
     }
 }
 
-/// The body: ends only when the subscriber lagged or the server closes.
+/// The body: ends only when the subscriber lagged on a channel that disconnects those, or the
+/// server closes.
 struct Events {
     subscription: Subscription,
     open: Option<Bytes>,
@@ -101,11 +104,12 @@ impl http_body::Body for Events {
         if this.ended {
             return Poll::Ready(None);
         }
-        let bytes = match std::task::ready!(this.subscription.poll_ready(cx)) {
+        let ready = std::task::ready!(this.subscription.poll_ready(cx));
+        let bytes = match ready {
             Ready::Pending => this.subscription.take(this.max_bytes),
             Ready::Quiet => Some(Bytes::from_static(sse::KEEP_ALIVE)),
-            Ready::Lagged { from, to } => {
-                this.ended = true;
+            Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
+                this.ended = matches!(ready, Ready::Lagged { .. });
                 let mut lagged = Vec::new();
                 sse::encode_lagged(from, to, &mut lagged);
                 Some(Bytes::from(lagged))

@@ -4,6 +4,7 @@
 //! of all that is pending, straight from the ring. Upstream: `PUBLISH <channel> <payload>`.
 
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,7 +18,9 @@ use crate::envelope;
 use crate::framing::tcp::{self, Request};
 use crate::framing::{Framing, find};
 use crate::hub::{Hub, MAX_NAME_BYTES};
-use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
+use crate::shard::{self, MAX_WRITE_BYTES, Ready, SubscribeError, Subscription, Written};
+use crate::sys;
+use crate::wheel::TICK_MS;
 
 /// How long a client may take to send its first line.
 pub(super) const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);
@@ -25,16 +28,30 @@ pub(super) const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);
 /// Longest line of a client: a `PUBLISH` of the largest payload, with the longest channel name.
 pub(super) const MAX_LINE_BYTES: usize = envelope::MAX_BYTES + MAX_NAME_BYTES + 16;
 
+/// How long a client may take to take the line that says what it lost. Long enough for two looks at
+/// a socket that takes nothing ([`crate::stall`]), which is reset then.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Bytes taken from a socket at once, on the stack of the thread: idle connections hold none.
 const READ_BYTES: usize = 4 << 10;
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(mut stream: TcpStream, hub: Arc<Hub>, keep_alive: Duration) {
+    let _told = Closes(stream.as_raw_fd());
     if let Err(refused) = converse(&mut stream, &hub, keep_alive).await {
         let mut line = Vec::new();
         tcp::encode_error(&refused.0, &mut line);
         // Best effort: a client that is gone needs no explanation.
         let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&line)).await;
+    }
+}
+
+/// Has the socket looked at before it is closed.
+struct Closes(RawFd);
+
+impl Drop for Closes {
+    fn drop(&mut self) {
+        shard::closes(self.0);
     }
 }
 
@@ -45,7 +62,7 @@ impl Refused {
     /// Nothing came from a client that should have subscribed.
     pub(super) fn silent() -> Self {
         Self(format!(
-            "no line within {} s; expected 'SUBSCRIBE <channel> [since]'",
+            "no line within {} s; expected 'SUBSCRIBE <channel> [since | last=N]'",
             FIRST_LINE_WAIT.as_secs()
         ))
     }
@@ -85,6 +102,7 @@ async fn converse(stream: &mut TcpStream, hub: &Hub, keep_alive: Duration) -> Re
         return Ok(());
     }
     drop(line);
+    subscription.watch(stream.as_raw_fd());
     follow(stream, hub, keep_alive, &mut upstream, &mut subscription).await
 }
 
@@ -117,10 +135,15 @@ async fn follow(
             Step::Upstream(_gone) => return Ok(()),
             Step::Downstream(Ready::Pending) => send_pending(stream, subscription).await,
             Step::Downstream(Ready::Quiet) => stream.write_all(b"\n").await,
+            Step::Downstream(Ready::Skipped { from, to }) => {
+                let mut line = Vec::new();
+                tcp::encode_lagged(from, to, &mut line);
+                stream.write_all(&line).await
+            }
             Step::Downstream(Ready::Lagged { from, to }) => {
                 let mut line = Vec::new();
                 tcp::encode_lagged(from, to, &mut line);
-                let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&line)).await;
+                let _ = tokio::time::timeout(LINGER, say_the_last(stream, &line)).await;
                 return Ok(());
             }
             Step::Downstream(Ready::Closing) => return Ok(()),
@@ -131,10 +154,21 @@ async fn follow(
     }
 }
 
+/// Writes the last line and waits until the client has taken it.
+async fn say_the_last(stream: &mut TcpStream, line: &[u8]) {
+    if stream.write_all(line).await.is_err() || stream.shutdown().await.is_err() {
+        return;
+    }
+    // At the first look, mostly: what a socket took is acknowledged as soon as it arrives.
+    while sys::tcp_progress(stream).is_ok_and(|progress| progress.unfinished) {
+        tokio::time::sleep(Duration::from_millis(TICK_MS)).await;
+    }
+}
+
 /// Writes all that is pending in one system call, straight from the ring; what a full socket
-/// leaves is written before anything else.
+/// leaves of one message is written before anything else.
 async fn send_pending(stream: &mut TcpStream, subscription: &mut Subscription) -> io::Result<()> {
-    let rest = subscription.write(MAX_WRITE_BYTES, |head, tail| {
+    let written = subscription.write(MAX_WRITE_BYTES, |head, tail| {
         let written = if tail.is_empty() {
             stream.try_write(head)
         } else {
@@ -145,9 +179,12 @@ async fn send_pending(stream: &mut TcpStream, subscription: &mut Subscription) -
             other => other,
         }
     })?;
-    match rest {
-        Some(rest) => stream.write_all(&rest).await,
-        None => Ok(()),
+    match written {
+        Written::Short(rest) => {
+            stream.write_all(&rest).await?;
+            stream.writable().await
+        }
+        Written::All => Ok(()),
     }
 }
 
@@ -213,9 +250,9 @@ pub(super) fn obey(
         Request::Subscribe { .. } if subscribed => {
             Err(Refused("this connection is subscribed already".into()))
         }
-        Request::Subscribe { channel, since } => Ok(Some(Subscription::open(
+        Request::Subscribe { channel, start } => Ok(Some(Subscription::open(
             channel,
-            since,
+            start,
             Framing::Line,
             keep_alive,
         )?)),

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite;
 
 use super::Profile;
 use super::http::{Http, PUSH_CURSOR, Refusal, append, subscribe};
+use super::stream;
 use crate::envelope::{self, MAX_PAYLOAD_BYTES};
 use crate::framing::Framing;
 use crate::framing::websocket::CLOSE_LAGGED;
@@ -33,10 +34,17 @@ const READ_BUFFER_BYTES: usize = 2 << 10;
 /// as on the other transports. It is allocated as it fills, and kept. Stock is 128 KiB.
 const WRITE_BUFFER_BYTES: usize = MAX_WRITE_BYTES;
 
+/// Most bytes of the frames that carry `lines` bytes of envelopes, each of them with its LF.
+pub(super) const fn framed_bytes(lines: usize) -> usize {
+    // A header in the place of the LF: 4 bytes for the shortest message that needs more than 2,
+    // and one of the longest form, 10, for a message that fills a write alone.
+    lines + lines / 32 + 10
+}
+
 /// How long the client may take to answer a close frame (RFC 6455, section 7.1.1).
 pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
-/// `GET /websocket?channel=C[&since=N]`
+/// `GET /websocket?channel=C[&since=N | &last=N]`
 pub(crate) async fn handler(
     State(http): State<Http>,
     RawQuery(query): RawQuery,
@@ -64,8 +72,12 @@ pub(crate) async fn handler(
             .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * envelope::MAX_BYTES)
     };
     let cursor = subscription.cursor();
-    let mut response =
-        upgrade.on_upgrade(move |socket| async move { follow(socket, subscription, http).await });
+    let connection = stream::current();
+    let mut response = upgrade.on_upgrade(move |socket| async move {
+        // Not before: from now on the socket is open for as long as the subscription is.
+        subscription.watch(connection);
+        follow(socket, subscription, http).await;
+    });
     response
         .headers_mut()
         .insert(PUSH_CURSOR, HeaderValue::from(cursor));
@@ -217,6 +229,11 @@ async fn send(
         }
         Ready::Quiet => {
             socket.send(Message::Ping(Default::default())).await?;
+            Ok(ControlFlow::Continue(()))
+        }
+        Ready::Skipped { from, to } => {
+            let told = format!("LAGGED {from} {to}");
+            socket.send(Message::Text(told.into())).await?;
             Ok(ControlFlow::Continue(()))
         }
         Ready::Lagged { from, to } => Ok(close(CLOSE_LAGGED, format!("{from} {to}"))),

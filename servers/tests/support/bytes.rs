@@ -277,6 +277,29 @@ pub(crate) fn lagged(transport: Transport, since: u64, to: u64) -> Vec<u8> {
     [at_tail(transport, since), told].concat()
 }
 
+/// What tells a loss on a stream that goes on: polls are told as in [`lagged`].
+pub(crate) fn skipped(transport: Transport, from: u64, to: u64) -> Vec<u8> {
+    match transport {
+        Transport::Tcp => format!("LAGGED {from} {to}\n").into_bytes(),
+        Transport::Sse => {
+            chunk(format!("event: lagged\nid: {to}\ndata: {from} {to}\n\n").as_bytes())
+        }
+        Transport::WebSocket => server_frame(0x1, format!("LAGGED {from} {to}").as_bytes()),
+        Transport::LongPoll | Transport::ShortPoll => Vec::new(),
+    }
+}
+
+/// A request to subscribe to `channel` so many messages before the tail.
+pub(crate) fn subscribe_last(transport: Transport, channel: &str, last: &str) -> String {
+    let arguments = match transport {
+        Transport::Tcp => format!(" {channel} last={last}"),
+        Transport::Sse | Transport::WebSocket | Transport::LongPoll | Transport::ShortPoll => {
+            format!("?channel={channel}&last={last}")
+        }
+    };
+    subscribe_raw(transport, &arguments, "")
+}
+
 /// The end of a chunked body (RFC 9112, section 7.1).
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 

@@ -12,9 +12,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use pushbench_servers::listen::{Config, Server};
+use pushbench_servers::overflow::Overflow;
 use pushbench_servers::transport::{Profile, Transport};
 
 use bytes::{INTENDED_NS, Message};
+use wire::Wire;
 
 /// How long anything may take before a test fails: far longer than it ever does, so that a busy
 /// machine changes no result, and shorter than the default silence before a keep-alive.
@@ -54,6 +56,14 @@ pub(crate) fn config(transport: Transport, profile: Profile) -> Config {
 pub(crate) fn start(config: &Config) -> Server {
     let server = Server::start(config).expect("a free port on loopback");
     server.hub.declare(&["news", "other"]).expect("good names");
+    server
+}
+
+/// As [`start`], with channels of this policy.
+pub(crate) fn start_with(config: &Config, overflow: Overflow) -> Server {
+    let server = Server::start(config).expect("a free port on loopback");
+    let declared = server.hub.declare_with(&["news", "other"], &[overflow]);
+    declared.expect("good names");
     server
 }
 
@@ -106,4 +116,48 @@ pub(crate) fn await_subscribers(server: &Server, count: u64) {
     eventually(&format!("{count} subscribers"), || {
         server.total(|s| s.subscribers.load(Relaxed)) == count
     });
+}
+
+/// Asks to subscribe to `news` over a connection of its own.
+pub(crate) fn subscribe(server: &Server, transport: Transport, since: Option<u64>) -> Wire {
+    let request = bytes::subscribe(transport, "news", since);
+    Wire::open(address(server, transport), request)
+}
+
+/// Has the shard take what waits for it: `since` at the tail is refused before it did. Only for
+/// servers of one shard.
+#[track_caller]
+pub(crate) fn settle(server: &Server, transport: Transport, tail: u64) {
+    let subscribers = server.total(|s| s.subscribers.load(Relaxed));
+    // On 'long_poll' this one waits, which tells that it was taken.
+    let mut wire = subscribe(server, transport, Some(tail));
+    match transport {
+        Transport::LongPoll => await_subscribers(server, subscribers + 1),
+        Transport::Tcp | Transport::Sse | Transport::WebSocket | Transport::ShortPoll => {
+            wire.expect(bytes::at_tail(transport, tail));
+        }
+    }
+    drop(wire);
+    // Fewer, where a client that left before was still being counted.
+    eventually("its subscriber is gone", || {
+        server.total(|s| s.subscribers.load(Relaxed)) <= subscribers
+    });
+}
+
+/// Waits until the connections are at rest at `tail`: nothing more is handed out, however often the
+/// shard has had its turn. Only for servers of one shard.
+pub(crate) fn await_rest(server: &Server, transport: Transport, tail: u64) {
+    const TURNS: usize = 10;
+    let deliveries = || server.total(|s| s.deliveries.load(Relaxed));
+    let mut same = 0;
+    for _ in 0..100 * TURNS {
+        let before = deliveries();
+        // An answer shows that it had one.
+        settle(server, transport, tail);
+        same = if deliveries() == before { same + 1 } else { 0 };
+        if same == TURNS {
+            return;
+        }
+    }
+    panic!("deliveries go on and on: {}", deliveries());
 }

@@ -162,6 +162,26 @@ impl Wire {
         std::mem::take(&mut self.ahead)
     }
 
+    /// Whether the connection was reset, behind whatever has arrived.
+    pub(crate) fn is_reset(&mut self) -> bool {
+        let mut space = vec![0; 256 << 10];
+        loop {
+            match self.stream.read(&mut space) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(e) if e.kind() == ErrorKind::ConnectionReset => return true,
+                Err(e) => panic!("the server neither sends nor ends: {e}"),
+            }
+        }
+    }
+
+    /// The ports of this end and of the server's.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        let near = self.stream.local_addr().expect("connected");
+        let far = self.stream.peer_addr().expect("connected");
+        (near.port(), far.port())
+    }
+
     /// The next bytes must be these, times of publishing and dates apart.
     #[track_caller]
     pub(crate) fn expect(&mut self, expected: impl AsRef<[u8]>) {

@@ -5,6 +5,7 @@
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::framing::Start;
 use crate::framing::http1::{self, ResponseHead};
 
 /// What the server must answer to `Sec-WebSocket-Key: key`: 28 characters of base64 (section
@@ -20,8 +21,14 @@ pub fn encode_upgrade_request(host: &str, path: &str, key: &str, out: &mut Vec<u
 }
 
 /// Appends the request that upgrades and subscribes.
-pub fn encode_request(host: &str, channel: &str, since: Option<u64>, key: &str, out: &mut Vec<u8>) {
-    http1::push_request_line("GET", "/websocket", channel, since, host, out);
+pub fn encode_request(
+    host: &str,
+    channel: &str,
+    start: impl Into<Start>,
+    key: &str,
+    out: &mut Vec<u8>,
+) {
+    http1::push_request_line("GET", "/websocket", channel, start.into(), host, out);
     for (name, value) in upgrade_headers(key) {
         http1::push_header(name, value, out);
     }

@@ -11,7 +11,8 @@ use super::timer::Timer;
 use super::{Common, Speaks, frames, http, ticks};
 use crate::framing::http1::{Body, BodyLength, LAST_CHUNK, encode_chunk};
 use crate::framing::{find, sse, tcp as lines};
-use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription, Written};
+use crate::stall::LOOK_TICKS;
 use crate::transport::tcp::{self, FIRST_LINE_WAIT, MAX_LINE_BYTES, Refused};
 
 /// Most bytes of a client that wait while it is being answered.
@@ -307,8 +308,37 @@ impl Connection {
         Ok(())
     }
 
-    /// The client has taken too long.
+    /// The subscription of a stream.
+    fn stream(&self) -> Option<&Subscription> {
+        match &self.role {
+            Role::Lines(subscription) => subscription.as_ref(),
+            Role::Events(events) => Some(&events.subscription),
+            Role::Frames(frames) => frames.subscription(),
+            Role::Request | Role::Upload(_) | Role::Poll { .. } | Role::Closing => None,
+        }
+    }
+
+    /// The socket is full: has a stream looked at, in case its client takes nothing more.
+    pub(super) fn watch(&mut self) {
+        if !self.timer.is_set() && self.stream().is_some() {
+            self.timer.want(Some(LOOK_TICKS));
+        }
+    }
+
+    /// The client has taken too long, or a stream that took nothing is to be looked at.
     pub(super) fn lose_patience(&mut self, common: &mut Common) -> Flow {
+        if let Some(subscription) = self.stream() {
+            let fallen = subscription.has_fallen_off();
+            if self.socket.is_stalled(fallen) {
+                // Borrowed anew: looking has changed the socket.
+                self.stream()
+                    .into_iter()
+                    .for_each(Subscription::count_cut_off);
+                self.socket.give_up();
+                return Flow::Gone;
+            }
+            return Flow::Stay;
+        }
         if let Role::Lines(None) = self.role
             && self.refuse(&Refused::silent(), common).is_ok()
         {
@@ -348,6 +378,9 @@ impl Connection {
     }
 
     fn act(&mut self, ready: Ready, common: &mut Common) -> io::Result<()> {
+        if matches!(ready, Ready::Lagged { .. }) && self.stream().is_some() {
+            self.socket.told();
+        }
         let socket = &mut self.socket;
         common.out.clear();
         match (&mut self.role, ready) {
@@ -355,10 +388,12 @@ impl Connection {
                 send_pending(subscription, socket)?;
             }
             (Role::Lines(Some(_)), Ready::Quiet) => socket.send([lines::KEEP_ALIVE, &[], &[]])?,
-            (Role::Lines(Some(_)), Ready::Lagged { from, to }) => {
+            (Role::Lines(Some(_)), Ready::Lagged { from, to } | Ready::Skipped { from, to }) => {
                 lines::encode_lagged(from, to, &mut common.out);
                 socket.send([&common.out, &[], &[]])?;
-                self.close();
+                if matches!(ready, Ready::Lagged { .. }) {
+                    self.close();
+                }
             }
             (Role::Lines(Some(_)), Ready::Closing) => self.close(),
 
@@ -424,9 +459,10 @@ fn obey(
 
 /// Sends what is pending, straight from the ring.
 pub(super) fn send_pending(subscription: &mut Subscription, socket: &mut Socket) -> io::Result<()> {
-    subscription.hand_out(MAX_WRITE_BYTES, |head, tail, _| {
-        socket.send([head, tail, &[]])
-    })?;
+    let write = |head: &[u8], tail: &[u8]| socket.write([head, tail, &[]]);
+    if let Written::Short(rest) = subscription.write(MAX_WRITE_BYTES, write)? {
+        socket.keep(rest.into_vec());
+    }
     Ok(())
 }
 
@@ -439,22 +475,22 @@ impl Events {
                 return Ok(false);
             }
             Ready::Pending => {
-                self.subscription
-                    .hand_out(MAX_WRITE_BYTES, |head, tail, _| {
-                        out.extend_from_slice(head);
-                        out.extend_from_slice(tail);
-                        unchunk(out);
-                        Ok::<(), io::Error>(())
-                    })?;
+                // One at a time: what a full socket leaves is the rest of one message here too.
+                self.subscription.hand_out(0, |head, tail, _| {
+                    out.extend_from_slice(head);
+                    out.extend_from_slice(tail);
+                    unchunk(out);
+                    Ok::<(), io::Error>(())
+                })?;
                 false
             }
             Ready::Quiet => {
                 self.push(out, |out| out.extend_from_slice(sse::KEEP_ALIVE));
                 false
             }
-            Ready::Lagged { from, to } => {
+            Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
                 self.push(out, |out| sse::encode_lagged(from, to, out));
-                true
+                matches!(ready, Ready::Lagged { .. })
             }
             Ready::Closing => true,
         };

@@ -48,6 +48,10 @@ impl Frames {
         self.subscription.as_mut()?.ready_or_wake(number)
     }
 
+    pub(super) fn subscription(&self) -> Option<&Subscription> {
+        self.subscription.as_ref()
+    }
+
     pub(super) fn send_pending(&mut self, socket: &mut Socket) -> io::Result<()> {
         match &mut self.subscription {
             Some(subscription) => connection::send_pending(subscription, socket),
@@ -65,6 +69,7 @@ impl Frames {
         match ready {
             Ready::Pending => return self.send_pending(socket),
             Ready::Quiet => out.extend_from_slice(websocket::KEEP_ALIVE),
+            Ready::Skipped { from, to } => websocket::encode_lagged_text(from, to, out),
             Ready::Lagged { from, to } => {
                 websocket::encode_lagged(from, to, out);
                 self.subscription = None;

@@ -284,8 +284,11 @@ fn subscribed(
             close,
         },
         Transport::Tcp | Transport::LongPoll | Transport::ShortPoll => {
-            // Nobody will wait, so nobody is woken.
-            let ready = subscription.ready_now().unwrap_or(Ready::Quiet);
+            // Nobody will wait, so nobody is woken. Without a cursor, the answer is one.
+            let ready = match resumed {
+                true => subscription.ready_now().unwrap_or(Ready::Quiet),
+                false => Ready::Quiet,
+            };
             answer_poll(subscription, ready, close, socket, common)?;
             Next::behind_the_answer(close)
         }
@@ -346,7 +349,7 @@ pub(super) fn answer_poll(
         }
     }
     match ready {
-        Ready::Lagged { from, to } => {
+        Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
             let mut body = Vec::new();
             long_poll::encode_lagged(from, to, &mut body);
             let writer = ResponseWriter::start(410, "Gone", out)

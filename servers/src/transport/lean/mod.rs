@@ -349,6 +349,9 @@ impl Connections {
         let moved = if flow == Flow::Gone {
             connection.timer.stop(&mut self.wheel)
         } else {
+            if connection.socket.is_full() {
+                connection.watch();
+            }
             if connection.socket.wants_to_be_watched() {
                 let both = Interest::READABLE | Interest::WRITABLE;
                 let registry = self.poll.registry();

@@ -2,12 +2,16 @@
 //!
 //! Place on the data path: the last step before the kernel. In: slices. Out: one system call for
 //! all of them. What is left is copied once and written first, before anything else is read or
-//! delivered, so it is bounded by one write and the answers to one read.
+//! delivered, so it is bounded by the rest of one message or answer, and the answers to one read.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd;
 
 use mio::net::TcpStream;
+
+use crate::stall::Stall;
+use crate::{shard, sys};
 
 /// A socket and its unfinished write.
 #[derive(Debug)]
@@ -18,10 +22,18 @@ pub(super) struct Socket {
     watched: bool,
 }
 
+/// What a full socket left; nothing, where it stopped between two messages.
 #[derive(Debug)]
 struct Backlog {
     bytes: Vec<u8>,
     written: usize,
+    stall: Stall,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        shard::closes(self.stream.as_raw_fd());
+    }
 }
 
 impl Socket {
@@ -37,7 +49,7 @@ impl Socket {
         &mut self.stream
     }
 
-    /// Whether a write is unfinished.
+    /// Whether a write is unfinished, or was refused.
     pub(super) fn is_full(&self) -> bool {
         self.backlog.is_some()
     }
@@ -69,18 +81,7 @@ impl Socket {
             return Ok(());
         }
         let all: usize = parts.iter().map(|part| part.len()).sum();
-        let written = loop {
-            let written = match parts {
-                // The usual case; 'writev' is dearer.
-                [only, [], []] | [[], only, []] => self.stream.write(only),
-                _ => self.stream.write_vectored(&parts.map(IoSlice::new)),
-            };
-            match written {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break 0,
-                other => break other?,
-            }
-        };
+        let written = self.write(parts)?;
         if written < all {
             let mut bytes = Vec::with_capacity(all - written);
             let mut skip = written;
@@ -88,9 +89,38 @@ impl Socket {
                 bytes.extend_from_slice(&part[skip.min(part.len())..]);
                 skip = skip.saturating_sub(part.len());
             }
-            self.backlog = Some(Box::new(Backlog { bytes, written: 0 }));
+            self.keep(bytes);
         }
         Ok(())
+    }
+
+    /// Writes `parts` in one call and says how much of them the socket took; not for one that is
+    /// full. Of what it left, hand over to [`Self::keep`] what cannot wait where it is.
+    ///
+    /// # Errors
+    /// Those of `writev(2)`, but for a full socket.
+    pub(super) fn write(&mut self, parts: [&[u8]; 3]) -> io::Result<usize> {
+        loop {
+            let written = match parts {
+                // The usual case; 'writev' is dearer.
+                [only, [], []] | [[], only, []] => self.stream.write(only),
+                _ => self.stream.write_vectored(&parts.map(IoSlice::new)),
+            };
+            match written {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                other => return other,
+            }
+        }
+    }
+
+    /// The socket is full, and left this.
+    pub(super) fn keep(&mut self, bytes: Vec<u8>) {
+        self.backlog = Some(Box::new(Backlog {
+            bytes,
+            written: 0,
+            stall: Stall::default(),
+        }));
     }
 
     /// Goes on with the unfinished write.
@@ -99,6 +129,10 @@ impl Socket {
     /// Those of `send(2)`.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         while let Some(backlog) = &mut self.backlog {
+            if backlog.written == backlog.bytes.len() {
+                self.backlog = None;
+                break;
+            }
             match self.stream.write(&backlog.bytes[backlog.written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => backlog.written += written,
@@ -106,11 +140,32 @@ impl Socket {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) => return Err(e),
             }
-            if backlog.written == backlog.bytes.len() {
-                self.backlog = None;
-            }
         }
         Ok(())
+    }
+
+    /// Looks at a full socket, whose subscriber has `fallen` off the ring or not. `true`: it takes
+    /// nothing, so the subscriber cannot be told.
+    pub(super) fn is_stalled(&mut self, fallen: bool) -> bool {
+        match &mut self.backlog {
+            Some(backlog) if fallen => backlog.stall.look(&self.stream),
+            Some(backlog) => {
+                backlog.stall.forget();
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Its client was told what it lost.
+    pub(super) fn told(&self) {
+        shard::told(self.stream.as_raw_fd());
+    }
+
+    /// Resets the connection when it is dropped.
+    pub(super) fn give_up(&self) {
+        // One that is gone already needs no reset.
+        let _ = sys::give_up(&self.stream);
     }
 
     /// Says that nothing more will be sent.

@@ -46,6 +46,14 @@ impl Timer {
         self.wanted = ticks.map_or(NEVER, |ticks| ticks.clamp(UNCHANGED + 1, NEVER - 1));
     }
 
+    /// Whether a time-out is set, or asked for.
+    pub(super) fn is_set(&self) -> bool {
+        match self.wanted {
+            UNCHANGED => self.due != NEVER,
+            wanted => wanted != NEVER,
+        }
+    }
+
     /// Does what was asked for.
     #[must_use = "whose entry moved must be told"]
     pub(super) fn apply(&mut self, wheel: &mut Wheel, number: u32) -> Option<Moved> {

@@ -1,0 +1,129 @@
+//! What a server holds for clients that read nothing stays under its documented bound.
+//!
+//! Counted in bytes, exactly: what was handed out of the ring, less what the kernel has taken of it
+//! (`/proc/net/tcp`: unacknowledged at the server's end, unread at the client's), is what the
+//! process holds.
+
+#[allow(dead_code, reason = "each test program uses its own part of it")]
+mod support;
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pushbench_servers::envelope::HEAD_BYTES;
+use pushbench_servers::listen::{Config, Server};
+use pushbench_servers::ring::RingLimits;
+use pushbench_servers::transport::{Profile, Transport, stalled_bytes};
+
+use support::wire::Wire;
+use support::{
+    address, await_rest, await_subscribers, bytes, config, eventually, for_each, publish, settle,
+    start,
+};
+
+const SUBSCRIBERS: usize = 50;
+const ENVELOPE_BYTES: usize = 64 << 10;
+/// More than 408 KiB of hyper's, what the kernel has, and the rest of a message.
+const MESSAGES: u64 = 16;
+
+/// Bytes in the kernel's queues, by the ports of this end and the other.
+fn queues() -> HashMap<(u16, u16), (u64, u64)> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let connection = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let port = |field: &str| u16::from_str_radix(field.split_once(':')?.1, 16).ok();
+        let (sent, received) = fields.get(4)?.split_once(':')?;
+        let bytes = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let ports = (port(fields[1])?, port(fields[2])?);
+        Some((ports, (bytes(sent)?, bytes(received)?)))
+    };
+    table.lines().skip(1).filter_map(connection).collect()
+}
+
+/// Bytes that the kernel has of what the server wrote to this client behind what the client read.
+fn in_the_kernel(queues: &HashMap<(u16, u16), (u64, u64)>, wire: &Wire) -> u64 {
+    let (near, far) = wire.ports();
+    queues[&(far, near)].0 + queues[&(near, far)].1
+}
+
+/// What the server has handed out, and what of it the kernel has, once neither moves any more.
+fn at_rest(server: &Server, transport: Transport, wires: &[Wire]) -> (u64, u64) {
+    let look = || {
+        await_rest(server, transport, MESSAGES);
+        let queues = queues();
+        let taken = wires.iter().map(|wire| in_the_kernel(&queues, wire)).sum();
+        (server.total(|s| s.deliveries.load(Relaxed)), taken)
+    };
+    let mut before = look();
+    eventually("the kernel's queues are at rest", || {
+        let now = look();
+        std::mem::replace(&mut before, now) == now
+    });
+    before
+}
+
+/// One message as it leaves the process.
+fn framed_bytes(transport: Transport) -> u64 {
+    let around = match transport {
+        Transport::Tcp | Transport::LongPoll | Transport::ShortPoll => 1,
+        // A sequence of one or two digits, its chunk's size of five and two line ends; one chunk
+        // for several messages is less.
+        Transport::Sse => 13 + 2 + 9,
+        Transport::WebSocket => 10,
+    };
+    ENVELOPE_BYTES as u64 + around
+}
+
+#[test]
+fn what_is_held_for_a_client_that_reads_nothing_stays_under_its_bound() {
+    let payload = "x".repeat(ENVELOPE_BYTES - HEAD_BYTES);
+    for_each(|transport, profile| {
+        let server = start(&Config {
+            ring: RingLimits {
+                messages: MESSAGES as usize,
+                bytes: 4 << 20,
+            },
+            send_buffer_bytes: Some(16 << 10),
+            ..config(transport, profile)
+        });
+        let mut wires: Vec<Wire> = (0..SUBSCRIBERS)
+            .map(|_| Wire::connect_with_small_buffer(address(&server, transport)))
+            .collect();
+        if bytes::is_stream(transport) {
+            for wire in &mut wires {
+                wire.send(bytes::subscribe(transport, "news", None));
+                wire.expect(bytes::at_tail(transport, 0));
+            }
+            publish(&server, 0, &vec![&payload; MESSAGES as usize]);
+        } else {
+            publish(&server, 0, &vec![&payload; MESSAGES as usize]);
+            settle(&server, transport, MESSAGES);
+            for wire in &mut wires {
+                wire.send(bytes::subscribe(transport, "news", Some(0)));
+            }
+            // Three of them fit into an answer of 256 KiB. Whoever has it is no subscriber any more.
+            eventually("every poll is answered", || {
+                server.total(|s| s.deliveries.load(Relaxed)) == 3 * SUBSCRIBERS as u64
+            });
+            await_subscribers(&server, 0);
+        }
+        let (handed_out, taken) = at_rest(&server, transport, &wires);
+        let held = (handed_out * framed_bytes(transport)).saturating_sub(taken);
+        let bound = (SUBSCRIBERS * stalled_bytes(transport, profile, ENVELOPE_BYTES)) as u64;
+        assert!(
+            held <= bound,
+            "{held} bytes are held for {SUBSCRIBERS} clients, at most {bound} may be: {handed_out} \
+             messages handed out, {taken} bytes of them taken by the kernel"
+        );
+        // Nobody was served without end, or the bound was not tried.
+        assert!(handed_out < SUBSCRIBERS as u64 * MESSAGES, "{handed_out}");
+        assert!(held > 0);
+        if profile == Profile::Lean && bytes::is_stream(transport) {
+            // The next message of each waits in the ring, and not in a copy.
+            assert!(
+                held < SUBSCRIBERS as u64 * framed_bytes(transport),
+                "{held}"
+            );
+        }
+    });
+}
