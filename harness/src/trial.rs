@@ -337,6 +337,7 @@ impl<'a> Running<'a> {
                     seed: plan.seed,
                     payload_bytes: p.payload_bytes,
                 }),
+            upstream: None,
         };
         let _: Value = self.fleet.post("/v1/fleet", &setup).await?;
         Ok(())

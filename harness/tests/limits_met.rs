@@ -127,6 +127,7 @@ fn setup(transport: Transport, server: SocketAddr) -> Setup {
         congestion: None,
         probes: false,
         check_payload: None,
+        upstream: None,
     }
 }
 

@@ -160,6 +160,23 @@ impl<P: Protocol> Connection<P> {
         self.send_and_watch(slot, shared)
     }
 
+    /// Whether a message upstream may go out: the socket has taken all that came before.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.stream.is_some() && self.unsent.is_empty()
+    }
+
+    /// Sends what was written, beside the protocol: a message upstream.
+    ///
+    /// # Errors
+    /// [`ClientError::Io`].
+    pub(crate) fn send_upstream(
+        &mut self,
+        slot: usize,
+        shared: &mut Shared<'_>,
+    ) -> Result<(), ClientError> {
+        self.send_and_watch(slot, shared)
+    }
+
     /// Closes the socket, and keeps the kernel's counters of it: they end with it.
     pub(crate) fn close(&mut self, slot: usize, shard: &Shard) {
         if let Some(stream) = self.stream.take() {

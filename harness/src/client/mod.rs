@@ -24,6 +24,7 @@ pub mod short_poll;
 pub mod socket;
 pub mod sse;
 pub mod tcp;
+pub(crate) mod upstream;
 pub mod websocket;
 
 /// Who wrote the client.
@@ -73,6 +74,14 @@ impl Target<'_> {
     /// Name of the channel to subscribe to.
     pub fn channel_name(&self) -> String {
         format!("{}{}", self.prefix, self.channel)
+    }
+
+    /// Appends the name of the channel to `out`, for those who need it for every message.
+    pub(crate) fn write_channel_name(&self, out: &mut String) {
+        use std::fmt::Write;
+
+        // A string takes whatever is written to it.
+        let _ = write!(out, "{}{}", self.prefix, self.channel);
     }
 }
 

@@ -31,9 +31,9 @@ impl Default for State {
 /// section 1.3); one key for all clients spares each of them 16 random bytes.
 const KEY: &str = "cHVzaGJlbmNoIGNsaWVudA==";
 
-/// The mask of the few frames that a client sends. A mask keeps intermediaries from being fed
+/// The mask of the frames that a client sends. A mask keeps intermediaries from being fed
 /// chosen bytes (RFC 6455, section 10.3); between our own client and server any will do.
-const MASK: [u8; 4] = [0x70, 0x75, 0x73, 0x68];
+pub(super) const MASK: [u8; 4] = [0x70, 0x75, 0x73, 0x68];
 
 impl Protocol for WebSocket {
     fn open(

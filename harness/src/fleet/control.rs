@@ -98,6 +98,20 @@ async fn set_up(State(fleet): State<Fleet>, body: Result<Json<Setup>, JsonReject
             "'shards' and 'channels' must be at least 1",
         ));
     }
+    if let Some(upstream) = &setup.upstream {
+        upstream
+            .check()
+            .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
+        if setup.family == Family::Library && setup.transport != Transport::Tcp {
+            let text = "'upstream' needs lean clients: those of libraries send nothing";
+            return Err(error(StatusCode::BAD_REQUEST, text));
+        }
+        if setup.sessions.is_some() {
+            let text = "'upstream' and 'sessions' do not go together: what a room is to receive \
+                        follows from members that stay";
+            return Err(error(StatusCode::BAD_REQUEST, text));
+        }
+    }
     let mut shards = fleet.0.lock().expect("no panic while held");
     if shards.is_some() {
         return Err(error(StatusCode::CONFLICT, "the fleet is set up already"));
@@ -152,7 +166,7 @@ async fn panic(State(fleet): State<Fleet>) -> Answer {
 async fn begin(State(fleet): State<Fleet>, body: Result<Json<Timing>, JsonRejection>) -> Answer {
     let Json(timing) = body.map_err(|e| error(e.status(), e.body_text()))?;
     fleet.with(|shards| {
-        let phase = Arc::new(MeasurePhase::new(timing));
+        let phase = Arc::new(MeasurePhase::of_fleet(timing, &shards.setup));
         for handle in &shards.handles {
             handle.tell(Command::Begin(phase.clone()));
         }

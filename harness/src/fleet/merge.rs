@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use pushbench_servers::publisher::encode_histogram;
 
+use super::round_trip::RoundTripCounts;
 use super::shard::ShardReport;
 use super::{FleetReport, MeasurePhase, ProbeReport, QuantileIntervals, Wire};
 use crate::recorder::{Probes, SLICES, Sample, Slice, histogram};
@@ -31,6 +32,7 @@ pub(super) fn merge(
     let mut probes = Probes::default();
     let mut series = vec![Slice::default(); SLICES];
     let mut samples: Vec<Sample> = Vec::new();
+    let mut round_trips: Option<RoundTripCounts> = None;
     for shard in shards {
         report.counts += shard.counts;
         report.ledger_overflowed |= shard.overflowed;
@@ -44,6 +46,10 @@ pub(super) fn merge(
         wire.add(shard.wire);
         sum(&mut connect, &shard.connect);
         sum(&mut lag, &shard.scheduler_lag);
+        match (&mut round_trips, shard.round_trip) {
+            (Some(merged), Some(other)) => merged.add(&other),
+            (merged, other) => *merged = merged.take().or(other),
+        }
         let Some(recorded) = shard.recorded else {
             continue;
         };
@@ -87,6 +93,8 @@ pub(super) fn merge(
         .map(|(number, h)| (number, encode_histogram(&h)))
         .collect();
     report.wire = sockets_known.then_some(wire);
+    let messages = phase.and_then(|phase| phase.upstream.as_ref());
+    report.round_trip = round_trips.map(|all| all.report(messages));
     report
 }
 
@@ -122,23 +130,25 @@ fn intervals_of_quantiles(samples: &[Sample]) -> QuantileIntervals {
 fn fanout(last_receipt_ns: &[u64], phase: Option<&MeasurePhase>) -> Histogram<u64> {
     let mut fanout = histogram();
     let Some(phase) = phase else { return fanout };
-    let first = phase.first_message();
     for (index, &last_ns) in last_receipt_ns.iter().enumerate() {
-        let intended_ns = phase.timetable.message(first + index as u64).intended_ns;
-        if last_ns >= intended_ns && last_ns > 0 {
+        if last_ns == 0 {
+            continue;
+        }
+        let intended_ns = phase.intended_ns(index as u64);
+        if last_ns >= intended_ns {
             fanout.saturating_record(last_ns - intended_ns);
         }
     }
     fanout
 }
 
-fn sum(into: &mut Histogram<u64>, from: &Histogram<u64>) {
+pub(super) fn sum(into: &mut Histogram<u64>, from: &Histogram<u64>) {
     into.add(from)
         .expect("no value lies beyond the bounds that all histograms share");
 }
 
 impl Wire {
-    fn add(&mut self, other: Self) {
+    pub(super) fn add(&mut self, other: Self) {
         self.deliveries += other.deliveries;
         self.received_bytes += other.received_bytes;
         self.sent_bytes += other.sent_bytes;

@@ -23,9 +23,14 @@ mod handle;
 mod merge;
 mod pace;
 mod poller;
+mod round_trip;
 pub(crate) mod session;
 pub(crate) mod shard;
 mod tasks;
+pub mod upstream;
+
+pub use round_trip::RoundTripReport;
+pub use upstream::UpstreamPlan;
 
 /// What a fleet is told before it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,6 +73,17 @@ pub struct Setup {
     pub probes: bool,
     /// Payloads to compare with, byte for byte, where given.
     pub check_payload: Option<PayloadCheck>,
+    /// What clients send to their own channel, where given. The publisher is then off: every message
+    /// of the trial is one of theirs.
+    #[serde(default)]
+    pub upstream: Option<UpstreamPlan>,
+}
+
+impl Setup {
+    /// Number of the channel of client `index` of the whole fleet.
+    pub fn channel_of(&self, index: u32) -> u32 {
+        index % self.channels
+    }
 }
 
 /// Clients that come and go.
@@ -113,6 +129,9 @@ pub struct MeasurePhase {
     pub timing: Timing,
     /// When each message is due.
     pub timetable: Timetable,
+    /// What clients send, where they do: their messages are then those of the phase, and the
+    /// timetable holds none that is published.
+    pub upstream: Option<upstream::Messages>,
 }
 
 impl MeasurePhase {
@@ -121,6 +140,16 @@ impl MeasurePhase {
         Self {
             timing,
             timetable: Timetable::new(timing.schedule),
+            upstream: None,
+        }
+    }
+
+    /// The phase of a fleet that is set up so: where its clients send, their messages are what it
+    /// holds.
+    pub fn of_fleet(timing: Timing, setup: &Setup) -> Self {
+        Self {
+            upstream: upstream::Messages::new(setup, timing),
+            ..Self::new(timing)
         }
     }
 
@@ -131,12 +160,37 @@ impl MeasurePhase {
 
     /// Index in the schedule of the first message of the phase.
     pub fn first_message(&self) -> u64 {
+        if self.upstream.is_some() {
+            return 0;
+        }
         self.timetable.messages_before(self.timing.measure_from_ns)
     }
 
     /// Number of messages of the phase.
     pub fn messages(&self) -> u64 {
+        if let Some(upstream) = &self.upstream {
+            return upstream.due();
+        }
         self.timetable.messages_before(self.timing.measure_until_ns) - self.first_message()
+    }
+
+    /// Indexes within the phase lie below this: its messages, and with an upstream a few more.
+    pub fn index_bound(&self) -> u64 {
+        match &self.upstream {
+            Some(upstream) => upstream.index_bound(),
+            None => self.messages(),
+        }
+    }
+
+    /// When the message at an index within the phase was due, in ns of `CLOCK_MONOTONIC`.
+    pub fn intended_ns(&self, index: u64) -> u64 {
+        if let Some(upstream) = &self.upstream {
+            let (client, number) = upstream.place_of(index);
+            return upstream.schedule().due_ns(client, number);
+        }
+        self.timetable
+            .message(self.first_message() + index)
+            .intended_ns
     }
 
     /// Sequences of `channel` that belong to the phase and are due before `before_ns`.
@@ -238,6 +292,9 @@ pub struct FleetReport {
     pub requests: u64,
     /// Polls answered without a message in that time.
     pub empty_responses: u64,
+    /// What clients sent and what came back; `None` without an upstream.
+    #[serde(default)]
+    pub round_trip: Option<RoundTripReport>,
 }
 
 /// What the probe clients found.
@@ -266,7 +323,7 @@ pub struct QuantileIntervals {
     pub p999: Option<(u64, u64)>,
 }
 
-/// The kernel's counters over all connections.
+/// The kernel's counters over all connections, those for upstream messages among them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wire {
     /// Deliveries in that time, those of the warm-up's last messages too.

@@ -8,6 +8,8 @@
 //! Readiness is told once (edge-triggered): whoever is told must read until nothing is left, or come
 //! back by itself ([`Turn::More`]).
 
+mod upstream;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
@@ -81,6 +83,8 @@ pub(super) struct Poller<P> {
     again: Vec<(usize, bool)>,
     buffer: Box<[u8]>,
     out: Vec<u8>,
+    /// What clients send, where they do.
+    sender: Option<Box<upstream::Sender>>,
 }
 
 /// Where a turn ended: nothing to do, or this.
@@ -90,9 +94,12 @@ impl<P: Protocol> Poller<P> {
     /// Call it on the thread of the shard: the loop's descriptor belongs to its table.
     pub(super) fn new(shard: Shard) -> io::Result<Self> {
         let share = (shard.setup.clients as usize).div_ceil(shard.setup.shards);
+        let poll = Poll::new()?;
+        let sender = upstream::Sender::new(&shard, poll.registry())?;
         Ok(Self {
             shard,
-            poll: Poll::new()?,
+            poll,
+            sender: sender.map(Box::new),
             slots: Vec::with_capacity(share),
             timers: BinaryHeap::new(),
             again: Vec::new(),
@@ -116,6 +123,7 @@ impl<P: Protocol> Poller<P> {
         let mut tick_ns = monotonic_ns() + LAG_TICK_NS;
         loop {
             let wait = self.wait(tick_ns);
+            self.arm_sender();
             match self.poll.poll(&mut events, wait) {
                 Err(e) if e.kind() != io::ErrorKind::Interrupted => return,
                 _ => {}
@@ -123,11 +131,15 @@ impl<P: Protocol> Poller<P> {
             for event in &events {
                 if event.token() == MAILBOX {
                     mailbox.wake.consume();
+                } else if event.token().0 >= upstream::FIRST_TOKEN {
+                    self.uplink_ready(event.token(), event.is_writable());
                 } else {
                     let ended = event.is_read_closed() || event.is_error();
                     self.ready(event.token().0, event.is_readable(), ended);
+                    self.catch_up(event.token().0);
                 }
             }
+            self.send_due();
             for (slot, ended) in std::mem::take(&mut self.again) {
                 self.ready(slot, true, ended);
             }
@@ -142,6 +154,7 @@ impl<P: Protocol> Poller<P> {
                     Command::Begin(phase) => {
                         self.shard.begin(phase);
                         self.arm_departures();
+                        self.begin_sending();
                     }
                     Command::Finish => {
                         if reports.send(Box::new(self.shard.report())).is_err() {
@@ -150,6 +163,7 @@ impl<P: Protocol> Poller<P> {
                     }
                     Command::Exit | Command::Panic => {
                         self.slots.iter_mut().for_each(|s| s.connection.abort());
+                        self.abort_uplinks();
                         return;
                     }
                 }
@@ -164,6 +178,9 @@ impl<P: Protocol> Poller<P> {
             return Some(Duration::ZERO);
         }
         let now_ns = monotonic_ns();
+        if self.sender.as_ref().is_some_and(|s| s.is_due(now_ns)) {
+            return Some(Duration::ZERO);
+        }
         // Before the schedule is known there is no clock to keep, and a large fleet has many
         // threads that would.
         let tick_ns = self.shard.phase().map(|_| tick_ns);
@@ -287,6 +304,9 @@ impl<P: Protocol> Poller<P> {
     }
 
     fn note_connected(&mut self, slot: usize) {
+        if self.sender.is_some() && !self.can_be_connected(slot) {
+            return;
+        }
         if let Some(took_ns) = self.shard.connected(slot, self.slots[slot].started_ns) {
             self.shard.answered(slot, took_ns);
         }
@@ -299,6 +319,7 @@ impl<P: Protocol> Poller<P> {
     }
 
     fn fail(&mut self, slot: usize, error: &ClientError) {
+        self.close_uplink(slot);
         self.slots[slot].connection.close(slot, &self.shard);
         self.slots[slot].state = State::Over;
         self.shard.failed(slot, error);

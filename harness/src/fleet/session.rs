@@ -119,6 +119,8 @@ impl Shard {
         let target = self.target(slot);
         let mut entry = Entry {
             shard: self,
+            sends: self.round_trips.is_some(),
+            slot,
             client: &mut clients[slot],
             channel: target.channel,
             at_ns: arrived.at_ns,
@@ -351,12 +353,15 @@ impl Departure {
 
 /// Where one read's messages go.
 pub(crate) struct Entry<'a> {
-    shard: &'a Shard,
-    client: &'a mut Client,
-    channel: u32,
-    at_ns: u64,
+    pub(super) shard: &'a Shard,
+    /// Whether messages are those of clients, and so are entered otherwise.
+    sends: bool,
+    pub(super) slot: usize,
+    pub(super) client: &'a mut Client,
+    pub(super) channel: u32,
+    pub(super) at_ns: u64,
     /// Delivery latency of the last message of the read that belongs to the measure phase.
-    last_latency_ns: Option<u64>,
+    pub(super) last_latency_ns: Option<u64>,
 }
 
 impl Sink for Entry<'_> {
@@ -375,6 +380,9 @@ impl Sink for Entry<'_> {
     fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let message = envelope::decode(bytes)?;
         self.shard.count_message();
+        if self.sends {
+            return self.enter_upstream(&message, bytes.len());
+        }
         let phase = self.shard.phase();
         let in_phase = phase.is_some_and(|phase| phase.holds(message.intended_ns));
         let Some(ledger) = self.client.ledger.as_mut() else {

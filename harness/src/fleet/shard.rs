@@ -15,6 +15,7 @@ use pushbench_servers::sys::{self, TcpCounters, monotonic_ns};
 
 use super::handle::Gauges;
 use super::pace::Pace;
+use super::round_trip::{RoundTripCounts, RoundTrips};
 use super::{MeasurePhase, Setup, Wire};
 use crate::client::ClientError;
 use crate::client::socket::Options;
@@ -53,6 +54,7 @@ pub(super) struct ShardReport {
     pub(super) wire: Wire,
     pub(super) requests: u64,
     pub(super) empty_responses: u64,
+    pub(super) round_trip: Option<RoundTripCounts>,
 }
 
 /// What a shard keeps for each client: small, there are thousands.
@@ -98,9 +100,9 @@ pub(crate) struct Shard {
     /// How many clients to open.
     wanted: Cell<usize>,
     pub(super) pace: RefCell<Pace>,
-    settled: RefCell<Counts>,
-    overflowed: Cell<bool>,
-    first_missing: RefCell<Option<String>>,
+    pub(super) settled: RefCell<Counts>,
+    pub(super) overflowed: Cell<bool>,
+    pub(super) first_missing: RefCell<Option<String>>,
     corrupt: Cell<u64>,
     first_corrupt: RefCell<Option<String>>,
     lagged_messages: Cell<u64>,
@@ -114,6 +116,8 @@ pub(crate) struct Shard {
     /// Counters when the schedule became known.
     mark: Cell<Option<Mark>>,
     gauges: Arc<Gauges>,
+    /// What clients send and what comes back, where they send at all.
+    pub(super) round_trips: Option<RefCell<RoundTrips>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +125,8 @@ struct Mark {
     /// Messages received, of whatever phase.
     messages: u64,
     wire: TcpCounters,
+    /// The part of `wire` on connections for upstream messages.
+    uplinks: TcpCounters,
     requests: u64,
     empty_responses: u64,
 }
@@ -168,6 +174,9 @@ impl Shard {
             scheduler_lag: RefCell::new(histogram()),
             mark: Cell::new(None),
             gauges,
+            round_trips: setup
+                .upstream
+                .map(|_| RefCell::new(RoundTrips::new(&setup))),
             setup,
         }
     }
@@ -189,6 +198,9 @@ impl Shard {
         let mut clients = self.clients.borrow_mut();
         clients.push(Client::default());
         self.pace.borrow_mut().begun();
+        if let Some(round_trips) = &self.round_trips {
+            round_trips.borrow_mut().add_client();
+        }
         clients.len() - 1
     }
 
@@ -219,7 +231,7 @@ impl Shard {
         *self.recorder.borrow_mut() = Some(Recorder::new(recorder::Plan {
             start_ns: phase.timing.measure_from_ns,
             end_ns: phase.timing.measure_until_ns,
-            messages: phase.messages(),
+            messages: phase.index_bound(),
             deliveries: expected,
             max_samples: if self.setup.probes {
                 MAX_SAMPLES / self.setup.shards as u64
@@ -229,6 +241,7 @@ impl Shard {
             max_fanout_messages: recorder::MAX_FANOUT_MESSAGES / self.setup.shards as u64,
         }));
         self.mark.set(Some(self.counters()));
+        self.count_connections();
         self.show_outstanding(&phase);
         // A second schedule has no place in a trial: the first stays.
         let _ = self.phase.set(phase);
@@ -248,9 +261,12 @@ impl Shard {
                 wire += sys::tcp_counters(&fd).unwrap_or_default();
             }
         }
+        let uplinks = self.uplink_counters();
+        wire += uplinks;
         Mark {
             messages: self.messages.get(),
             wire,
+            uplinks,
             requests: self.requests.get(),
             empty_responses: self.empty_responses.get(),
         }
@@ -280,6 +296,7 @@ impl Shard {
             wire: Wire::between(before.wire, after.wire, after.messages - before.messages),
             requests: after.requests - before.requests,
             empty_responses: after.empty_responses - before.empty_responses,
+            round_trip: self.report_round_trips(before.uplinks, after.uplinks),
         }
     }
 
@@ -288,6 +305,9 @@ impl Shard {
         let Some(phase) = self.phase() else {
             return;
         };
+        if let Some(messages) = &phase.upstream {
+            return self.settle_upstream(slot, messages);
+        }
         let channel = self.channel_of(slot);
         let clients = self.clients.borrow();
         let Some(ledger) = &clients[slot].ledger else {
@@ -325,6 +345,10 @@ impl Shard {
     fn expected(&self, phase: &MeasurePhase) -> u64 {
         let clients = self.clients.borrow();
         let of = |(slot, client): (usize, &Client)| {
+            if let Some(messages) = &phase.upstream {
+                let due = messages.due_of_channel(self.channel_of(slot));
+                return client.ledger.as_ref().map_or(0, |_| due);
+            }
             let range = phase.expected(self.channel_of(slot), u64::MAX);
             client
                 .ledger
@@ -336,9 +360,11 @@ impl Shard {
 
     fn show_outstanding(&self, phase: &MeasurePhase) {
         let outstanding = if self.setup.sessions.is_none() {
-            self.expected_in_all
+            let missing = self
+                .expected_in_all
                 .get()
-                .saturating_sub(self.received.get())
+                .saturating_sub(self.received.get());
+            missing + self.unanswered_posts()
         } else if monotonic_ns() < phase.timing.measure_until_ns {
             u64::from(!self.clients.borrow().is_empty())
         } else {
@@ -368,14 +394,12 @@ impl Shard {
 
     /// Number of a client's channel.
     pub(super) fn channel_of(&self, slot: usize) -> u32 {
-        self.index_of(slot) % self.setup.channels
+        self.setup.channel_of(self.index_of(slot))
     }
 
     /// Random numbers of a client, the same in every run with the same seed.
     pub(super) fn random_of(&self, slot: usize, purpose: u64) -> SplitMix64 {
-        let index = u64::from(self.index_of(slot));
-        let mut mixed = SplitMix64::new(self.setup.seed ^ (index << 8 | purpose));
-        SplitMix64::new(mixed.next())
+        random_of_client(self.setup.seed, self.index_of(slot), purpose)
     }
 
     pub(super) fn count_message(&self) {
@@ -441,6 +465,11 @@ impl Shard {
         {
             self.stop_at(cause);
         }
+        self.note(slot, error);
+    }
+
+    /// Keeps an error in words, where it is one of the first few.
+    pub(super) fn note(&self, slot: usize, error: impl std::fmt::Display) {
         let mut errors = self.gauges.errors.lock().expect("no panic while held");
         if errors.len() < MAX_ERRORS {
             let text = format!("client {}: {error}", self.index_of(slot));
@@ -462,6 +491,12 @@ impl Shard {
     fn is_first(&self, slot: usize) -> bool {
         !std::mem::replace(&mut self.clients.borrow_mut()[slot].came, true)
     }
+}
+
+/// Random numbers of client `index` of a fleet, a stream of its own for each purpose.
+pub(super) fn random_of_client(seed: u64, index: u32, purpose: u64) -> SplitMix64 {
+    let mut mixed = SplitMix64::new(seed ^ (u64::from(index) << 8 | purpose));
+    SplitMix64::new(mixed.next())
 }
 
 /// The kernel's bound on the queue of a listener; its default where it does not tell.

@@ -1,0 +1,372 @@
+//! What a client sends: on the connection that it receives on, or by POST on one of its own.
+//!
+//! Place on the data path: payload → **client** → socket, the other way round. `tcp` and `websocket`
+//! have a form for it on their own connection. A stream of events and a poll have none, so those
+//! clients keep a second connection for `POST /publish` (HTTP/1.1, kept alive, one request at a
+//! time), and an application over them would too. Not measured here: anything; the answers go to
+//! `fleet/round_trip.rs` with the time at which they were read.
+
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use pushbench_servers::framing::http1::{self, Body};
+use pushbench_servers::framing::tcp;
+use pushbench_servers::framing::websocket::{self, Opcode};
+use pushbench_servers::sys::monotonic_ns;
+use pushbench_servers::transport::Transport;
+
+use super::http::HeadReader;
+use super::{ClientError, Target, socket, websocket::MASK};
+
+/// Reads for one answer: with a buffer of 64 KiB, more than 1 MiB of it is not what a POST is
+/// answered with.
+const MAX_READS: usize = 16;
+
+/// Whether clients of `transport` send on a connection of their own.
+pub(crate) fn posts(transport: Transport) -> bool {
+    !matches!(transport, Transport::Tcp | Transport::WebSocket)
+}
+
+/// Appends one message to `channel` in the form of `transport`.
+pub(crate) fn encode(
+    transport: Transport,
+    target: Target<'_>,
+    channel: &str,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+) {
+    match transport {
+        Transport::Tcp => tcp::encode_publish(channel, payload, out),
+        // The channel is that of the subscription.
+        Transport::WebSocket => {
+            websocket::encode_frame(Opcode::Text, payload, Some(MASK), out);
+        }
+        _ => http1::encode_publish(target.host, channel, payload, out),
+    }
+}
+
+/// A message whose answer is outstanding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Post {
+    /// When it was due.
+    pub(crate) intended_ns: u64,
+    /// When it was sent.
+    pub(crate) sent_ns: u64,
+}
+
+/// The answer to a POST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) post: Post,
+    pub(crate) status: u16,
+    /// When it had been read to its end.
+    pub(crate) at_ns: u64,
+}
+
+/// What one turn of a connection brought.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    pub(crate) answer: Option<Answer>,
+    /// The server has ended the connection between two requests (RFC 9112, section 9.5).
+    pub(crate) ended: bool,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Head(HeadReader),
+    Body {
+        status: u16,
+        close: bool,
+        body: Body,
+    },
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self::Head(HeadReader::default())
+    }
+}
+
+/// A client's connection for POSTs, open or not.
+#[derive(Debug, Default)]
+pub(crate) struct Uplink {
+    stream: Option<TcpStream>,
+    /// Whether the connect is known to have succeeded.
+    stands: bool,
+    /// Whether a request was answered on this connection.
+    pub(crate) served: bool,
+    /// When it was last opened; 0 before the first time.
+    pub(crate) opened_ns: u64,
+    awaited: Option<Post>,
+    reading: Reading,
+    /// What the socket did not take; at most one request.
+    unsent: Vec<u8>,
+}
+
+impl Uplink {
+    /// Begins to connect as client `index`. The loop is told when the connection stands, and when
+    /// something arrives.
+    ///
+    /// # Errors
+    /// [`ClientError::Connect`] and [`ClientError::Io`].
+    pub(crate) fn open(
+        &mut self,
+        index: u32,
+        target: Target<'_>,
+        options: &socket::Options,
+        registry: &Registry,
+        token: Token,
+    ) -> Result<RawFd, ClientError> {
+        let stream = socket::begin_connect(index, target.server, options)
+            .map_err(|e| ClientError::Connect(target.server, e))?;
+        let fd = stream.as_raw_fd();
+        // Never registered anew: an idle socket wakes nobody for being writable (epoll(7), EPOLLET).
+        registry.register(
+            &mut SourceFd(&fd),
+            token,
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        *self = Self {
+            stream: Some(stream),
+            opened_ns: monotonic_ns(),
+            ..Self::default()
+        };
+        Ok(fd)
+    }
+
+    /// Whether there is a connection, standing or under way.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Whether the connection stands.
+    pub(crate) fn stands(&self) -> bool {
+        self.stands
+    }
+
+    /// Whether a request may be sent: one at a time.
+    pub(crate) fn is_free(&self) -> bool {
+        self.stands && self.awaited.is_none()
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// [`ClientError::Io`].
+    pub(crate) fn post(&mut self, request: &[u8], post: Post) -> Result<(), ClientError> {
+        self.awaited = Some(post);
+        self.send(request)
+    }
+
+    /// The socket is ready.
+    ///
+    /// # Errors
+    /// [`ClientError`]: the connection is of no more use; whether an outstanding request was carried
+    /// out is not known.
+    pub(crate) fn turn(
+        &mut self,
+        writable: bool,
+        target: Target<'_>,
+        space: &mut [u8],
+    ) -> Result<Turn, ClientError> {
+        let mut turn = Turn::default();
+        let Some(stream) = &self.stream else {
+            return Ok(turn);
+        };
+        if !self.stands {
+            let error = stream.take_error().unwrap_or_else(Some);
+            if let Some(error) = error {
+                return Err(ClientError::Connect(target.server, error));
+            }
+            if !writable {
+                return Ok(turn);
+            }
+            self.stands = true;
+        }
+        if !self.unsent.is_empty() {
+            let unsent = std::mem::take(&mut self.unsent);
+            self.send(&unsent)?;
+        }
+        for _ in 0..MAX_READS {
+            let Some(stream) = &self.stream else {
+                return Ok(turn);
+            };
+            let arrived = match socket::read(stream, false, space) {
+                Ok(arrived) => arrived,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(turn),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(ClientError::Io(e)),
+            };
+            if arrived.bytes == 0 {
+                if self.awaited.is_some() {
+                    return Err(ClientError::Eof("before it answered a POST"));
+                }
+                turn.ended = true;
+                return Ok(turn);
+            }
+            let Some((status, close)) = self.take(&mut space[..arrived.bytes])? else {
+                continue;
+            };
+            if let Some(post) = self.awaited.take() {
+                self.served = true;
+                turn.answer = Some(Answer {
+                    post,
+                    status,
+                    at_ns: arrived.at_ns,
+                });
+            }
+            if close {
+                turn.ended = true;
+                return Ok(turn);
+            }
+        }
+        Err(ClientError::Protocol(
+            "expected a short answer to a POST, got more than 1 MiB".into(),
+        ))
+    }
+
+    /// Takes bytes of an answer: its status, and whether the connection ends with it, where it is
+    /// complete.
+    fn take(&mut self, mut bytes: &mut [u8]) -> Result<Option<(u16, bool)>, ClientError> {
+        while !bytes.is_empty() {
+            if self.awaited.is_none() {
+                return Err(ClientError::Protocol(
+                    "an answer came that no POST had asked for".into(),
+                ));
+            }
+            let (status, close, mut body) = match std::mem::take(&mut self.reading) {
+                Reading::Head(mut reader) => {
+                    let Some((head, length)) = reader.feed(bytes)? else {
+                        self.reading = Reading::Head(reader);
+                        return Ok(None);
+                    };
+                    bytes = &mut bytes[length..];
+                    // What comes before the answer itself (RFC 9110, section 15.2).
+                    if head.status < 200 {
+                        continue;
+                    }
+                    (head.status, head.close, Body::new(head.body))
+                }
+                Reading::Body {
+                    status,
+                    close,
+                    body,
+                } => (status, close, body),
+            };
+            let progress = body.decode(bytes)?;
+            if !progress.finished {
+                self.reading = Reading::Body {
+                    status,
+                    close,
+                    body,
+                };
+                return Ok(None);
+            }
+            if progress.consumed < bytes.len() {
+                return Err(ClientError::Protocol(format!(
+                    "{} bytes came behind the answer to a POST",
+                    bytes.len() - progress.consumed
+                )));
+            }
+            return Ok(Some((status, close)));
+        }
+        Ok(None)
+    }
+
+    /// Takes the socket away, for its last counters and the close, with the request whose answer
+    /// nobody will read.
+    pub(crate) fn close(&mut self) -> (Option<TcpStream>, Option<Post>) {
+        let (stream, awaited) = (self.stream.take(), self.awaited.take());
+        self.stands = false;
+        self.unsent = Vec::new();
+        self.reading = Reading::default();
+        (stream, awaited)
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> Result<(), ClientError> {
+        while let (false, Some(mut stream)) = (bytes.is_empty(), self.stream.as_ref()) {
+            match stream.write(bytes) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent = bytes.to_vec();
+                    return Ok(());
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(ClientError::Io(e)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POST: Post = Post {
+        intended_ns: 1,
+        sent_ns: 2,
+    };
+
+    fn awaiting() -> Uplink {
+        Uplink {
+            awaited: Some(POST),
+            ..Uplink::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_is_read_however_it_is_cut() {
+        let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\npush-cursor: 12\r\n\
+                       content-length: 3\r\n\r\n12\n";
+        for cut in 0..answer.len() {
+            let mut uplink = awaiting();
+            let (mut first, mut second) = (answer[..cut].to_vec(), answer[cut..].to_vec());
+            assert_eq!(uplink.take(&mut first).expect("a good answer"), None);
+            let complete = uplink.take(&mut second).expect("a good answer");
+            assert_eq!(complete, Some((200, false)), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_read_to_its_end_with_whether_the_connection_goes_on() {
+        let answer = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno";
+        let read = awaiting().take(&mut answer.to_vec()).expect("well formed");
+        assert_eq!(read, Some((404, true)));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_a_protocol_error() {
+        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+        let unasked = Uplink::default().take(&mut answer.to_vec());
+        assert!(matches!(unasked, Err(ClientError::Protocol(_))));
+        let twice = awaiting().take(&mut [answer.as_slice(), answer].concat());
+        assert!(matches!(twice, Err(ClientError::Protocol(_))), "{twice:?}");
+    }
+
+    #[test]
+    fn each_transport_says_a_message_in_its_own_form() {
+        let target = Target {
+            server: "127.0.0.1:80".parse().expect("an address"),
+            host: "h",
+            prefix: "c",
+            channel: 7,
+        };
+        let said = |transport| {
+            let mut out = Vec::new();
+            encode(transport, target, "c7", b"x", &mut out);
+            out
+        };
+        assert_eq!(said(Transport::Tcp), b"PUBLISH c7 x\n");
+        let frame = said(Transport::WebSocket);
+        assert_eq!(frame[..2], [0x81, 0x81], "a masked text of one byte");
+        assert_eq!(frame[6], b'x' ^ MASK[0]);
+        let post = b"POST /publish?channel=c7 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+        for transport in Transport::ALL.into_iter().filter(|&t| posts(t)) {
+            assert_eq!(said(transport), post, "{transport}");
+        }
+    }
+}
