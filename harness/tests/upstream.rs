@@ -72,9 +72,9 @@ fn setup(transport: Transport, server: SocketAddr) -> Setup {
     }
 }
 
-/// A moment from now, so that every shard knows the schedule before it begins.
+/// A moment from now, long enough for every shard to know the schedule before it begins.
 fn timing() -> Timing {
-    let start_ns = monotonic_ns() + 100_000_000;
+    let start_ns = monotonic_ns() + 400_000_000;
     let measure_from_ns = start_ns + WARM_UP_NS;
     let measure_until_ns = measure_from_ns + MEASURE_NS;
     Timing {
@@ -93,26 +93,33 @@ fn timing() -> Timing {
     }
 }
 
-/// A fleet whose clients are connected.
+/// A fleet, and what it was set up with.
 struct Fleet {
     helper: Helper,
     setup: Setup,
 }
 
 impl Fleet {
-    async fn connected(setup: Setup) -> Self {
+    /// Told to connect all its clients.
+    async fn connecting(setup: Setup) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_pushbench"));
         let mut helper = Helper::start("fleet", program, &["fleet".to_owned()])
             .await
             .expect("it starts");
         let _: Value = helper.post("/v1/fleet", &setup).await.expect("a setup");
-        let all = Connect { up_to: CLIENTS };
+        let all = Connect {
+            up_to: setup.clients,
+        };
         let _: Value = helper
             .post("/v1/fleet/connect", &all)
             .await
             .expect("set up");
-        let mut fleet = Self { helper, setup };
-        let all = u64::from(CLIENTS);
+        Self { helper, setup }
+    }
+
+    async fn connected(setup: Setup) -> Self {
+        let all = u64::from(setup.clients);
+        let mut fleet = Self::connecting(setup).await;
         fleet
             .await_status("all clients", |s| s.connected == all)
             .await;
@@ -268,9 +275,12 @@ async fn everything_due_is_sent_and_received(transport: Transport, profile: Prof
 }
 
 async fn on_every_profile(transport: Transport) {
-    for profile in [Profile::Stock, Profile::Tuned, Profile::Lean] {
-        everything_due_is_sent_and_received(transport, profile).await;
-    }
+    // Side by side, as each does little but wait for its schedule.
+    tokio::join!(
+        everything_due_is_sent_and_received(transport, Profile::Stock),
+        everything_due_is_sent_and_received(transport, Profile::Tuned),
+        everything_due_is_sent_and_received(transport, Profile::Lean),
+    );
 }
 
 #[tokio::test]
@@ -505,6 +515,45 @@ async fn a_post_that_nobody_answers_is_refused_and_not_sent_again() {
         "{:?}",
         report.errors
     );
+}
+
+#[tokio::test]
+async fn a_client_whose_connection_for_posts_is_refused_is_refused_and_asks_no_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        drop(listener);
+        let mut reader = BufReader::new(stream.try_clone().expect("open"));
+        let mut line = String::new();
+        while reader.read_line(&mut line).expect("a request") > 2 {
+            line.clear();
+        }
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\npush-cursor: 0\r\n\r\n")
+            .expect("open");
+        // To the end, which is a reset.
+        let mut rest = Vec::new();
+        let _ = reader.read_to_end(&mut rest);
+        rest.len()
+    });
+    let one = Setup {
+        clients: 1,
+        shards: 1,
+        poll_interval_ms: 1.0,
+        ..setup(Transport::ShortPoll, address)
+    };
+    let mut fleet = Fleet::connecting(one).await;
+    let status = fleet.await_status("the refusal", |s| s.refused > 0).await;
+    assert_eq!((status.connected, status.refused), (0, 1));
+    assert!(
+        status.errors[0].contains("cannot connect"),
+        "{:?}",
+        status.errors
+    );
+    let asked_again = server.join().expect("no panic");
+    assert_eq!(asked_again, 0, "bytes behind the first request");
+    fleet.end().await;
 }
 
 #[tokio::test]

@@ -284,6 +284,10 @@ impl<P: Protocol> Poller<P> {
         });
         // It may have got its cursor before it failed.
         self.note_connected(slot);
+        if self.slots[slot].state == State::Over {
+            // Its connection for POSTs could not be opened.
+            return false;
+        }
         match result {
             Ok(Turn::Waits) => return true,
             Ok(Turn::More) => {
