@@ -324,6 +324,7 @@ mod tests {
                     measure_from_ns: 0,
                     measure_until_ns: 20_000 * MS,
                     linger_ms: 0.0,
+                    faults_ns: Vec::new(),
                 },
                 relay: None,
                 stalls: Vec::new(),

@@ -320,6 +320,8 @@ impl<'a> Running<'a> {
             sessions: scenario.sessions.as_ref().map(|s| SessionPlan {
                 length_ms: s.length_ms as f64,
                 gap_ms: s.gap_ms as f64,
+                resume: false,
+                spread: fleet::Spread::Fixed,
             }),
             seed: plan.seed,
             shards: plan.layout.fleet.shards,
@@ -338,6 +340,12 @@ impl<'a> Running<'a> {
                     payload_bytes: p.payload_bytes,
                 }),
             upstream: None,
+            reconnect: None,
+            cuts: None,
+            slow: None,
+            receive_buffer_bytes: None,
+            snapshot_messages: 0,
+            channel_sizes: fleet::ChannelSizes::Even,
         };
         let _: Value = self.fleet.post("/v1/fleet", &setup).await?;
         Ok(())
@@ -450,7 +458,7 @@ impl<'a> Running<'a> {
         self.waited = self.waited(&before, &after);
         trial.server.run_queue_wait_ns = self.waited.server.map(|w| w.waited_ns);
         trial.harness.run_queue_wait_ns = self.waited.fleet.map(|w| w.waited_ns);
-        let interfered = self.interference.end(phase.timing);
+        let interfered = self.interference.end(phase.timing.clone());
         let histograms = account(trial, &report, &phase, (measure_started, interfered))?;
         Ok((histograms, report))
     }
@@ -509,6 +517,7 @@ impl<'a> Running<'a> {
             measure_from_ns,
             measure_until_ns,
             linger_ms: phases.drain().as_secs_f64() * 1e3,
+            faults_ns: Vec::new(),
         };
         self.interference
             .begin(

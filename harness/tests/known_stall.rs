@@ -36,6 +36,7 @@ fn phase() -> MeasurePhase {
         measure_from_ns: START + 1_000 * MS,
         measure_until_ns: end_ns,
         linger_ms: 0.0,
+        faults_ns: Vec::new(),
     })
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use pushbench::child::Helper;
 use pushbench::client::Family;
 use pushbench::fleet::control::Connect;
-use pushbench::fleet::{FleetReport, Setup, Status};
+use pushbench::fleet::{ChannelSizes, FleetReport, Setup, Status};
 use pushbench::layout::Layout;
 use pushbench::results::{Cause, Outcome, Trial, Verdict};
 use pushbench::scenario::Scenario;
@@ -128,6 +128,12 @@ fn setup(transport: Transport, server: SocketAddr) -> Setup {
         probes: false,
         check_payload: None,
         upstream: None,
+        reconnect: None,
+        cuts: None,
+        slow: None,
+        receive_buffer_bytes: None,
+        snapshot_messages: 0,
+        channel_sizes: ChannelSizes::Even,
     }
 }
 

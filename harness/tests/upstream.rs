@@ -65,6 +65,12 @@ fn setup(transport: Transport, server: SocketAddr) -> Setup {
             seed: 7,
             payload_bytes: PAYLOAD_BYTES,
         }),
+        reconnect: None,
+        cuts: None,
+        slow: None,
+        receive_buffer_bytes: None,
+        snapshot_messages: 0,
+        channel_sizes: Default::default(),
         upstream: Some(UpstreamPlan {
             rate_per_client_s: 40.0,
             payload_bytes: PAYLOAD_BYTES,
@@ -90,6 +96,7 @@ fn timing() -> Timing {
         measure_from_ns,
         measure_until_ns,
         linger_ms: 0.0,
+        faults_ns: Vec::new(),
     }
 }
 
@@ -128,7 +135,7 @@ impl Fleet {
 
     async fn begin(&mut self) -> Messages {
         let timing = timing();
-        let messages = Messages::new(&self.setup, timing).expect("it has an upstream");
+        let messages = Messages::new(&self.setup, &timing).expect("it has an upstream");
         let _: Value = self
             .helper
             .post("/v1/fleet/begin", &timing)
@@ -596,6 +603,8 @@ async fn a_fleet_that_cannot_send_says_so_when_it_is_set_up() {
                 sessions: Some(SessionPlan {
                     length_ms: 1.0,
                     gap_ms: 1.0,
+                    resume: false,
+                    spread: Default::default(),
                 }),
                 ..good
             },

@@ -108,43 +108,97 @@ impl<P: Protocol> Connection<P> {
         space: &mut [u8],
         shared: &mut Shared<'_>,
     ) -> Result<Turn, ClientError> {
-        let shard = shared.shard;
         for _ in 0..READS_A_TURN {
-            let Some(stream) = &self.stream else {
-                return Ok(Turn::Waits);
-            };
-            let arrived = match socket::read(stream, self.stamped, space) {
-                Ok(arrived) => arrived,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(Turn::Waits),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(self.error(e, shard)),
-            };
-            if arrived.bytes == 0 {
-                return if P::RECONNECTS && self.protocol.is_between_answers() {
-                    Ok(Turn::EndedBetweenAnswers)
-                } else {
-                    Err(ClientError::Eof("without saying why"))
-                };
-            }
-            shared.out.clear();
-            let protocol = &mut self.protocol;
-            let next = shard.receive(slot, arrived, |target, sink| {
-                protocol.receive(&mut space[..arrived.bytes], target, sink, shared.out)
-            })?;
-            if !shared.out.is_empty() {
-                self.send_and_watch(slot, shared)?;
-            }
-            match next {
-                Next::Read => {}
-                Next::Pause => return Ok(Turn::Pauses),
-                Next::Closed => return Err(ClientError::Eof("after saying why")),
-            }
-            // A read that left room has emptied the socket: no need to hear so from another.
-            if arrived.bytes < space.len() && !ended {
-                return Ok(Turn::Waits);
+            if let (_, Some(turn)) = self.read_once(slot, ended, space, shared)? {
+                return Ok(turn);
             }
         }
         Ok(Turn::More)
+    }
+
+    /// As [`Self::read`], and at most `most_bytes` in reads that are small; also how many it were.
+    ///
+    /// # Errors
+    /// [`ClientError`]: the session is over.
+    pub(crate) fn read_some(
+        &mut self,
+        slot: usize,
+        most_bytes: u64,
+        space: &mut [u8],
+        shared: &mut Shared<'_>,
+    ) -> Result<(u64, Turn), ClientError> {
+        let mut taken = 0;
+        while taken < most_bytes {
+            let length = (most_bytes - taken).min(space.len() as u64) as usize;
+            let (bytes, turn) = self.read_once(slot, false, &mut space[..length], shared)?;
+            taken += bytes as u64;
+            if let Some(turn) = turn {
+                return Ok((taken, turn));
+            }
+        }
+        Ok((taken, Turn::More))
+    }
+
+    /// One read: how many bytes it brought, and the turn where it ends with that.
+    #[inline]
+    fn read_once(
+        &mut self,
+        slot: usize,
+        ended: bool,
+        space: &mut [u8],
+        shared: &mut Shared<'_>,
+    ) -> Result<(usize, Option<Turn>), ClientError> {
+        let shard = shared.shard;
+        let Some(stream) = &self.stream else {
+            return Ok((0, Some(Turn::Waits)));
+        };
+        let arrived = match socket::read(stream, self.stamped, space) {
+            Ok(arrived) => arrived,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok((0, Some(Turn::Waits))),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok((0, None)),
+            Err(e) => return Err(self.error(e, shard)),
+        };
+        if arrived.bytes == 0 {
+            return if P::RECONNECTS && self.protocol.is_between_answers() {
+                Ok((0, Some(Turn::EndedBetweenAnswers)))
+            } else {
+                Err(ClientError::Eof("without saying why"))
+            };
+        }
+        shared.out.clear();
+        let protocol = &mut self.protocol;
+        let next = shard.receive(slot, arrived, |target, sink| {
+            protocol.receive(&mut space[..arrived.bytes], target, sink, shared.out)
+        })?;
+        if !shared.out.is_empty() {
+            self.send_and_watch(slot, shared)?;
+        }
+        // A read that left room has emptied the socket: no need to hear so from another.
+        let emptied = arrived.bytes < space.len() && !ended;
+        match next {
+            Next::Read => Ok((arrived.bytes, emptied.then_some(Turn::Waits))),
+            Next::Pause => Ok((arrived.bytes, Some(Turn::Pauses))),
+            Next::Closed => Err(ClientError::Eof("after saying why")),
+        }
+    }
+
+    /// Whether the connection stands and all that was asked is with the kernel.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.established && self.unsent.is_empty() && self.stream.is_some()
+    }
+
+    /// Cuts the connection, by a reset or in order; whether it was a reset.
+    pub(crate) fn cut(&mut self, slot: usize, by_reset: bool, shard: &Shard) -> bool {
+        self.unsent = Vec::new();
+        let Some(stream) = self.stream.take() else {
+            return by_reset;
+        };
+        shard.closing(slot, &stream);
+        if by_reset {
+            socket::close_with_reset(stream);
+            return true;
+        }
+        socket::close_in_order(stream)
     }
 
     /// Sends the next request of a polling client.

@@ -16,6 +16,7 @@ pub struct LongPoll {
 
 impl Protocol for LongPoll {
     const RECONNECTS: bool = true;
+    const ANSWERS_LATE: bool = true;
 
     fn open(
         &mut self,
@@ -61,8 +62,19 @@ impl Protocol for LongPoll {
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     state: State,
-    /// Whether an answer has given the start cursor.
-    subscribed: bool,
+    first: First,
+}
+
+/// What the first answer on a connection tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum First {
+    /// The start cursor.
+    #[default]
+    Cursor,
+    /// That delivery goes on behind the client's own.
+    Resumed,
+    /// It has come.
+    Over,
 }
 
 #[derive(Debug)]
@@ -90,7 +102,11 @@ impl Answers {
     pub(crate) fn resuming(resuming: bool) -> Self {
         Self {
             state: State::default(),
-            subscribed: resuming,
+            first: if resuming {
+                First::Resumed
+            } else {
+                First::Cursor
+            },
         }
     }
 
@@ -120,16 +136,19 @@ impl Answers {
             if head.close {
                 return Err(ClientError::Eof("after an answer that said so"));
             }
+            let first = std::mem::replace(&mut self.first, First::Over);
+            if first == First::Resumed {
+                sink.resumed();
+            }
             if head.status == 204 {
                 // The first answer carries no message but the cursor to start from.
-                if std::mem::replace(&mut self.subscribed, true) {
-                    sink.empty_response();
-                } else {
+                if first == First::Cursor {
                     sink.subscribed(cursor);
+                } else {
+                    sink.empty_response();
                 }
                 return Ok(true);
             }
-            self.subscribed = true;
             bytes = &mut bytes[length..];
             // The common case: the whole body arrived with its head, and needs no buffer.
             let mut body = Body::new(head.body);

@@ -102,6 +102,10 @@ pub trait Sink {
     fn empty_response(&mut self);
     /// The highest sequence received, or the start cursor: where to resume.
     fn cursor(&self) -> u64;
+    /// The first answer came to a poll that resumes behind a cursor: delivery goes on.
+    fn resumed(&mut self) {}
+    /// The server asks for this wait before a reconnect, in ms (`retry` of an event stream).
+    fn retry(&mut self, _ms: u64) {}
 }
 
 /// What a lean client does next.
@@ -120,6 +124,9 @@ pub enum Next {
 pub trait Protocol: Default {
     /// Whether a connection that ends between two answers is simply opened again.
     const RECONNECTS: bool = false;
+
+    /// Whether a request may rightly be unanswered for long: one that is owed nothing.
+    const ANSWERS_LATE: bool = false;
 
     /// Writes what opens a session, resuming behind `since`.
     fn open(
@@ -145,6 +152,11 @@ pub trait Protocol: Default {
 
     /// Writes the next request of a polling client.
     fn poll(&mut self, _target: Target<'_>, _sink: &mut impl Sink, _out: &mut Vec<u8>) {}
+
+    /// Whether a client that got this error must not come back.
+    fn is_final(_error: &ClientError) -> bool {
+        false
+    }
 
     /// Whether the connection may end here without loss: no answer is half read.
     fn is_between_answers(&self) -> bool {
@@ -172,6 +184,9 @@ pub enum ClientError {
         /// What came.
         got: u16,
     },
+    /// The server answered with another content type than the transport prescribes.
+    #[error("expected content type '{0}', got another")]
+    ContentType(&'static str),
     /// The server said something else than the transport prescribes.
     #[error("{0}")]
     Protocol(String),

@@ -19,6 +19,8 @@ use pushbench_servers::sys::{bind_address_no_port, monotonic_ns};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpSocket;
 
+use crate::fleet::SlowPlan;
+
 /// How clients connect; the same for every transport.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -32,6 +34,8 @@ pub struct Options {
     /// Whether a close resets the connection (`SO_LINGER` of 0 s), however it comes about, so that
     /// neither end keeps it in TIME_WAIT. For clients that stay to the end of the trial.
     pub reset_on_close: bool,
+    /// Which clients have a receive buffer of so many bytes (`SO_RCVBUF`).
+    pub slow: Option<(SlowPlan, u32)>,
 }
 
 /// Clients for each source address of 127.0.0.0/8. A pair of addresses has 28,232 ports with
@@ -76,6 +80,12 @@ fn socket(index: u32, server: SocketAddr, options: &Options) -> io::Result<Socke
     if options.reset_on_close {
         socket.set_linger(Some(Duration::ZERO))?;
     }
+    if let Some((plan, bytes)) = options.slow
+        && plan.is_slow(index)
+    {
+        // Before the connect, which tells the window's scale.
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
     if let Some(source) = options.source_of(index, server) {
         // The port is chosen at connect(2), where only the pair of addresses must be unique.
         bind_address_no_port(&socket)?;
@@ -116,6 +126,13 @@ pub fn begin_connect(
         Err(e) => return Err(e),
     }
     Ok(socket.into())
+}
+
+/// Closes a connection in order, whatever its options say. `true` where the kernel resets it all the
+/// same: something has arrived that was not read (RFC 2525, section 2.17).
+pub fn close_in_order(stream: std::net::TcpStream) -> bool {
+    let _ = SockRef::from(&stream).set_linger(None);
+    matches!(stream.peek(&mut [0]), Ok(1..))
 }
 
 /// Closes a connection with a reset: both ends forget it at once.
@@ -210,6 +227,7 @@ mod tests {
             sources: Vec::new(),
             first_source: 0,
             reset_on_close: false,
+            slow: None,
         }
     }
 

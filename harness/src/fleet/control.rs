@@ -112,6 +112,9 @@ async fn set_up(State(fleet): State<Fleet>, body: Result<Json<Setup>, JsonReject
             return Err(error(StatusCode::BAD_REQUEST, text));
         }
     }
+    setup
+        .check()
+        .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
     let mut shards = fleet.0.lock().expect("no panic while held");
     if shards.is_some() {
         return Err(error(StatusCode::CONFLICT, "the fleet is set up already"));
@@ -249,6 +252,7 @@ impl Shards {
             status.disconnected += gauges.disconnected.load(Relaxed);
             status.received += gauges.received.load(Relaxed);
             status.outstanding += gauges.outstanding.load(Relaxed);
+            status.away += gauges.away.load(Relaxed);
             let stopped_by = *gauges.stopped_by.lock().expect("no panic while held");
             status.stopped_by = status.stopped_by.or(stopped_by);
             // The worst shard's, since quantiles have no mean.

@@ -12,6 +12,7 @@ use pushbench_servers::sys;
 use pushbench_servers::transport::Transport;
 use pushbench_servers::wake::{Wake, shared_descriptors};
 
+use super::channels::Channels;
 use super::poller::Poller;
 use super::shard::{Shard, ShardReport};
 use super::{MeasurePhase, Setup, tasks};
@@ -45,6 +46,8 @@ pub(super) struct Gauges {
     pub(super) disconnected: AtomicU64,
     pub(super) received: AtomicU64,
     pub(super) outstanding: AtomicU64,
+    /// Clients lost and not yet back.
+    pub(super) away: AtomicU64,
     pub(super) errors: Mutex<Vec<String>>,
     /// Delivery latency of the last whole second: quantiles 0.5 and 0.99 in ns; 0 before.
     pub(super) p50_ns: AtomicU64,
@@ -103,7 +106,10 @@ impl Handle {
         let mailboxes: Vec<_> = (0..setup.shards)
             .map(mailbox)
             .collect::<std::io::Result<_>>()?;
-        let start = |(number, mailbox)| Self::start(number, mailbox, setup, reports.clone());
+        let channels = Channels::new(setup.channel_sizes, setup.clients, setup.channels);
+        let start = |(number, mailbox)| {
+            Self::start(number, mailbox, setup, channels.clone(), reports.clone())
+        };
         mailboxes.into_iter().enumerate().map(start).collect()
     }
 
@@ -111,6 +117,7 @@ impl Handle {
         number: usize,
         mailbox: Arc<Mailbox>,
         setup: &Arc<Setup>,
+        channels: Channels,
         reports: mpsc::Sender<Box<ShardReport>>,
     ) -> std::io::Result<Self> {
         let gauges = Arc::<Gauges>::default();
@@ -121,7 +128,8 @@ impl Handle {
                 let (gauges, mailbox, setup) = (gauges.clone(), mailbox.clone(), setup.clone());
                 move || {
                     let started = prepare(number, &setup);
-                    let started = started.and_then(|()| Engine::new(number, setup, gauges));
+                    let started =
+                        started.and_then(|()| Engine::new(number, setup, channels, gauges));
                     match started {
                         Ok(engine) => {
                             let _ = ready.send(Ok(()));
@@ -187,9 +195,14 @@ enum Engine {
 }
 
 impl Engine {
-    fn new(number: usize, setup: Arc<Setup>, gauges: Arc<Gauges>) -> std::io::Result<Self> {
+    fn new(
+        number: usize,
+        setup: Arc<Setup>,
+        channels: Channels,
+        gauges: Arc<Gauges>,
+    ) -> std::io::Result<Self> {
         let (family, transport) = (setup.family, setup.transport);
-        let shard = Shard::new(number, setup, gauges);
+        let shard = Shard::new(number, setup, channels, gauges);
         Ok(match (family, transport) {
             (_, Transport::Tcp) => Self::Tcp(Poller::new(shard)?),
             (Family::Lean, Transport::Sse) => Self::Sse(Poller::new(shard)?),

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use pushbench_servers::publisher::encode_histogram;
 
+use super::reconnect::Losses;
 use super::round_trip::RoundTripCounts;
+use super::sessions::Arrivals;
 use super::shard::ShardReport;
 use super::{FleetReport, MeasurePhase, ProbeReport, QuantileIntervals, Wire};
 use crate::recorder::{Probes, SLICES, Sample, Slice, histogram};
@@ -33,6 +35,9 @@ pub(super) fn merge(
     let mut series = vec![Slice::default(); SLICES];
     let mut samples: Vec<Sample> = Vec::new();
     let mut round_trips: Option<RoundTripCounts> = None;
+    let mut losses: Option<Losses> = None;
+    let mut arrivals: Option<Arrivals> = None;
+    let mut snapshots: Option<Histogram<u64>> = None;
     for shard in shards {
         report.counts += shard.counts;
         report.ledger_overflowed |= shard.overflowed;
@@ -49,6 +54,20 @@ pub(super) fn merge(
         match (&mut round_trips, shard.round_trip) {
             (Some(merged), Some(other)) => merged.add(&other),
             (merged, other) => *merged = merged.take().or(other),
+        }
+        if let Some(aside) = shard.aside {
+            if let Some(more) = aside.losses {
+                losses.get_or_insert_default().add(&more);
+            }
+            if let Some(more) = aside.arrivals {
+                arrivals.get_or_insert_default().add(&more);
+            }
+            if let Some(more) = aside.slow {
+                *report.slow.get_or_insert_default() += more;
+            }
+            if let Some(more) = aside.snapshots {
+                sum(snapshots.get_or_insert_with(histogram), &more);
+            }
         }
         let Some(recorded) = shard.recorded else {
             continue;
@@ -95,6 +114,15 @@ pub(super) fn merge(
     report.wire = sockets_known.then_some(wire);
     let messages = phase.and_then(|phase| phase.upstream.as_ref());
     report.round_trip = round_trips.map(|all| all.report(messages));
+    let phase_ns = phase.map_or(0, |phase| {
+        let timing = &phase.timing;
+        timing
+            .measure_until_ns
+            .saturating_sub(timing.measure_from_ns)
+    });
+    report.recovery = losses.map(|losses| losses.report());
+    report.arrivals = arrivals.map(|arrivals| arrivals.report(phase_ns));
+    report.snapshot = snapshots.as_ref().map(encode_histogram);
     report
 }
 

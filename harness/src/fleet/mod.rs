@@ -18,19 +18,33 @@ use crate::client::Family;
 use crate::ledger::Counts;
 use crate::results::Cause;
 
+mod aside;
+mod channels;
+mod check;
 pub mod control;
+mod cuts;
 mod handle;
 mod merge;
 mod pace;
 mod poller;
+mod reconnect;
 mod round_trip;
 pub(crate) mod session;
+mod sessions;
 pub(crate) mod shard;
+mod slow;
+mod snapshot;
 mod tasks;
 pub mod upstream;
 
 pub use round_trip::RoundTripReport;
 pub use upstream::UpstreamPlan;
+
+pub use channels::ChannelSizes;
+pub use cuts::{CutBy, CutPlan};
+pub use reconnect::{ReconnectPlan, RecoveryReport};
+pub use sessions::{ArrivalsReport, SessionPlan, Spread};
+pub use slow::{SlowPlan, SlowReport};
 
 /// What a fleet is told before it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,7 +58,7 @@ pub struct Setup {
     pub server: SocketAddr,
     /// How many clients there will be in all.
     pub clients: u32,
-    /// Client `j` subscribes to channel `j % channels`.
+    /// Over how many channels they are spread, as [`Self::channel_sizes`] says.
     pub channels: u32,
     /// Name of channel `c` is this and `c`.
     pub channel_prefix: String,
@@ -77,23 +91,32 @@ pub struct Setup {
     /// of the trial is one of theirs.
     #[serde(default)]
     pub upstream: Option<UpstreamPlan>,
+    /// Whether and how lean clients come back when their connection is lost.
+    #[serde(default)]
+    pub reconnect: Option<ReconnectPlan>,
+    /// Connections of lean clients that the fleet itself cuts. Needs [`Self::reconnect`].
+    #[serde(default)]
+    pub cuts: Option<CutPlan>,
+    /// Lean clients that read slowly.
+    #[serde(default)]
+    pub slow: Option<SlowPlan>,
+    /// Receive buffer of slow clients (`SO_RCVBUF`, which the kernel doubles for its own needs), in
+    /// bytes; the system's where `None`.
+    #[serde(default)]
+    pub receive_buffer_bytes: Option<u32>,
+    /// Messages before the tail that a lean client asks for when it comes without a cursor.
+    #[serde(default)]
+    pub snapshot_messages: u64,
+    /// How many clients each channel has.
+    #[serde(default)]
+    pub channel_sizes: ChannelSizes,
 }
 
 impl Setup {
-    /// Number of the channel of client `index` of the whole fleet.
+    /// Number of the channel of client `index` of the whole fleet, where channels are of even size.
     pub fn channel_of(&self, index: u32) -> u32 {
         index % self.channels
     }
-}
-
-/// Clients that come and go.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SessionPlan {
-    /// How long a client stays, in ms.
-    pub length_ms: f64,
-    /// How long it is away, in ms.
-    pub gap_ms: f64,
 }
 
 /// What payloads must be.
@@ -109,7 +132,7 @@ pub struct PayloadCheck {
 }
 
 /// When things happen, known once the clients are connected.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {
     /// What the publisher will do.
@@ -120,6 +143,9 @@ pub struct Timing {
     pub measure_until_ns: u64,
     /// How long a departing client waits for what it still must receive, in ms.
     pub linger_ms: f64,
+    /// When the run disturbs the server, in ns of `CLOCK_MONOTONIC`.
+    #[serde(default)]
+    pub faults_ns: Vec<u64>,
 }
 
 /// A [`Timing`] with the time of every message: what the measure phase holds.
@@ -138,9 +164,9 @@ impl MeasurePhase {
     /// Works out the times.
     pub fn new(timing: Timing) -> Self {
         Self {
-            timing,
             timetable: Timetable::new(timing.schedule),
             upstream: None,
+            timing,
         }
     }
 
@@ -148,7 +174,7 @@ impl MeasurePhase {
     /// holds.
     pub fn of_fleet(timing: Timing, setup: &Setup) -> Self {
         Self {
-            upstream: upstream::Messages::new(setup, timing),
+            upstream: upstream::Messages::new(setup, &timing),
             ..Self::new(timing)
         }
     }
@@ -234,6 +260,9 @@ pub struct Status {
     /// The same of the quantile 0.99.
     #[serde(default)]
     pub p99_ns: u64,
+    /// Clients whose connection was lost and that are not back yet.
+    #[serde(default)]
+    pub away: u64,
 }
 
 /// What a fleet counted, over all shards.
@@ -295,6 +324,19 @@ pub struct FleetReport {
     /// What clients sent and what came back; `None` without an upstream.
     #[serde(default)]
     pub round_trip: Option<RoundTripReport>,
+    /// How clients came back, where they do.
+    #[serde(default)]
+    pub recovery: Option<RecoveryReport>,
+    /// The account of slow clients, where there are any. All other counts are without them.
+    #[serde(default)]
+    pub slow: Option<SlowReport>,
+    /// From the start of a connect to the last message of its snapshot, in ns, where clients ask
+    /// for one: a histogram in HdrHistogram's V2 form, base64.
+    #[serde(default)]
+    pub snapshot: Option<String>,
+    /// How arrivals went, where clients come and go.
+    #[serde(default)]
+    pub arrivals: Option<ArrivalsReport>,
 }
 
 /// What the probe clients found.

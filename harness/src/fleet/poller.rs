@@ -26,6 +26,8 @@ use super::shard::{LAG_TICK_NS, Shard, ShardReport};
 use crate::client::lean::{Connection, Shared, Turn};
 use crate::client::{ClientError, Protocol};
 
+mod plans;
+
 /// Bytes that one read can bring: 64 KiB, one full loopback segment. Shared by all clients.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
@@ -47,6 +49,8 @@ enum State {
     Pauses(bool),
     /// It is between two sessions.
     Away,
+    /// Its connection was lost, or did not come about: it waits to try again.
+    Lost,
     /// It will not come back.
     Over,
 }
@@ -58,7 +62,7 @@ struct Slot<P> {
     state: State,
     /// When its session began.
     started_ns: u64,
-    /// When it polls, or comes back.
+    /// When it polls, comes back, or gives an attempt up.
     turn_ns: u64,
     /// When it departs, or must be looked at.
     departs_ns: u64,
@@ -67,9 +71,13 @@ struct Slot<P> {
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Purpose {
-    /// The next poll, or the end of a rest.
+    /// The next poll, the end of a rest or of an attempt.
     Turn,
     Departure,
+    /// The fleet cuts the connection.
+    Cut,
+    /// A slow client reads its next portion.
+    Portion,
 }
 
 /// A shard of lean clients.
@@ -85,6 +93,8 @@ pub(super) struct Poller<P> {
     out: Vec<u8>,
     /// What clients send, where they do.
     sender: Option<Box<upstream::Sender>>,
+    /// When slow clients begin to be slow, once that is known and where there are any.
+    slow_from_ns: Option<u64>,
 }
 
 /// Where a turn ended: nothing to do, or this.
@@ -105,6 +115,7 @@ impl<P: Protocol> Poller<P> {
             again: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             out: Vec::new(),
+            slow_from_ns: None,
         })
     }
 
@@ -145,6 +156,7 @@ impl<P: Protocol> Poller<P> {
             }
             let now_ns = monotonic_ns();
             if now_ns >= tick_ns {
+                self.welcome_quiet_at_the_end(now_ns);
                 tick_ns = self.shard.tick(tick_ns, now_ns);
             }
             self.run_timers(now_ns);
@@ -155,8 +167,10 @@ impl<P: Protocol> Poller<P> {
                         self.shard.begin(phase);
                         self.arm_departures();
                         self.begin_sending();
+                        self.arm_plans();
                     }
                     Command::Finish => {
+                        self.welcome_quiet();
                         if reports.send(Box::new(self.shard.report())).is_err() {
                             return;
                         }
@@ -216,6 +230,9 @@ impl<P: Protocol> Poller<P> {
                 departs_ns: 0,
             });
             self.begin(slot);
+            if self.shard.phase().is_some() {
+                self.arm_plans_of(slot);
+            }
             if self.shard.to_open() == 0 {
                 return;
             }
@@ -229,8 +246,12 @@ impl<P: Protocol> Poller<P> {
         client.state = State::Open;
         // A new protocol too: the one of the session before is in the middle of its stream.
         client.connection = Connection::default();
-        self.shard.begin_session(slot);
-        self.open(slot, None);
+        let started_ns = client.started_ns;
+        let since = self.shard.begin_session(slot, started_ns);
+        if self.shard.phase().is_some() {
+            self.limit_attempt(slot, started_ns);
+        }
+        self.open(slot, since);
         self.arm_departure(slot);
     }
 
@@ -263,6 +284,17 @@ impl<P: Protocol> Poller<P> {
 
     /// A socket is ready. `true` where the client goes on as it was.
     fn ready(&mut self, slot: usize, readable: bool, ended: bool) -> bool {
+        if self.slow_from_ns.is_some() && self.is_slow_now(slot) {
+            if ended {
+                self.shard.slow_ended(slot);
+            }
+            return false;
+        }
+        self.look(slot, readable, ended, true)
+    }
+
+    /// Reads what has arrived. `asked`: an answer is due to a polling client, or may be.
+    fn look(&mut self, slot: usize, readable: bool, ended: bool, asked: bool) -> bool {
         let Some(client) = self.slots.get_mut(slot) else {
             return false;
         };
@@ -272,7 +304,7 @@ impl<P: Protocol> Poller<P> {
                 *arrived = true;
                 return false;
             }
-            State::Away | State::Over => return false,
+            State::Away | State::Lost | State::Over => return false,
         }
         let result = self.with(slot, |connection, buffer, shared| -> Ended {
             connection.flush(shared)?;
@@ -282,6 +314,11 @@ impl<P: Protocol> Poller<P> {
                 Ok(Turn::Waits)
             }
         });
+        self.take(slot, result, ended, asked)
+    }
+
+    /// Goes on with what a read ended with.
+    fn take(&mut self, slot: usize, result: Ended, ended: bool, asked: bool) -> bool {
         // It may have got its cursor before it failed.
         self.note_connected(slot);
         if self.slots[slot].state == State::Over {
@@ -300,6 +337,10 @@ impl<P: Protocol> Poller<P> {
                 self.slots[slot].state = State::Pauses(ended);
                 self.slots[slot].turn_ns = due_ns;
                 self.arm(due_ns, slot, Purpose::Turn);
+            }
+            // Whoever comes back after a loss does so for this one too: its answer is lost.
+            Ok(Turn::EndedBetweenAnswers) if asked && self.shard.setup.reconnect.is_some() => {
+                self.fail(slot, &ClientError::Eof("before it answered"));
             }
             Ok(Turn::EndedBetweenAnswers) => self.reopen(slot),
             Err(error) => self.fail(slot, &error),
@@ -325,8 +366,10 @@ impl<P: Protocol> Poller<P> {
     fn fail(&mut self, slot: usize, error: &ClientError) {
         self.close_uplink(slot);
         self.slots[slot].connection.close(slot, &self.shard);
-        self.slots[slot].state = State::Over;
-        self.shard.failed(slot, error);
+        match self.shard.ended(slot, error, P::is_final(error)) {
+            Some(wait_ns) => self.lose(slot, wait_ns),
+            None => self.slots[slot].state = State::Over,
+        }
     }
 
     fn arm(&mut self, due_ns: u64, slot: usize, purpose: Purpose) {
@@ -343,8 +386,9 @@ impl<P: Protocol> Poller<P> {
     fn arm_departure(&mut self, slot: usize) {
         let shard = &self.shard;
         let client = &self.slots[slot];
-        let stays = shard.setup.sessions.is_none() || shard.phase().is_none();
-        if stays || matches!(client.state, State::Away | State::Over) {
+        let stays =
+            shard.setup.sessions.is_none() || shard.phase().is_none() || shard.is_slow(slot);
+        if stays || matches!(client.state, State::Away | State::Lost | State::Over) {
             return;
         }
         let now_ns = monotonic_ns();
@@ -366,6 +410,8 @@ impl<P: Protocol> Poller<P> {
             match purpose {
                 Purpose::Turn if client.turn_ns == due_ns => self.take_turn(slot, now_ns),
                 Purpose::Departure if client.departs_ns == due_ns => self.look_to_depart(slot),
+                Purpose::Cut => self.cut(slot, due_ns),
+                Purpose::Portion => self.read_portion(slot, due_ns),
                 _ => {}
             }
         }
@@ -378,7 +424,7 @@ impl<P: Protocol> Poller<P> {
                 self.slots[slot].state = State::Open;
                 // Nothing was asked for: what arrived can only be the connection's end. The client
                 // then connects anew, and has asked by that.
-                if arrived && !self.ready(slot, true, true) {
+                if arrived && !self.look(slot, true, true, false) {
                     return;
                 }
                 let polled = self.with(slot, |connection, _, shared| connection.poll(slot, shared));
@@ -388,13 +434,16 @@ impl<P: Protocol> Poller<P> {
             }
             State::Away if self.shard.comes_back(now_ns) => self.begin(slot),
             State::Away => self.slots[slot].state = State::Over,
-            State::Open | State::Over => {}
+            State::Lost => self.attempt(slot, now_ns),
+            State::Open => self.end_attempt(slot),
+            State::Over => {}
         }
     }
 
     fn look_to_depart(&mut self, slot: usize) {
         let client = &self.slots[slot];
-        if matches!(client.state, State::Away | State::Over) {
+        if matches!(client.state, State::Away | State::Lost | State::Over) {
+            // One that is lost is looked at when it tries again.
             return;
         }
         let started_ns = client.started_ns;
@@ -407,7 +456,7 @@ impl<P: Protocol> Poller<P> {
         }
         self.slots[slot].connection.close(slot, &self.shard);
         self.shard.departed(slot, started_ns);
-        let back_ns = now_ns + self.shard.gap_ns();
+        let back_ns = self.shard.back_ns(slot, now_ns);
         self.slots[slot].state = State::Away;
         self.slots[slot].turn_ns = back_ns;
         self.arm(back_ns, slot, Purpose::Turn);

@@ -20,8 +20,9 @@ use pushbench_servers::{envelope, payload};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::MeasurePhase;
+use super::aside::Aside;
 use super::shard::{Client, Shard};
+use super::{MeasurePhase, Spread};
 use crate::client::socket::{Arrived, Options};
 use crate::client::{ClientError, Sink, Target};
 use crate::ledger::{Arrival, Ledger};
@@ -48,13 +49,21 @@ impl Shard {
         }
     }
 
-    /// Notes that a session begins.
-    pub(super) fn begin_session(&self, slot: usize) {
+    /// Notes that a session begins; the cursor to resume behind, where it does.
+    pub(super) fn begin_session(&self, slot: usize, now_ns: u64) -> Option<u64> {
         let mut clients = self.clients.borrow_mut();
         let client = &mut clients[slot];
         client.has_cursor = false;
         client.connected = false;
-        client.lagged_to = 0;
+        client.comes_back = false;
+        client.resumes = self.resumes() && client.ledger.is_some();
+        let since = client.resumes.then(|| client.cursor());
+        if since.is_none() {
+            client.lagged_to = 0;
+        }
+        drop(clients);
+        self.arrives(slot, now_ns, since.is_some());
+        since
     }
 
     /// Notes the socket, for the kernel's counters.
@@ -64,7 +73,7 @@ impl Shard {
 
     /// Keeps the kernel's counters of a socket that is about to be closed.
     pub(crate) fn closing(&self, slot: usize, stream: &impl AsRawFd) {
-        if let Ok(counters) = tcp_counters(stream) {
+        if let (Ok(counters), false) = (tcp_counters(stream), self.is_slow(slot)) {
             let mut closed = self.closed_wire.get();
             closed += counters;
             self.closed_wire.set(closed);
@@ -82,7 +91,12 @@ impl Shard {
         if !client.has_cursor || std::mem::replace(&mut client.connected, true) {
             return None;
         }
+        if client.comes_back {
+            // The way back has its own account.
+            return None;
+        }
         let took_ns = monotonic_ns().saturating_sub(started_ns);
+        self.arrived(slot, took_ns);
         self.connect.borrow_mut().saturating_record(took_ns);
         Some(took_ns)
     }
@@ -121,6 +135,7 @@ impl Shard {
             shard: self,
             sends: self.round_trips.is_some(),
             slot,
+            aside: self.aside_of(slot),
             client: &mut clients[slot],
             channel: target.channel,
             at_ns: arrived.at_ns,
@@ -154,19 +169,29 @@ impl Shard {
 
     /// Settles the account of a session that has ended as planned.
     pub(super) fn departed(&self, slot: usize, started_ns: u64) {
-        let before_ns = self.departure_ns(slot, started_ns).map(|(_, at_ns)| at_ns);
-        self.settle_session(slot, before_ns);
+        // The account of one that resumes goes on.
+        if !self.resumes() {
+            let before_ns = self.departure_ns(slot, started_ns).map(|(_, at_ns)| at_ns);
+            self.settle_session(slot, before_ns);
+        }
     }
 
-    /// How long a client stays away between two sessions, in ns.
-    pub(super) fn gap_ns(&self) -> u64 {
-        self.setup.sessions.map_or(0, |s| (s.gap_ms * 1e6) as u64)
+    /// When a client that departs now comes back: one that resumes at the end of the measure phase
+    /// at the latest, so that it gets what it is owed.
+    pub(super) fn back_ns(&self, slot: usize, now_ns: u64) -> u64 {
+        let back_ns = now_ns.saturating_add(self.gap_ns(slot));
+        let until_ns = self.phase().map(|phase| phase.timing.measure_until_ns);
+        match until_ns {
+            Some(until_ns) if self.resumes() => back_ns.min(until_ns.max(now_ns)),
+            _ => back_ns,
+        }
     }
 
-    /// Whether a client that was away comes back: for as long as the measure phase lasts.
+    /// Whether a client that was away comes back: for as long as the measure phase lasts, and once
+    /// more where it resumes.
     pub(super) fn comes_back(&self, now_ns: u64) -> bool {
         self.phase()
-            .is_some_and(|phase| now_ns < phase.timing.measure_until_ns)
+            .is_some_and(|phase| self.resumes() || now_ns < phase.timing.measure_until_ns)
     }
 
     /// How long until a client departs or must be looked at again, in ns; `None` where it departs
@@ -184,6 +209,12 @@ impl Shard {
         if now_ns < at_ns {
             return Some(at_ns - now_ns);
         }
+        if self.resumes() {
+            // What it misses is owed to it later; but it does not leave before it has come, nor
+            // when there is no time to come back.
+            let stays = at_ns >= phase.timing.measure_until_ns || !self.has_cursor(slot);
+            return stays.then_some(recheck);
+        }
         let due = phase
             .timetable
             .last_sequence_before(self.channel_of(slot), at_ns);
@@ -198,14 +229,15 @@ impl Shard {
         let phase = self.phase()?;
         let timing = &phase.timing;
         let plan = self.setup.sessions?;
-        let length = (plan.length_ms * 1e6) as u64;
-        let cycle = (length + (plan.gap_ms * 1e6) as u64).max(1);
+        let length = self.stay_ns(slot);
+        let cycle = length.saturating_add((plan.gap_ms * 1e6) as u64).max(1);
         let start = timing.schedule.start_ns;
         // A client that was there before the schedule began is at a random point of its stay.
-        let stay = if started_ns < start {
-            start + self.random_of(slot, 2).below(cycle).min(length)
-        } else {
-            started_ns + length
+        let stay = match (started_ns < start, plan.spread) {
+            (true, Spread::Fixed) => start + self.random_of(slot, 2).below(cycle).min(length),
+            // What is left of an exponential stay is as long as a whole one.
+            (true, Spread::Exponential) => start.saturating_add(length),
+            (false, _) => started_ns.saturating_add(length),
         };
         Some((phase, stay.min(timing.measure_until_ns)))
     }
@@ -248,7 +280,8 @@ impl Session {
     /// Notes that a session begins.
     pub(super) fn begin(&self) {
         self.started_ns.set(monotonic_ns());
-        self.shard.begin_session(self.slot);
+        // Clients of libraries do not resume.
+        self.shard.begin_session(self.slot, self.started_ns.get());
     }
 
     /// Notes the socket, for the kernel's counters.
@@ -320,7 +353,7 @@ impl Session {
         if self.shard.phase().is_none() || self.shard.setup.sessions.is_none() {
             return false;
         }
-        tokio::time::sleep(Duration::from_nanos(self.shard.gap_ns())).await;
+        tokio::time::sleep(Duration::from_nanos(self.shard.gap_ns(self.slot))).await;
         self.shard.comes_back(monotonic_ns())
     }
 }
@@ -357,6 +390,8 @@ pub(crate) struct Entry<'a> {
     /// Whether messages are those of clients, and so are entered otherwise.
     sends: bool,
     pub(super) slot: usize,
+    /// `None` for clients without any plan that looks at messages.
+    aside: Option<Aside>,
     pub(super) client: &'a mut Client,
     pub(super) channel: u32,
     pub(super) at_ns: u64,
@@ -364,24 +399,59 @@ pub(crate) struct Entry<'a> {
     pub(super) last_latency_ns: Option<u64>,
 }
 
+impl Entry<'_> {
+    fn is_slow(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.slow)
+    }
+
+    fn got_cursor(&mut self, cursor: u64) {
+        self.shard.got_cursor(self.slot, self.at_ns, cursor);
+        self.aside = self.shard.aside_of(self.slot);
+    }
+}
+
 impl Sink for Entry<'_> {
     fn subscribed(&mut self, cursor: u64) {
         self.client.has_cursor = true;
         self.client.away = false;
+        let (is_new, is_slow) = (self.client.ledger.is_none(), self.is_slow());
         let ledger = self
             .client
             .ledger
             .get_or_insert_with(|| Ledger::new(cursor));
-        if !self.client.connected {
+        if !self.client.connected && !self.client.resumes {
             ledger.rebase(cursor);
         }
+        if is_new
+            && self.shard.setup.reconnect.is_some()
+            && let (Some(phase), false) = (self.shard.phase(), is_slow)
+        {
+            let owed = ledger.settle(phase.expected(self.channel, u64::MAX));
+            self.shard.expect_more(owed.expected);
+        }
+        self.got_cursor(cursor);
+    }
+
+    fn resumed(&mut self) {
+        if !std::mem::replace(&mut self.client.has_cursor, true) {
+            self.client.away = false;
+            self.got_cursor(self.client.cursor());
+        }
+    }
+
+    fn retry(&mut self, ms: u64) {
+        self.shard.retry(self.slot, ms);
     }
 
     fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let message = envelope::decode(bytes)?;
-        self.shard.count_message();
         if self.sends {
+            self.shard.count_message();
             return self.enter_upstream(&message, bytes.len());
+        }
+        let is_slow = self.is_slow();
+        if !is_slow {
+            self.shard.count_message();
         }
         let phase = self.shard.phase();
         let in_phase = phase.is_some_and(|phase| phase.holds(message.intended_ns));
@@ -406,13 +476,21 @@ impl Sink for Entry<'_> {
                 self.shard.corrupt(self.channel, message.sequence);
             }
         }
+        if self.aside.is_some() {
+            self.shard.snapshot_message(self.slot, &message, self.at_ns);
+        }
         let (true, Some(phase)) = (in_phase, phase) else {
             return Ok(());
         };
-        if arrival == Arrival::Duplicate {
+        if arrival == Arrival::Duplicate || is_slow {
             return Ok(());
         }
         self.shard.count_received(bytes.len());
+        if let Some(aside) = &mut self.aside
+            && !self.shard.look_at(self.slot, aside, &message, self.at_ns)
+        {
+            return Ok(());
+        }
         let index = phase
             .timing
             .schedule
@@ -430,16 +508,26 @@ impl Sink for Entry<'_> {
     }
 
     fn lagged(&mut self, from: u64, to: u64) {
+        let behind = self.client.cursor();
         self.client.lagged_to = self.client.lagged_to.max(to);
-        self.shard.count_lagged((to + 1).saturating_sub(from));
+        let messages = to.saturating_add(1).saturating_sub(from);
+        if !self.shard.slow_lagged(self.slot, messages) {
+            self.shard.count_lagged(messages);
+            let from = from.max(behind.saturating_add(1));
+            self.shard.write_off(self.channel, from, to);
+        }
     }
 
     fn request(&mut self) {
-        self.shard.count_request();
+        if !self.is_slow() {
+            self.shard.count_request();
+        }
     }
 
     fn empty_response(&mut self) {
-        self.shard.count_empty_response();
+        if !self.is_slow() {
+            self.shard.count_empty_response();
+        }
     }
 
     fn cursor(&self) -> u64 {

@@ -13,6 +13,8 @@ use hdrhistogram::Histogram;
 use pushbench_servers::payload::SplitMix64;
 use pushbench_servers::sys::{self, TcpCounters, monotonic_ns};
 
+use super::aside::{Extras, ExtrasReport};
+use super::channels::Channels;
 use super::handle::Gauges;
 use super::pace::Pace;
 use super::round_trip::{RoundTripCounts, RoundTrips};
@@ -55,6 +57,7 @@ pub(super) struct ShardReport {
     pub(super) requests: u64,
     pub(super) empty_responses: u64,
     pub(super) round_trip: Option<RoundTripCounts>,
+    pub(super) aside: Option<ExtrasReport>,
 }
 
 /// What a shard keeps for each client: small, there are thousands.
@@ -69,6 +72,12 @@ pub(super) struct Client {
     pub(super) connected: bool,
     /// Whether its first connect is over, one way or the other.
     came: bool,
+    /// Whether it counts as connected.
+    counted: bool,
+    /// Whether it subscribes behind its cursor: its account goes on.
+    pub(super) resumes: bool,
+    /// Whether its connect is one to come back after a loss, which is no first one.
+    pub(super) comes_back: bool,
     /// Between sessions nothing is expected of a client.
     pub(super) away: bool,
 }
@@ -106,6 +115,8 @@ pub(crate) struct Shard {
     corrupt: Cell<u64>,
     first_corrupt: RefCell<Option<String>>,
     lagged_messages: Cell<u64>,
+    /// Deliveries of the measure phase that the server said are lost: nobody waits for them.
+    written_off: Cell<u64>,
     /// Messages received, of whatever phase.
     messages: Cell<u64>,
     received: Cell<u64>,
@@ -118,6 +129,9 @@ pub(crate) struct Shard {
     gauges: Arc<Gauges>,
     /// What clients send and what comes back, where they send at all.
     pub(super) round_trips: Option<RefCell<RoundTrips>>,
+    channels: Channels,
+    /// What only some plans need.
+    pub(super) extras: Option<Box<Extras>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -137,7 +151,12 @@ fn add(cell: &Cell<u64>, by: u64) {
 
 impl Shard {
     /// A shard without clients.
-    pub(super) fn new(number: usize, setup: Arc<Setup>, gauges: Arc<Gauges>) -> Self {
+    pub(super) fn new(
+        number: usize,
+        setup: Arc<Setup>,
+        channels: Channels,
+        gauges: Arc<Gauges>,
+    ) -> Self {
         let share = (setup.clients as usize).div_ceil(setup.shards);
         let per_s = setup.connect_per_s.map(|all| all / setup.shards as f64);
         let most = MAX_CONNECTING.min(somaxconn() / 2) / setup.shards;
@@ -150,6 +169,7 @@ impl Shard {
                 first_source: setup.first_source,
                 // A client that leaves in the middle leaves in order, as clients do.
                 reset_on_close: setup.sessions.is_none(),
+                slow: setup.slow.zip(setup.receive_buffer_bytes),
             },
             clients: RefCell::new(Vec::with_capacity(share)),
             recorder: RefCell::new(None),
@@ -166,6 +186,7 @@ impl Shard {
             corrupt: Cell::new(0),
             first_corrupt: RefCell::default(),
             lagged_messages: Cell::new(0),
+            written_off: Cell::new(0),
             messages: Cell::new(0),
             received: Cell::new(0),
             received_bytes: Cell::new(0),
@@ -177,6 +198,8 @@ impl Shard {
             round_trips: setup
                 .upstream
                 .map(|_| RefCell::new(RoundTrips::new(&setup))),
+            channels,
+            extras: Extras::new(&setup),
             setup,
         }
     }
@@ -201,14 +224,16 @@ impl Shard {
         if let Some(round_trips) = &self.round_trips {
             round_trips.borrow_mut().add_client();
         }
-        clients.len() - 1
+        let slot = clients.len() - 1;
+        self.add_aside(slot);
+        slot
     }
 
     /// Enters every tick of the clock from `due_ns` to `now_ns`, and returns the next one. Each
     /// that has passed was late, not only the first: otherwise a thread that is starved has the
     /// fewer samples, the less it gets to run.
     pub(super) fn tick(&self, mut due_ns: u64, now_ns: u64) -> u64 {
-        let timing = self.phase().map(|phase| phase.timing);
+        let timing = self.phase().map(|phase| &phase.timing);
         while due_ns <= now_ns {
             if timing.is_some_and(|t| (t.measure_from_ns..t.measure_until_ns).contains(&due_ns)) {
                 let mut lag = self.scheduler_lag.borrow_mut();
@@ -254,8 +279,8 @@ impl Shard {
 
     fn counters(&self) -> Mark {
         let mut wire = self.closed_wire.get();
-        for client in self.clients.borrow().iter() {
-            if let Some(fd) = client.fd {
+        for (slot, client) in self.clients.borrow().iter().enumerate() {
+            if let (Some(fd), false) = (client.fd, self.is_slow(slot)) {
                 // A client takes its number back before it closes the socket
                 // (`Session::closing`), so the number still means that socket.
                 wire += sys::tcp_counters(&fd).unwrap_or_default();
@@ -277,7 +302,7 @@ impl Shard {
         let after = self.counters();
         let before = self.mark.get().unwrap_or(after);
         for slot in 0..self.clients.borrow().len() {
-            if !self.clients.borrow()[slot].away {
+            if !self.clients.borrow()[slot].away && !self.is_slow(slot) {
                 self.settle(slot, u64::MAX);
             }
         }
@@ -297,6 +322,7 @@ impl Shard {
             requests: after.requests - before.requests,
             empty_responses: after.empty_responses - before.empty_responses,
             round_trip: self.report_round_trips(before.uplinks, after.uplinks),
+            aside: self.report_aside(self.phase()),
         }
     }
 
@@ -355,16 +381,17 @@ impl Shard {
                 .as_ref()
                 .map_or(0, |ledger| ledger.settle(range).expected)
         };
-        clients.iter().enumerate().map(of).sum()
+        let healthy = |(slot, _): &(usize, &Client)| !self.is_slow(*slot);
+        clients.iter().enumerate().filter(healthy).map(of).sum()
     }
 
     fn show_outstanding(&self, phase: &MeasurePhase) {
-        let outstanding = if self.setup.sessions.is_none() {
-            let missing = self
-                .expected_in_all
+        let outstanding = if self.setup.sessions.is_none() || self.resumes() {
+            self.expected_in_all
                 .get()
-                .saturating_sub(self.received.get());
-            missing + self.unanswered_posts()
+                .saturating_sub(self.received.get())
+                .saturating_sub(self.written_off.get())
+                + self.unanswered_posts()
         } else if monotonic_ns() < phase.timing.measure_until_ns {
             u64::from(!self.clients.borrow().is_empty())
         } else {
@@ -373,6 +400,7 @@ impl Shard {
                 .iter()
                 .filter(|c| c.connected && !c.away)
                 .count() as u64
+                + self.away()
         };
         self.gauges
             .outstanding
@@ -394,7 +422,7 @@ impl Shard {
 
     /// Number of a client's channel.
     pub(super) fn channel_of(&self, slot: usize) -> u32 {
-        self.setup.channel_of(self.index_of(slot))
+        self.channels.of(self.index_of(slot))
     }
 
     /// Random numbers of a client, the same in every run with the same seed.
@@ -415,6 +443,14 @@ impl Shard {
         add(&self.lagged_messages, messages);
     }
 
+    /// Messages `from..=to` of a channel will not come to one client.
+    pub(super) fn write_off(&self, channel: u32, from: u64, to: u64) {
+        let Some(phase) = self.phase() else { return };
+        let owed = phase.expected(channel, u64::MAX);
+        let (from, to) = (from.max(*owed.start()), to.min(*owed.end()));
+        add(&self.written_off, to.saturating_add(1).saturating_sub(from));
+    }
+
     pub(super) fn count_request(&self) {
         add(&self.requests, 1);
     }
@@ -432,13 +468,15 @@ impl Shard {
 
     /// Counts a client as connected that took so long for it.
     pub(super) fn answered(&self, slot: usize, took_ns: u64) {
+        let now_ns = monotonic_ns();
         if self.is_first(slot) {
-            let now_ns = monotonic_ns();
+            self.pace.borrow_mut().answered(took_ns, now_ns);
+        }
+        if !std::mem::replace(&mut self.clients.borrow_mut()[slot].counted, true) {
             self.gauges
                 .last_connected_ns
                 .store(now_ns, Ordering::Relaxed);
             self.gauges.connected.fetch_add(1, Ordering::Relaxed);
-            self.pace.borrow_mut().answered(took_ns, now_ns);
         }
     }
 
@@ -457,11 +495,25 @@ impl Shard {
         if was_connected {
             self.gauges.connected.fetch_sub(1, Ordering::Relaxed);
         }
+        self.note_failure(slot, error, false);
+    }
+
+    /// Counts a client as connected no more.
+    pub(super) fn gone(&self, slot: usize) {
+        if std::mem::take(&mut self.clients.borrow_mut()[slot].counted) {
+            self.gauges.connected.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the pace and keeps the words. `comes_back`: the client tries again, so that a server
+    /// that refuses now is no reason to open no more.
+    pub(super) fn note_failure(&self, slot: usize, error: &ClientError, comes_back: bool) {
         if self.is_first(slot) {
             self.pace.borrow_mut().failed(monotonic_ns());
         }
         if let ClientError::Connect(_, error) = error
             && let Some(cause) = Cause::of_connect(error)
+            && !(comes_back && cause == Cause::Refused)
         {
             self.stop_at(cause);
         }
@@ -475,6 +527,16 @@ impl Shard {
             let text = format!("client {}: {error}", self.index_of(slot));
             errors.push(text);
         }
+    }
+
+    /// Shows how many clients are lost and not yet back.
+    pub(super) fn show_away(&self) {
+        self.gauges.away.store(self.away(), Ordering::Relaxed);
+    }
+
+    /// Adds what a client that came after the schedule was known is owed.
+    pub(super) fn expect_more(&self, deliveries: u64) {
+        add(&self.expected_in_all, deliveries);
     }
 
     /// A limit was met: the first is kept, and where it stands in the way of every further client,

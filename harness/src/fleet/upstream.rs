@@ -175,11 +175,11 @@ pub struct Messages {
 
 impl Messages {
     /// Counts what clients are to send; `None` where the fleet has no upstream.
-    pub fn new(setup: &Setup, timing: Timing) -> Option<Self> {
-        let schedule = Schedule::new(setup.upstream?, &timing, setup.seed);
+    pub fn new(setup: &Setup, timing: &Timing) -> Option<Self> {
+        let schedule = Schedule::new(setup.upstream?, timing, setup.seed);
         let mut messages = Self {
             schedule,
-            timing,
+            timing: timing.clone(),
             clients: u64::from(setup.clients),
             first_round: u64::MAX,
             rounds: 0,
@@ -338,6 +338,7 @@ mod tests {
             measure_from_ns,
             measure_until_ns,
             linger_ms: 0.0,
+            faults_ns: Vec::new(),
         }
     }
 
@@ -362,6 +363,12 @@ mod tests {
             congestion: None,
             probes: false,
             check_payload: None,
+            reconnect: None,
+            cuts: None,
+            slow: None,
+            receive_buffer_bytes: None,
+            snapshot_messages: 0,
+            channel_sizes: Default::default(),
         }
     }
 
@@ -469,7 +476,7 @@ mod tests {
         ) {
             let setup = Setup { seed, ..setup(clients, channels, rate) };
             let from = 1_000 + warm_up;
-            let messages = Messages::new(&setup, timing(1_000, from, from + length))
+            let messages = Messages::new(&setup, &timing(1_000, from, from + length))
                 .expect("it has an upstream");
             let mut seen = std::collections::HashSet::new();
             let mut of_channel = vec![0; channels as usize];

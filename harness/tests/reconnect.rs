@@ -1,0 +1,247 @@
+//! Clients that lose their connections and come back, on every transport: nothing that the server
+//! still has is missing, and nothing comes twice.
+
+mod fleets;
+
+use fleets::{Bench, MESSAGES, Mode, SOON, entries, setup};
+use pushbench::fleet::{CutBy, CutPlan, FleetReport, RecoveryReport, Setup};
+use pushbench_servers::transport::Transport;
+
+const CLIENTS: u32 = 10;
+
+const OWED: u64 = CLIENTS as u64 * MESSAGES;
+
+fn coming_back(transport: Transport) -> Setup {
+    Setup {
+        reconnect: Some(SOON),
+        ..setup(transport, CLIENTS)
+    }
+}
+
+/// All that was owed has come, once; the account of the losses adds up.
+fn complete(report: &FleetReport) -> &RecoveryReport {
+    let counts = report.counts;
+    assert_eq!((counts.expected, counts.received), (OWED, OWED));
+    let wrong = [counts.missing, counts.duplicate, counts.out_of_order];
+    assert_eq!(wrong, [0; 3], "{:?}", report.first_missing);
+    assert_eq!((report.refused, report.disconnected), (0, 0));
+    balanced(report)
+}
+
+fn balanced(report: &FleetReport) -> &RecoveryReport {
+    let recovery = report.recovery.as_ref().expect("there is a plan");
+    let ends = recovery.back + recovery.not_back + recovery.gave_up;
+    assert_eq!(recovery.lost, ends, "{recovery:?}");
+    assert_eq!(entries(&recovery.away), recovery.back);
+    recovery
+}
+
+/// The server's side ends every connection in the middle of the schedule.
+async fn comes_back(transport: Transport, by_reset: bool) {
+    let mut bench = Bench::connected(coming_back(transport), 1_024, 96).await;
+    bench.begin(Some(100)).await;
+    bench.at_ms(150).await;
+    assert!(bench.proxy.cut(by_reset) >= CLIENTS as usize);
+    let report = bench.drained().await;
+    let recovery = complete(&report);
+    assert_eq!(
+        (recovery.not_back, recovery.gave_up, recovery.cut),
+        (0, 0, 0)
+    );
+    assert_eq!(entries(&recovery.after_fault), recovery.back);
+    if transport == Transport::ShortPoll {
+        // Between two polls it loses nothing: it connects anew for the next.
+        assert!(recovery.lost <= u64::from(CLIENTS), "{recovery:?}");
+        return;
+    }
+    assert_eq!(recovery.lost, u64::from(CLIENTS));
+    assert!(recovery.attempts >= recovery.back);
+    assert!(recovery.first_loss_ns > 0 && recovery.last_return_ns > recovery.first_loss_ns);
+    assert!(recovery.peak_returns_per_s >= 1.0);
+}
+
+#[tokio::test]
+async fn tcp_clients_come_back_and_miss_nothing() {
+    comes_back(Transport::Tcp, false).await;
+    comes_back(Transport::Tcp, true).await;
+}
+
+#[tokio::test]
+async fn sse_clients_come_back_and_miss_nothing() {
+    comes_back(Transport::Sse, false).await;
+    comes_back(Transport::Sse, true).await;
+}
+
+#[tokio::test]
+async fn websocket_clients_come_back_and_miss_nothing() {
+    comes_back(Transport::WebSocket, false).await;
+    comes_back(Transport::WebSocket, true).await;
+}
+
+#[tokio::test]
+async fn long_poll_clients_come_back_and_miss_nothing() {
+    comes_back(Transport::LongPoll, false).await;
+    comes_back(Transport::LongPoll, true).await;
+}
+
+#[tokio::test]
+async fn short_poll_clients_come_back_and_miss_nothing() {
+    comes_back(Transport::ShortPoll, false).await;
+    comes_back(Transport::ShortPoll, true).await;
+}
+
+/// The server is gone for longer than a small ring reaches back.
+async fn misses_what_fell_off(transport: Transport) {
+    let mut bench = Bench::connected(coming_back(transport), 8, 96).await;
+    bench.begin(None).await;
+    bench.at_ms(100).await;
+    bench.proxy.set(Mode::Down);
+    bench.proxy.cut(true);
+    bench.at_ms(250).await;
+    bench.proxy.set(Mode::Open);
+    // Nobody waits for what the server said is lost.
+    let report = bench.drained().await;
+    let counts = report.counts;
+    assert_eq!(counts.expected, OWED, "{transport}");
+    assert!(report.lagged_messages > 0, "{transport}: {report:?}");
+    assert_eq!(counts.missing, report.lagged_messages, "{transport}");
+    assert_eq!(
+        (counts.duplicate, counts.out_of_order),
+        (0, 0),
+        "{transport}"
+    );
+    let recovery = balanced(&report);
+    assert!(recovery.failed_attempts > 0, "{transport}: {recovery:?}");
+}
+
+#[tokio::test]
+async fn streams_miss_exactly_what_the_server_said_fell_off() {
+    for transport in [Transport::Tcp, Transport::Sse, Transport::WebSocket] {
+        misses_what_fell_off(transport).await;
+    }
+}
+
+#[tokio::test]
+async fn polls_miss_exactly_what_the_server_said_fell_off() {
+    for transport in [Transport::LongPoll, Transport::ShortPoll] {
+        misses_what_fell_off(transport).await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_source_gives_up_on_a_status_where_the_others_come_back() {
+    for transport in [
+        Transport::Sse,
+        Transport::WebSocket,
+        Transport::LongPoll,
+        Transport::ShortPoll,
+    ] {
+        let mut bench = Bench::connected(coming_back(transport), 1_024, 96).await;
+        bench.begin(None).await;
+        bench.at_ms(100).await;
+        bench.proxy.set(Mode::Unavailable);
+        bench.proxy.cut(false);
+        bench.at_ms(250).await;
+        bench.proxy.set(Mode::Open);
+        if transport != Transport::Sse {
+            let report = bench.drained().await;
+            let recovery = complete(&report);
+            assert_eq!(recovery.gave_up, 0, "{transport}");
+            assert!(recovery.failed_attempts > 0, "{transport}");
+            continue;
+        }
+        bench.published().await;
+        bench.until("nobody is awaited", |s| s.away == 0).await;
+        let report = bench.finish().await;
+        let recovery = balanced(&report);
+        let all = u64::from(CLIENTS);
+        assert_eq!((recovery.lost, recovery.gave_up), (all, all));
+        assert_eq!((report.refused, report.disconnected), (0, 0));
+        assert!(report.counts.missing > 0);
+    }
+}
+
+/// Cuts by the fleet itself, each client some eight times.
+async fn cut(transport: Transport, how: CutBy) -> RecoveryReport {
+    let setup = Setup {
+        cuts: Some(CutPlan {
+            from_ms: 20.0,
+            until_ms: 380.0,
+            mean_s: 0.05,
+            how,
+        }),
+        ..coming_back(transport)
+    };
+    let mut bench = Bench::connected(setup, 1_024, 96).await;
+    bench.begin(None).await;
+    let report = bench.drained().await;
+    let recovery = complete(&report);
+    assert_eq!(recovery.cut, recovery.lost, "{transport} {how:?}");
+    assert_eq!(recovery.cut, recovery.back, "{transport} {how:?}");
+    assert!(recovery.cut > u64::from(CLIENTS), "{transport} {how:?}");
+    recovery.clone()
+}
+
+#[tokio::test]
+async fn streams_that_the_fleet_cuts_come_back_each_time() {
+    for transport in [Transport::Tcp, Transport::Sse, Transport::WebSocket] {
+        cut(transport, CutBy::Both).await;
+    }
+}
+
+#[tokio::test]
+async fn polls_that_the_fleet_cuts_come_back_each_time() {
+    for transport in [Transport::LongPoll, Transport::ShortPoll] {
+        cut(transport, CutBy::Both).await;
+    }
+}
+
+#[tokio::test]
+async fn cuts_by_reset_and_in_order_are_told_apart() {
+    let resets = cut(Transport::Tcp, CutBy::Rst).await;
+    assert_eq!(resets.cut_by_reset, resets.cut);
+    let in_order = cut(Transport::Tcp, CutBy::Fin).await;
+    assert!(in_order.cut_by_reset < in_order.cut);
+}
+
+#[tokio::test]
+async fn clients_that_are_refused_at_first_come_when_the_server_does() {
+    let mut bench = Bench::ready(coming_back(Transport::WebSocket), 1_024, 96).await;
+    bench.proxy.set(Mode::Down);
+    bench.proxy.open_after(50 * fleets::MS);
+    bench.connect().await;
+    bench.begin(None).await;
+    let report = bench.drained().await;
+    let recovery = complete(&report);
+    assert_eq!(recovery.lost, 0);
+    assert!(recovery.failed_attempts > 0 && recovery.attempts > 0);
+}
+
+#[tokio::test]
+async fn many_clients_of_one_address_come_back_several_times_after_cuts_in_order() {
+    let clients = 500;
+    let setup = Setup {
+        cuts: Some(CutPlan {
+            from_ms: 20.0,
+            until_ms: 380.0,
+            mean_s: 0.1,
+            how: CutBy::Fin,
+        }),
+        channels: 40,
+        reconnect: Some(SOON),
+        ..setup(Transport::Tcp, clients)
+    };
+    let mut bench = Bench::connected(setup, 1_024, 96).await;
+    bench.begin(None).await;
+    let report = bench.drained().await;
+    // Two messages on each channel.
+    let owed = u64::from(clients) * MESSAGES / 40;
+    assert_eq!(
+        (report.counts.expected, report.counts.received),
+        (owed, owed)
+    );
+    assert_eq!((report.counts.missing, report.counts.duplicate), (0, 0));
+    let recovery = balanced(&report);
+    assert!(recovery.cut > u64::from(clients), "{recovery:?}");
+    assert_eq!((recovery.back, recovery.failed_attempts), (recovery.cut, 0));
+}
