@@ -102,13 +102,6 @@ impl Wire {
         std::mem::take(&mut self.ahead)
     }
 
-    /// Appends whatever comes next. `false` at the end.
-    pub(crate) fn more(&mut self, into: &mut Vec<u8>) -> bool {
-        let more = self.fill();
-        into.append(&mut self.ahead);
-        more
-    }
-
     /// The next `count` bytes.
     pub(crate) fn exactly(&mut self, count: usize) -> Vec<u8> {
         while self.ahead.len() < count {
