@@ -1,7 +1,6 @@
 //! `pushbench serve` as those who operate it see it: restarted in the middle of a schedule, drained
 //! for a rolling deploy, bounded in memory.
 
-#[allow(dead_code, reason = "each test program uses its own part of it")]
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -197,7 +197,7 @@ pub(crate) async fn pump(mut turn: impl FnMut() -> Turn) -> std::io::Result<()> 
     }
 }
 
-/// Takes what waits in the hub for this shard, now. [`pump`] calls it at every wake-up; a caller
+/// Takes what waits in the hub for this shard, now. `pump` calls it at every wake-up; a caller
 /// that has just appended, or a benchmark without a runtime, may call it too.
 pub fn drain() {
     with(Shard::drain);
