@@ -127,3 +127,33 @@ fn what_is_held_for_a_client_that_reads_nothing_stays_under_its_bound() {
         }
     });
 }
+
+#[test]
+fn a_client_that_pings_and_does_not_read_is_not_answered_without_end() {
+    const PINGS: usize = 30_000;
+    let ping = |number: usize| {
+        let data = format!("{number:0125}");
+        bytes::client_frame(0x9, data.as_bytes())
+    };
+    // In `lean` such a client is not read any further: it would wait for itself here.
+    for profile in [Profile::Stock, Profile::Tuned] {
+        let server = start(&Config {
+            send_buffer_bytes: Some(16 << 10),
+            ..config(Transport::WebSocket, profile)
+        });
+        let mut wire = Wire::connect_with_small_buffer(address(&server, Transport::WebSocket));
+        wire.send(bytes::subscribe(Transport::WebSocket, "news", None));
+        wire.expect(bytes::at_tail(Transport::WebSocket, 0));
+        for numbers in (1..=PINGS).collect::<Vec<_>>().chunks(500) {
+            let pings: Vec<u8> = numbers.iter().flat_map(|&number| ping(number)).collect();
+            wire.send(pings);
+        }
+        // Where there is no room for more, the newest stands for those before it (RFC 6455,
+        // section 5.5.3).
+        let read = wire.until(format!("{PINGS:0125}").as_bytes());
+        let pong_bytes = 2 + 125;
+        let most = (256 << 10) + (2 << 20) + (256 << 10);
+        assert!(read.len() <= most, "{profile}: {} bytes", read.len());
+        assert!(most < PINGS * pong_bytes);
+    }
+}

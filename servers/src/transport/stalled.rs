@@ -21,7 +21,8 @@ const STOCK_HTTP_BUFFER_BYTES: usize = (8 << 10) + 100 * (4 << 10);
 
 /// User memory that a connection may hold beyond an idle one while its client reads nothing, in
 /// bytes, where no envelope of its channel is longer than `envelope_bytes`. What the client itself
-/// has sent and not finished is not counted.
+/// has sent and not finished, and what answers its pings, is not counted; both have bounds of their
+/// own.
 ///
 /// | | `lean` | `tuned` | `stock` |
 /// |---|---|---|---|

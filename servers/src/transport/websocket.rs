@@ -34,6 +34,10 @@ const READ_BUFFER_BYTES: usize = 2 << 10;
 /// as on the other transports. It is allocated as it fills, and kept. Stock is 128 KiB.
 const WRITE_BUFFER_BYTES: usize = MAX_WRITE_BYTES;
 
+/// Most that waits to be written, in both: what one write takes, the largest message, and the
+/// answers to a client that pings without reading. By itself the library has no bound.
+pub(super) const MAX_WRITE_BUFFER_BYTES: usize = WRITE_BUFFER_BYTES + 2 * envelope::MAX_BYTES;
+
 /// Most bytes of the frames that carry `lines` bytes of envelopes, each of them with its LF.
 pub(super) const fn framed_bytes(lines: usize) -> usize {
     // A header in the place of the LF: 4 bytes for the shortest message that needs more than 2,
@@ -55,7 +59,8 @@ pub(crate) async fn handler(
         // it be kept, before the message is found too large.
         Ok(upgrade) => upgrade
             .max_message_size(MAX_PAYLOAD_BYTES)
-            .max_frame_size(MAX_PAYLOAD_BYTES),
+            .max_frame_size(MAX_PAYLOAD_BYTES)
+            .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES),
         Err(rejection) => return rejection.into_response(),
     };
     // Before the upgrade, so that an unknown channel is a 404 and not a close frame.
@@ -69,7 +74,6 @@ pub(crate) async fn handler(
         upgrade
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_write_buffer_size(WRITE_BUFFER_BYTES + 2 * envelope::MAX_BYTES)
     };
     let cursor = subscription.cursor();
     let connection = stream::current();
