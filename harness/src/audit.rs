@@ -139,6 +139,7 @@ pub fn audit(trial: &mut Trial, evidence: &Evidence<'_>) {
         None => stationary(&mut book, evidence.report),
         Some(why) => book.not_tested("stationary", why),
     }
+    returned(&mut book, evidence.report);
     samples(&mut book);
     let Book { trial, said } = book;
     trial.validity.checks = said;
@@ -317,6 +318,28 @@ fn limits(book: &mut Book<'_>, evidence: &Evidence<'_>) {
             });
         }
     }
+}
+
+/// Clients that were cut off and have not come back; connections that ended unasked are counted by
+/// the check of clients that stayed.
+fn returned(book: &mut Book<'_>, report: &FleetReport) {
+    let Some(found) = &report.recovery else {
+        return book.not_tested(
+            "clients_returned",
+            "clients of this scenario do not reconnect",
+        );
+    };
+    let away = found.not_back + found.gave_up;
+    let verdict = beyond(away as f64, 0.0, Verdict::Void);
+    book.enter("clients_returned", away as f64, 0.0, verdict, || {
+        Complaint {
+            message: format!(
+                "{} clients were still away at the end, and {} had given up",
+                found.not_back, found.gave_up
+            ),
+            remedy: "wait longer with 'phases.drain_s', or shorten 'reconnect.max_delay_ms'",
+        }
+    });
 }
 
 fn ledger(book: &mut Book<'_>, evidence: &Evidence<'_>) {

@@ -126,8 +126,8 @@ pub async fn run(
         .into_iter()
         .map(|point| {
             let at = scenario.at(point);
-            check_ports(at.clients.count, options.sources.len())?;
-            let layout = Layout::plan(at.clients.count, options.shards)?;
+            check_ports(at.connections(), options.sources.len())?;
+            let layout = Layout::plan(at.connections(), options.shards)?;
             Ok((point, at, layout))
         })
         .collect::<Result<_, LayoutError>>()?;
@@ -276,7 +276,7 @@ fn round(
 
 /// Source addresses that no recent trial has used: its connections are still being forgotten.
 fn first_source(scenario: &Scenario, number: usize) -> u32 {
-    let sources = scenario.most_clients().div_ceil(CLIENTS_PER_SOURCE);
+    let sources = scenario.most_connections().div_ceil(CLIENTS_PER_SOURCE);
     // TIME_WAIT lasts a minute, in which no more than some dozens of trials are run.
     (number as u32 % 64) * sources
 }

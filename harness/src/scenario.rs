@@ -358,6 +358,17 @@ impl Scenario {
         published * subscribers
     }
 
+    /// Connections of all clients at the most: where messages go upstream by POST, two of each.
+    pub fn connections(&self) -> u32 {
+        let posts = self.upstream.is_some()
+            && self
+                .run
+                .transports
+                .iter()
+                .any(|&transport| !check_conditions::goes_both_ways(transport));
+        self.clients.count.saturating_mul(if posts { 2 } else { 1 })
+    }
+
     /// The name of channel `channel`, from 0.
     pub fn channel_name(&self, channel: u32) -> String {
         format!("{}{channel}", self.channels.prefix)

@@ -7,13 +7,13 @@
 //! Not measured here: nothing of the delivery path runs in this process.
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
 use pushbench_servers::allocator::Allocator;
-use pushbench_servers::control::Declare;
+use pushbench_servers::control::{Declare, Stats};
 use pushbench_servers::envelope;
 use pushbench_servers::listen::Addresses;
 use pushbench_servers::publisher::{self, decode_histogram};
@@ -25,7 +25,10 @@ use serde_json::Value;
 use crate::audit::{Evidence, Waited, audit};
 use crate::child::{ChildError, Helper};
 use crate::client::Family;
-use crate::fleet::{self, FleetReport, MeasurePhase, PayloadCheck, SessionPlan, Status, Timing};
+use crate::fleet::{
+    self, ChannelSizes, CutPlan, FleetReport, MeasurePhase, PayloadCheck, ReconnectPlan,
+    SessionPlan, SlowPlan, Status, Timing, UpstreamPlan,
+};
 use crate::interfere::{Interfered, Interference, Stall, Starve};
 use crate::layout::Layout;
 use crate::live::{Live, Looker};
@@ -36,11 +39,16 @@ use crate::probe::process;
 use crate::probe::run_queue::Turns;
 use crate::relay::RelayPlan;
 use crate::results::{
-    IntervalNs, Latency, LatencyIntervals, MIN_CLIENTS_FOR_SLOPE, Probe, Quantiles, Span, Trial,
+    IntervalNs, Latency, LatencyIntervals, MIN_CLIENTS_FOR_SLOPE, Moment, Probe, Quantiles, Span,
+    Trial,
 };
-use crate::scenario::Scenario;
+use crate::scenario::{CutBy, Fault, FaultKind, Scenario, Sizes, Spread};
+
+use faults::Servers;
 
 mod connect;
+mod faults;
+mod measures;
 
 /// Between the moment at which both sides are told the schedule and its start; a small fleet is
 /// ready at once …
@@ -135,6 +143,8 @@ enum TrialError {
     Histogram(String),
     #[error("{0} of the clients' shards panicked while they connected")]
     DeadShards(u64),
+    #[error("the server that drains over {0} ms did not end; it was to end by itself")]
+    Undrained(u64),
     #[error("cannot interfere as planned: {0}")]
     Interference(std::io::Error),
 }
@@ -209,6 +219,19 @@ struct Running<'a> {
     waited: Waited,
     gaps_ns: Vec<u64>,
     looker: Looker,
+    /// Where clients connect, and whoever takes over listens.
+    address: SocketAddr,
+    servers: Servers,
+    /// What the fleet was told, from which follows what is due.
+    setup: Option<fleet::Setup>,
+    /// When the measure phase begins, in ns of `CLOCK_MONOTONIC`; 0 before that is known.
+    measure_from_ns: u64,
+    moments: Vec<Moment>,
+    cpu_at_start_ns: Option<u64>,
+    /// Memory of the server and of the kernel before the first message.
+    before_bytes: (Option<u64>, Option<u64>),
+    /// Messages that the server left out for newer ones.
+    conflated: u64,
 }
 
 /// Clocks that run on, read together.
@@ -234,7 +257,7 @@ impl<'a> Running<'a> {
             of: 1,
             live: None,
         });
-        let server = Helper::start("server", plan.program, &server_arguments(plan)).await?;
+        let server = Helper::start("server", plan.program, &server_arguments(plan, None)).await?;
         let fleet = Helper::start("fleet", plan.program, &fleet_arguments(plan)).await?;
         let mut running = Self {
             plan,
@@ -249,6 +272,14 @@ impl<'a> Running<'a> {
             waited: Waited::default(),
             gaps_ns: Vec::new(),
             looker: Looker::default(),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            servers: Servers::default(),
+            setup: None,
+            measure_from_ns: 0,
+            moments: Vec::new(),
+            cpu_at_start_ns: None,
+            before_bytes: (None, None),
+            conflated: 0,
         };
         trial.server.allocator = allocator_of(&running.server);
         trial.harness.allocator = allocator_of(&running.fleet);
@@ -293,7 +324,7 @@ impl<'a> Running<'a> {
         let prefix = &scenario.channels.prefix;
         let declare = Declare {
             declare: vec![format!("{prefix}*{}", scenario.channel_count())],
-            overflow: Vec::new(),
+            overflow: scenario.channels.overflow.clone(),
         };
         let _: Value = self.server.post("/v1/channels", &declare).await?;
         let addresses: Addresses =
@@ -303,6 +334,7 @@ impl<'a> Running<'a> {
             _ => addresses.http,
         };
         let address = address.ok_or(TrialError::NoAddress(plan.transport))?;
+        self.address = address;
         let address = self
             .interference
             .relay(plan.relay, plan.transport, address, plan.layout)
@@ -320,8 +352,35 @@ impl<'a> Running<'a> {
             sessions: scenario.sessions.as_ref().map(|s| SessionPlan {
                 length_ms: s.length_ms as f64,
                 gap_ms: s.gap_ms as f64,
-                resume: false,
-                spread: fleet::Spread::Fixed,
+                resume: s.resume,
+                spread: match s.spread {
+                    Spread::Fixed => fleet::Spread::Fixed,
+                    Spread::Exponential => fleet::Spread::Exponential,
+                },
+            }),
+            reconnect: scenario.reconnect.map(|r| ReconnectPlan {
+                delay_ms: r.delay_ms as f64,
+                max_delay_ms: r.max_delay_ms as f64,
+                jitter: r.jitter,
+            }),
+            cuts: scenario
+                .faults
+                .iter()
+                .find(|f| f.kind == FaultKind::ConnectionCuts)
+                .map(cuts),
+            slow: scenario.slow_readers.map(|s| SlowPlan {
+                share: s.share,
+                read_bytes_per_s: s.read_bytes_per_s,
+            }),
+            receive_buffer_bytes: scenario.slow_readers.map(|s| s.receive_buffer_bytes),
+            snapshot_messages: scenario.clients.snapshot_messages,
+            channel_sizes: match scenario.channels.sizes {
+                Sizes::Even => ChannelSizes::Even,
+                Sizes::Zipf => ChannelSizes::Zipf { exponent: 1.0 },
+            },
+            upstream: scenario.upstream.map(|u| UpstreamPlan {
+                rate_per_client_s: u.rate_per_client_s,
+                payload_bytes: u.payload_bytes,
             }),
             seed: plan.seed,
             shards: plan.layout.fleet.shards,
@@ -339,15 +398,9 @@ impl<'a> Running<'a> {
                     seed: plan.seed,
                     payload_bytes: p.payload_bytes,
                 }),
-            upstream: None,
-            reconnect: None,
-            cuts: None,
-            slow: None,
-            receive_buffer_bytes: None,
-            snapshot_messages: 0,
-            channel_sizes: fleet::ChannelSizes::Even,
         };
         let _: Value = self.fleet.post("/v1/fleet", &setup).await?;
+        self.setup = Some(setup);
         Ok(())
     }
 
@@ -360,6 +413,8 @@ impl<'a> Running<'a> {
         .await?;
         trial.server.memory.settled_bytes = process::pss_bytes(self.server.pid);
         trial.server.memory.kernel_settled_bytes = KernelMemory::read().map(|k| k.bytes());
+        let kernel_bytes = trial.server.memory.kernel_settled_bytes;
+        self.before_bytes = (self.server_resident_bytes(), kernel_bytes);
         trial.phase_ns.settle = Some(Span {
             start,
             end: self.now(),
@@ -385,6 +440,7 @@ impl<'a> Running<'a> {
             tokio::time::sleep(left.min(LOOK)).await;
             self.server.check()?;
             self.fleet.check()?;
+            self.look_over_time();
             // Never so late that an answer would hold up the end of the phase.
             if until.saturating_duration_since(Instant::now()) > LOOK {
                 let offered_per_s = self.plan.scenario.offered_deliveries_per_s();
@@ -397,7 +453,7 @@ impl<'a> Running<'a> {
 
     fn clocks(&self) -> Clocks {
         Clocks {
-            server_ns: process::cpu_ns(self.server.pid),
+            server_ns: self.server_cpu_ns(),
             fleet_ns: process::cpu_ns(self.fleet.pid),
             server_threads: Turns::read(self.server.pid),
             fleet_threads: Turns::read(self.fleet.pid),
@@ -428,8 +484,10 @@ impl<'a> Running<'a> {
         let measure_started = SystemTime::now();
         let start = self.now();
         let window_start = start;
-        self.wait("measure", measure_from + scenario.phases.measure())
+        self.look_over_time();
+        self.through_faults(measure_from, measure_from + scenario.phases.measure())
             .await?;
+        self.look_over_time();
         trial.phase_ns.measure = Some(Span {
             start,
             end: self.now(),
@@ -438,6 +496,7 @@ impl<'a> Running<'a> {
         trial.server.memory.kernel_loaded_bytes = KernelMemory::read().map(|k| k.bytes());
         let start = self.now();
         self.drain().await?;
+        self.look_over_time();
         let after = self.clocks();
         self.window_ns = self.now() - window_start;
         self.measuring = network_since(before.network, after.network);
@@ -448,7 +507,9 @@ impl<'a> Running<'a> {
         self.publishing(trial, &phase).await?;
         let memory = &mut trial.server.memory;
         let peak = process::peak_bytes(self.server.pid);
-        memory.measure_peak_bytes = peak.filter(|_| peak_is_fresh);
+        // Another process has another peak.
+        let is_the_same = self.servers.ended == 0;
+        memory.measure_peak_bytes = peak.filter(|_| peak_is_fresh && is_the_same);
         memory.peak_bytes = peak.max(peak_before);
         // Walks the page tables of the process: after the clocks, so that nothing is charged.
         memory.loaded_bytes = process::pss_bytes(self.server.pid);
@@ -458,15 +519,18 @@ impl<'a> Running<'a> {
         self.waited = self.waited(&before, &after);
         trial.server.run_queue_wait_ns = self.waited.server.map(|w| w.waited_ns);
         trial.harness.run_queue_wait_ns = self.waited.fleet.map(|w| w.waited_ns);
+        let stats: Stats = self.server.get("/v1/stats").await?;
+        self.conflated = stats.conflated_messages;
         let interfered = self.interference.end(phase.timing.clone());
         let histograms = account(trial, &report, &phase, (measure_started, interfered))?;
+        self.enter_measures(trial, &report, stats)?;
         Ok((histograms, report))
     }
 
     /// Time for both sides to take in the schedule.
     fn lead(&self) -> Duration {
         let lead = if self.is_small() { SMALL_LEAD } else { LEAD };
-        lead + LEAD_PER_CLIENT * self.plan.scenario.clients.count
+        lead + LEAD_PER_CLIENT * self.plan.scenario.connections()
     }
 
     /// How long the threads of either side waited for a core between two readings.
@@ -478,11 +542,13 @@ impl<'a> Running<'a> {
         };
         let layout = self.plan.layout;
         Waited {
+            // The threads of two processes have nothing to do with each other.
             server: of(
                 &layout.server.cpus,
                 &before.server_threads,
                 &after.server_threads,
-            ),
+            )
+            .filter(|_| self.servers.ended == 0),
             fleet: of(
                 &layout.fleet.cpus,
                 &before.fleet_threads,
@@ -497,13 +563,14 @@ impl<'a> Running<'a> {
         let (scenario, phases) = (plan.scenario, &plan.scenario.phases);
         let start_ns = monotonic_ns() + self.lead().as_nanos() as u64;
         let measure_from_ns = start_ns + phases.warm_up().as_nanos() as u64;
+        self.measure_from_ns = measure_from_ns;
         let measure_until_ns = measure_from_ns + phases.measure().as_nanos() as u64;
         let publish = scenario.publish.as_ref();
         let timing = Timing {
             schedule: Schedule {
                 start_ns,
                 // Nothing is due where nothing is published.
-                end_ns: if publish.is_some() {
+                end_ns: if publish.is_some() || scenario.upstream.is_some() {
                     measure_until_ns
                 } else {
                     start_ns
@@ -517,7 +584,12 @@ impl<'a> Running<'a> {
             measure_from_ns,
             measure_until_ns,
             linger_ms: phases.drain().as_secs_f64() * 1e3,
-            faults_ns: Vec::new(),
+            faults_ns: scenario
+                .faults
+                .iter()
+                .filter(|f| f.kind != FaultKind::ConnectionCuts)
+                .map(|f| measure_from_ns + (f.at_s * 1e9) as u64)
+                .collect(),
         };
         self.interference
             .begin(
@@ -537,8 +609,12 @@ impl<'a> Running<'a> {
                 measure_until_ns,
             };
             let _: Value = self.server.post("/v1/publish", &plan).await?;
+            self.servers.publish = Some(plan);
         }
-        Ok(MeasurePhase::new(timing))
+        Ok(match &self.setup {
+            Some(setup) => MeasurePhase::of_fleet(timing, setup),
+            None => MeasurePhase::new(timing),
+        })
     }
 
     /// Waits until everything expected has arrived, or the drain is over.
@@ -565,14 +641,19 @@ impl<'a> Running<'a> {
         trial: &mut Trial,
         phase: &MeasurePhase,
     ) -> Result<(), TrialError> {
-        if phase.timetable.is_empty() {
+        if phase.timetable.is_empty() || self.plan.scenario.publish.is_none() {
             return Ok(());
         }
         // A publisher that is still behind is stopped: what it did not do is missing.
         let report: publisher::Report = self.server.delete("/v1/publish").await?;
         let offered = phase.messages();
+        let is_whole = self.servers.ended == 0;
         let phase_ns = phase.timing.measure_until_ns - phase.timing.measure_from_ns;
         trial.publish.offered_per_s = offered as f64 * 1e9 / phase_ns as f64;
+        // What a publisher reported that has ended is not known, nor how late it was.
+        if !is_whole {
+            return Ok(());
+        }
         // The last message's lateness stretches the time in which they all were published.
         let last = phase.first_message() + report.measured.max(1) - 1;
         let late_ns = report
@@ -588,6 +669,16 @@ impl<'a> Running<'a> {
 }
 
 impl Running<'_> {
+    /// Why latency need not stay as it is over the measure phase.
+    fn disturbed(&self) -> Option<&'static str> {
+        let scenario = self.plan.scenario;
+        if !scenario.faults.is_empty() {
+            return Some("the scenario disturbs the trial on purpose");
+        }
+        let resumes = scenario.sessions.as_ref().is_some_and(|s| s.resume);
+        resumes.then_some("clients catch up on what they missed")
+    }
+
     /// Has the audit look at everything.
     fn judge(&self, trial: &mut Trial, report: &FleetReport) {
         let cores = pushbench_servers::sys::allowed_cpus().len().max(1);
@@ -607,9 +698,9 @@ impl Running<'_> {
             },
             arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
             gaps_ns: &self.gaps_ns,
-            disturbed: None,
-            server_replaced: false,
-            told_lost: 0,
+            disturbed: self.disturbed(),
+            server_replaced: self.servers.ended > 0,
+            told_lost: report.lagged_messages + self.conflated,
         };
         audit(trial, &evidence);
     }
@@ -710,6 +801,20 @@ fn account(
     })
 }
 
+/// Cuts as the fleet takes them.
+fn cuts(fault: &Fault) -> CutPlan {
+    CutPlan {
+        from_ms: fault.at_s * 1e3,
+        until_ms: fault.end_s() * 1e3,
+        mean_s: fault.mean_s.unwrap_or(f64::INFINITY),
+        how: match fault.how.unwrap_or_default() {
+            CutBy::Rst => fleet::CutBy::Rst,
+            CutBy::Fin => fleet::CutBy::Fin,
+            CutBy::Both => fleet::CutBy::Both,
+        },
+    }
+}
+
 /// What a child said of its allocator.
 fn allocator_of(child: &Helper) -> Option<Allocator> {
     serde_json::from_value(child.greeting["allocator"].clone()).ok()
@@ -720,7 +825,7 @@ fn cpu_list(cpus: &[usize]) -> Option<String> {
     (!list.is_empty()).then(|| list.join(","))
 }
 
-fn server_arguments(plan: &Plan<'_>) -> Vec<String> {
+fn server_arguments(plan: &Plan<'_>, address: Option<SocketAddr>) -> Vec<String> {
     let side = &plan.layout.server;
     let server = &plan.scenario.server;
     // A kept-alive connection must outlive the silence between two polls.
@@ -732,16 +837,27 @@ fn server_arguments(plan: &Plan<'_>) -> Vec<String> {
         plan.transport.id(),
         "--profile",
         plan.profile.id(),
-        "--listen",
-        "127.0.0.1:0",
         "--control",
         "127.0.0.1:0",
-        "--no-channels",
         "--end-with-input",
     ]
     .map(str::to_owned)
     .into();
+    // One that takes over has its channels from the start, as it must know them to refill its log.
+    if address.is_none() {
+        arguments.push("--no-channels".to_owned());
+    }
     let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+    option("--listen", faults::listen(address));
+    if let Some(reconnect) = &plan.scenario.reconnect {
+        option("--retry-ms", reconnect.delay_ms.to_string());
+    }
+    if let Some(bytes) = server.send_buffer_bytes {
+        option("--send-buffer-bytes", bytes.to_string());
+    }
+    if let Some(bytes) = server.memory_limit_bytes {
+        option("--memory-limit-bytes", bytes.to_string());
+    }
     option("--shards", side.shards.to_string());
     option("--keep-alive-s", server.keep_alive_s.to_string());
     option("--poll-timeout-s", server.poll_timeout_s.to_string());

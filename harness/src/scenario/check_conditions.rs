@@ -227,6 +227,14 @@ fn fault_rules(fault: &Fault, scenario: &Scenario) -> Result<(), String> {
             "with 'mean_s' {mean_s}, but a client is cut every 0.01 s at the most"
         ));
     }
+    let of_server = matches!(fault.kind, FaultKind::ServerKill | FaultKind::ServerDrain);
+    if of_server && scenario.channels.overflow.len() > 1 {
+        return Err(
+            "beside several policies in 'channels.overflow', of which a server that takes over has \
+             one; name one"
+                .to_owned(),
+        );
+    }
     let ends_connections = !matches!(fault.kind, FaultKind::ServerStall | FaultKind::ShardPanic);
     if ends_connections && scenario.reconnect.is_none() {
         return Err("but clients that do not come back; add [reconnect]".to_owned());
@@ -331,6 +339,12 @@ fn upstream(upstream: &Upstream, scenario: &Scenario) -> Check {
                 ),
             );
         }
+    }
+    if scenario.channels.sizes != Sizes::Even {
+        return refuse(
+            "channels.sizes",
+            "is 'zipf', but rooms in which clients send are of even size; leave one out".to_owned(),
+        );
     }
     for &transport in &scenario.run.transports {
         if upstream.via == Via::Connection && !goes_both_ways(transport) {

@@ -289,11 +289,11 @@ impl Scenario {
         scenario
     }
 
-    /// The most clients of any point.
-    pub fn most_clients(&self) -> u32 {
+    /// The most connections of any point.
+    pub fn most_connections(&self) -> u32 {
         let points = self.points();
-        let clients = points.iter().map(|point| self.at(*point).clients.count);
-        clients.max().unwrap_or(self.clients.count)
+        let connections = points.iter().map(|point| self.at(*point).connections());
+        connections.max().unwrap_or(self.clients.count)
     }
 }
 

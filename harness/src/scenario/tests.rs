@@ -603,7 +603,7 @@ fn lists_of_a_sweep_go_together_value_by_value() {
     let at = scenario.at(points[1]);
     assert_eq!((at.clients.count, at.sweep.is_none()), (100, true));
     assert_eq!(at.publish.expect("a table").rate_per_s, 4.5);
-    assert_eq!(scenario.most_clients(), 100);
+    assert_eq!(scenario.most_connections(), 100);
     let scenario = swept("channels = [1, 5]\npayload_bytes = [64, 65536]").expect("a good sweep");
     let at = scenario.at(scenario.points()[1]);
     assert_eq!(at.channel_count(), 5);

@@ -1,0 +1,293 @@
+//! The named measures of a trial: from what the fleet, the server and the looks over time found to
+//! what the record keeps.
+//!
+//! Beside the data path. In: reports and readings. Out: [`Measures`]. Nothing is measured here but
+//! the memory and CPU of processes, at each look.
+
+use pushbench_servers::control::Stats;
+use pushbench_servers::publisher::decode_histogram;
+use pushbench_servers::sys::monotonic_ns;
+use pushbench_servers::transport;
+
+use super::{Running, TrialError};
+use crate::fleet::{FleetReport, RecoveryReport, RoundTripReport, SlowReport};
+use crate::probe::kernel::KernelMemory;
+use crate::results::{
+    Arrivals, Latency, Measures, Moment, OverTime, Overflow, Quantiles, Recovery, RoundTrip,
+    SlowReaders, Snapshot, Trial,
+};
+use crate::scenario::Measure;
+
+/// Most looks that are kept: ten minutes of four a second, and some.
+const MAX_MOMENTS: usize = 2_500;
+
+/// Looks around a moment whose median stands for it, in ns either way.
+const AROUND_NS: u64 = 500_000_000;
+
+impl Running<'_> {
+    /// Notes where memory and CPU stand, where a measure of the scenario needs it.
+    pub(super) fn look_over_time(&mut self) {
+        let now_ns = monotonic_ns();
+        if self.measure_from_ns == 0
+            || now_ns < self.measure_from_ns
+            || !self.looks_over_time()
+            || self.moments.len() >= MAX_MOMENTS
+        {
+            return;
+        }
+        let used = self.server_cpu_ns();
+        let base = *self.cpu_at_start_ns.get_or_insert(used.unwrap_or(0));
+        self.moments.push(Moment {
+            at_ns: now_ns - self.measure_from_ns,
+            server_bytes: self.server_resident_bytes(),
+            kernel_bytes: KernelMemory::read().map(|k| k.bytes()),
+            server_cpu_ns: used.map(|used| used.saturating_sub(base)),
+            connected: self.looker.live().map(|live| live.connected),
+        });
+    }
+
+    fn looks_over_time(&self) -> bool {
+        let needs = [
+            Measure::Recovery,
+            Measure::SlowReaders,
+            Measure::Arrivals,
+            Measure::OverTime,
+        ];
+        needs
+            .into_iter()
+            .any(|m| self.plan.scenario.measures_what(m))
+    }
+
+    /// Enters the measures that the scenario asks for.
+    pub(super) fn enter_measures(
+        &self,
+        trial: &mut Trial,
+        report: &FleetReport,
+        stats: Stats,
+    ) -> Result<(), TrialError> {
+        let scenario = self.plan.scenario;
+        let mut measures = Measures::default();
+        for measure in scenario.measures() {
+            match measure {
+                Measure::Recovery => {
+                    let found = report.recovery.clone().unwrap_or_default();
+                    measures.recovery = Some(self.recovery(&found, report)?);
+                }
+                Measure::SlowReaders => {
+                    let found = report.slow.clone().unwrap_or_default();
+                    measures.slow_readers = self.slow_readers(&found);
+                }
+                Measure::RoundTrip => {
+                    let found = report.round_trip.clone().unwrap_or_default();
+                    measures.round_trip = Some(self.round_trip(&found, report, trial)?);
+                }
+                Measure::Arrivals => measures.arrivals = self.arrivals(report, trial)?,
+                Measure::Snapshot => {
+                    measures.snapshot = Some(Snapshot {
+                        messages: scenario.clients.snapshot_messages,
+                        complete_ns: quantiles(report.snapshot.as_deref())?,
+                    });
+                }
+                Measure::OverTime => {
+                    measures.over_time = Some(OverTime {
+                        points: self.moments.clone(),
+                    });
+                }
+            }
+        }
+        let policies = &scenario.channels.overflow;
+        if scenario.slow_readers.is_some() || policies.iter().any(|p| *p != Default::default()) {
+            measures.overflow = Some(Overflow {
+                lagged: stats.lagged,
+                lost_messages: stats.lost_messages,
+                conflated_messages: stats.conflated_messages,
+                cut_off: stats.cut_off,
+            });
+        }
+        trial.measures = measures;
+        Ok(())
+    }
+
+    fn recovery(
+        &self,
+        found: &RecoveryReport,
+        report: &FleetReport,
+    ) -> Result<Recovery, TrialError> {
+        let first_ns = self.servers.faults.first().map(|f| f.at_ns);
+        let last_ns = found.last_return_ns.saturating_sub(self.measure_from_ns);
+        let bytes = |from: u64, to: u64| {
+            let within = self
+                .moments
+                .iter()
+                .filter(|m| (from..to).contains(&m.at_ns));
+            within.filter_map(|m| m.server_bytes).max()
+        };
+        let cpu_at = |at_ns: u64| {
+            let until = self.moments.iter().take_while(|m| m.at_ns <= at_ns);
+            until.filter_map(|m| m.server_cpu_ns).last()
+        };
+        // The look behind the last return has all of it.
+        let next = |at_ns: u64| {
+            let behind = self.moments.iter().find(|m| m.at_ns >= at_ns);
+            behind.or(self.moments.last()).and_then(|m| m.server_cpu_ns)
+        };
+        let first_ns = first_ns.unwrap_or(found.first_loss_ns.saturating_sub(self.measure_from_ns));
+        let was_lost = found.lost > 0;
+        Ok(Recovery {
+            faults: self.servers.faults.clone(),
+            lost: found.lost,
+            cut: found.cut,
+            back: found.back,
+            not_back: found.not_back,
+            gave_up: found.gave_up,
+            attempts: found.attempts,
+            failed_attempts: found.failed_attempts,
+            after_fault_ns: quantiles(Some(&found.after_fault))?,
+            away_ns: quantiles(Some(&found.away))?,
+            caught_up_ns: latency(&found.caught_up)?,
+            peak_returns_per_s: found.peak_returns_per_s,
+            peak_attempts_per_s: found.peak_attempts_per_s,
+            lagged_messages: report.lagged_messages,
+            server_peak_bytes: bytes(first_ns, u64::MAX).filter(|_| was_lost),
+            server_before_bytes: bytes(0, first_ns).filter(|_| was_lost),
+            server_cpu_ns: next(last_ns)
+                .zip(cpu_at(first_ns))
+                .map(|(after, before)| after.saturating_sub(before))
+                .filter(|_| was_lost),
+        })
+    }
+
+    fn slow_readers(&self, found: &SlowReport) -> Option<SlowReaders> {
+        let scenario = self.plan.scenario;
+        let slow = scenario.slow_readers?;
+        let server = &scenario.server;
+        let growth = |first: Option<u64>, of: fn(&Moment) -> Option<u64>| {
+            let first = first?;
+            let largest = self.moments.iter().filter_map(of).max()?;
+            Some(largest.saturating_sub(first))
+        };
+        // A ring is full when either bound is reached; each shard has its own.
+        let envelope = scenario.publish.as_ref().map_or(0, |p| p.payload_bytes);
+        let ring = server.ring_bytes.min(
+            server
+                .ring_messages
+                .saturating_mul(envelope + FRAMING_BYTES),
+        );
+        let rings = ring as u64
+            * u64::from(scenario.channel_count())
+            * self.plan.layout.server.shards as u64;
+        let held =
+            transport::stalled_bytes(self.plan.transport, self.plan.profile, envelope) as u64;
+        let buffers = server.send_buffer_bytes.map(|send| {
+            // The kernel doubles what is asked for, and counts its own bookkeeping in it (socket(7)).
+            2 * (u64::from(send) + u64::from(slow.receive_buffer_bytes))
+        });
+        Some(SlowReaders {
+            clients: found.clients,
+            read_bytes_per_s: slow.read_bytes_per_s,
+            expected: found.expected,
+            received: found.received,
+            lagged_clients: found.lagged_clients,
+            lagged_messages: found.lagged_messages,
+            ended: found.ended,
+            attached: found.attached,
+            user_growth_bytes: growth(self.before_bytes.0, |m| m.server_bytes),
+            user_bound_bytes: rings + held * found.clients,
+            kernel_growth_bytes: growth(self.before_bytes.1, |m| m.kernel_bytes),
+            kernel_bound_bytes: buffers.map(|each| each * found.clients),
+            send_buffer_bytes: server.send_buffer_bytes,
+            receive_buffer_bytes: slow.receive_buffer_bytes,
+        })
+    }
+
+    fn round_trip(
+        &self,
+        found: &RoundTripReport,
+        report: &FleetReport,
+        trial: &Trial,
+    ) -> Result<RoundTrip, TrialError> {
+        let per_message = |total: Option<u64>| {
+            total
+                .filter(|_| found.sent > 0)
+                .map(|total| total as f64 / found.sent as f64)
+        };
+        let wire = report.wire;
+        Ok(RoundTrip {
+            due: found.due,
+            sent: found.sent,
+            acknowledged: found.acknowledged,
+            refused: found.refused,
+            returned: found.returned,
+            lost: found.lost,
+            doubled: found.doubled,
+            round_trip_ns: latency(&found.round_trip)?,
+            send_lag_ns: quantiles(Some(&found.send_lag))?,
+            acknowledge_ns: quantiles(Some(&found.acknowledge))?,
+            connections: found.connections,
+            connections_per_client: found.connections as f64
+                / f64::from(self.plan.scenario.clients.count.max(1)),
+            up_bytes_per_message: per_message(wire.map(|w| w.sent_bytes)),
+            down_bytes_per_message: per_message(wire.map(|w| w.received_bytes)),
+            server_cpu_ns_per_message: per_message(trial.server.cpu_ns),
+        })
+    }
+
+    fn arrivals(
+        &self,
+        report: &FleetReport,
+        trial: &Trial,
+    ) -> Result<Option<Arrivals>, TrialError> {
+        let Some(found) = &report.arrivals else {
+            return Ok(None);
+        };
+        let measure_ns = (self.plan.scenario.phases.measure_s * 1e9) as u64;
+        let around = |at_ns: u64| {
+            let near = self
+                .moments
+                .iter()
+                .filter(|m| m.at_ns.abs_diff(at_ns) <= AROUND_NS);
+            let mut near: Vec<u64> = near.filter_map(|m| m.server_bytes).collect();
+            near.sort_unstable();
+            near.get(near.len() / 2).copied()
+        };
+        let (early, late) = (around(measure_ns / 3), around(measure_ns - AROUND_NS));
+        Ok(Some(Arrivals {
+            arrivals: found.arrivals,
+            achieved_per_s: found.achieved_per_s,
+            failed: found.failed,
+            set_up_ns: quantiles(Some(&found.set_up))?,
+            server_cpu_ns_per_arrival: trial
+                .server
+                .cpu_ns
+                .filter(|_| found.arrivals > 0)
+                .map(|ns| ns as f64 / found.arrivals as f64),
+            early_bytes: early,
+            late_bytes: late,
+            growth: late
+                .zip(early)
+                .filter(|(_, early)| *early > 0)
+                .map(|(late, early)| late as f64 / early as f64),
+        }))
+    }
+}
+
+/// What a framing adds to an envelope at most, in a ring.
+const FRAMING_BYTES: usize = 64;
+
+fn quantiles(text: Option<&str>) -> Result<Quantiles, TrialError> {
+    match text {
+        None | Some("") => Ok(Quantiles::default()),
+        Some(text) => {
+            let histogram = decode_histogram(text).map_err(TrialError::Histogram)?;
+            Ok(Quantiles::from_histogram(&histogram))
+        }
+    }
+}
+
+fn latency(text: &str) -> Result<Latency, TrialError> {
+    if text.is_empty() {
+        return Ok(Latency::default());
+    }
+    let histogram = decode_histogram(text).map_err(TrialError::Histogram)?;
+    Ok(Latency::from_histogram(&histogram))
+}
