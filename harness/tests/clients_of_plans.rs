@@ -3,7 +3,10 @@
 
 mod fleets;
 
-use fleets::{Bench, MESSAGES, entries, setup};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use fleets::{Bench, MESSAGES, MS, PATIENCE, entries, setup};
 use pushbench::fleet::{ChannelSizes, SessionPlan, Setup, SlowPlan, Spread};
 use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport::Transport;
@@ -165,4 +168,81 @@ async fn clients_subscribe_to_the_channels_that_the_sizes_say() {
     let counts = report.counts;
     assert_eq!((counts.expected, counts.received), (owed, owed));
     assert_eq!((counts.missing, counts.duplicate), (0, 0));
+}
+
+const SNAPSHOT: u64 = 5;
+
+fn asking(transport: Transport) -> Setup {
+    Setup {
+        snapshot_messages: SNAPSHOT,
+        ..setup(transport, CLIENTS)
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_exactly_the_last_messages_asked_for() {
+    for transport in Transport::ALL {
+        let mut bench = Bench::ready(asking(transport), 1_024, 96).await;
+        bench.publish_before(12);
+        bench.connect().await;
+        let clients = u64::from(CLIENTS);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let report = bench.report_so_far().await;
+            let whole = entries(&report.snapshot.expect("it was asked for"));
+            if whole == clients {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{transport}: {whole}");
+            tokio::time::sleep(2 * MS).await;
+        }
+        let sent = bench.server.total(|stats| stats.deliveries.load(Relaxed));
+        assert_eq!(sent, clients * SNAPSHOT, "{transport}");
+        bench.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_channel_with_fewer_messages_gives_them_all_and_no_whole_snapshot() {
+    let mut bench = Bench::ready(asking(Transport::Tcp), 1_024, 96).await;
+    bench.publish_before(3);
+    bench.connect().await;
+    let deadline = Instant::now() + PATIENCE;
+    let all = u64::from(CLIENTS) * 3;
+    while bench.server.total(|stats| stats.deliveries.load(Relaxed)) < all {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(2 * MS).await;
+    }
+    assert_eq!(
+        bench.server.total(|stats| stats.deliveries.load(Relaxed)),
+        all
+    );
+    let report = bench.finish().await;
+    assert_eq!(entries(&report.snapshot.expect("it was asked for")), 0);
+}
+
+#[tokio::test]
+async fn snapshots_of_clients_that_come_and_go_are_owed_and_are_no_latency() {
+    for transport in [Transport::Sse, Transport::LongPoll] {
+        let setup = Setup {
+            sessions: Some(SessionPlan {
+                length_ms: 60.0,
+                gap_ms: 40.0,
+                resume: false,
+                spread: Spread::Fixed,
+            }),
+            ..asking(transport)
+        };
+        let mut bench = Bench::connected(setup, 1_024, 96).await;
+        bench.begin(None).await;
+        let report = bench.drained().await;
+        let counts = report.counts;
+        assert_eq!((counts.missing, counts.duplicate), (0, 0), "{transport}");
+        assert_eq!(counts.expected, counts.received, "{transport}");
+        let whole = entries(&report.snapshot.expect("it was asked for"));
+        assert!(whole > 0, "{transport}");
+        // What was due before its reader came is in the counts alone.
+        let latencies = entries(&report.delivery);
+        assert!(latencies < counts.received, "{transport}: {latencies}");
+    }
 }

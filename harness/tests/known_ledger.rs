@@ -325,6 +325,7 @@ const TARGET: Target<'static> = Target {
     host: "127.0.0.1:80",
     prefix: "c",
     channel: 0,
+    snapshot_messages: 0,
 };
 
 impl<'a, P: Protocol> Client<'a, P> {

@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 
 use clap::ValueEnum;
-use pushbench_servers::framing;
+use pushbench_servers::framing::{self, Start};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,8 @@ pub struct Target<'a> {
     pub prefix: &'a str,
     /// … and this number.
     pub channel: u32,
+    /// Messages before the tail that a subscribe without a cursor asks for.
+    pub snapshot_messages: u64,
 }
 
 impl Target<'_> {
@@ -82,6 +84,15 @@ impl Target<'_> {
 
         // A string takes whatever is written to it.
         let _ = write!(out, "{}{}", self.prefix, self.channel);
+    }
+
+    /// Where a subscription starts: behind its cursor, with a snapshot, or at the tail.
+    pub fn start(&self, since: Option<u64>) -> Start {
+        match (since, self.snapshot_messages) {
+            (Some(since), _) => Start::Since(since),
+            (None, 0) => Start::Tail,
+            (None, messages) => Start::Last(messages),
+        }
     }
 }
 

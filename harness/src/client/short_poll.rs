@@ -25,7 +25,8 @@ impl Protocol for ShortPoll {
     ) {
         self.answers = Answers::resuming(since.is_some());
         sink.request();
-        framing::encode_request(target.host, &target.channel_name(), since, out);
+        let start = target.start(since);
+        framing::encode_request(target.host, &target.channel_name(), start, out);
     }
 
     fn receive(

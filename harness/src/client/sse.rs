@@ -35,7 +35,9 @@ impl Protocol for Sse {
         out: &mut Vec<u8>,
     ) {
         sink.request();
-        sse::encode_request(target.host, &target.channel_name(), None, since, out);
+        // The URL of an EventSource stays as it was given; its last event id wins.
+        let start = target.start(None);
+        sse::encode_request(target.host, &target.channel_name(), start, since, out);
     }
 
     /// Another status or type fails the connection for good (WHATWG HTML, section 9.2.3); an
@@ -145,6 +147,7 @@ mod tests {
         host: "h",
         prefix: "c",
         channel: 0,
+        snapshot_messages: 0,
     };
 
     fn receive(text: &str) -> (Vec<String>, Result<Next, ClientError>) {

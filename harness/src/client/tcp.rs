@@ -21,7 +21,7 @@ impl Protocol for Tcp {
         out: &mut Vec<u8>,
     ) {
         sink.request();
-        tcp::encode_subscribe(&target.channel_name(), since, out);
+        tcp::encode_subscribe(&target.channel_name(), target.start(since), out);
     }
 
     fn receive(

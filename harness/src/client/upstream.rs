@@ -354,6 +354,7 @@ mod tests {
             host: "h",
             prefix: "c",
             channel: 7,
+            snapshot_messages: 0,
         };
         let said = |transport| {
             let mut out = Vec::new();

@@ -44,7 +44,8 @@ impl Protocol for WebSocket {
         out: &mut Vec<u8>,
     ) {
         sink.request();
-        websocket::encode_request(target.host, &target.channel_name(), since, KEY, out);
+        let start = target.start(since);
+        websocket::encode_request(target.host, &target.channel_name(), start, KEY, out);
     }
 
     fn receive(

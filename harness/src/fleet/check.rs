@@ -2,6 +2,8 @@
 //!
 //! Beside the data path, before the first connect. In: a setup. Out: nothing, or what is wrong.
 
+use pushbench_servers::framing::MAX_LAST;
+
 use super::{ChannelSizes, Setup};
 
 impl Setup {
@@ -40,6 +42,12 @@ impl Setup {
         if let Some(plan) = &self.sessions {
             at_least("sessions.length_ms", plan.length_ms, 0.0)?;
             at_least("sessions.gap_ms", plan.gap_ms, 0.0)?;
+        }
+        if self.snapshot_messages > MAX_LAST {
+            return Err(format!(
+                "'snapshot_messages' is {}, expected at most {MAX_LAST}",
+                self.snapshot_messages
+            ));
         }
         if let ChannelSizes::Zipf { exponent } = self.channel_sizes {
             at_least("channel_sizes.zipf.exponent", exponent, 0.0)?;
@@ -121,6 +129,13 @@ mod tests {
                     ..setup()
                 },
                 "'slow.share' is NaN, expected a number from 0 up",
+            ),
+            (
+                Setup {
+                    snapshot_messages: 1_000_001,
+                    ..setup()
+                },
+                "'snapshot_messages' is 1000001, expected at most 1000000",
             ),
         ] {
             assert_eq!(setup.check(), Err(said.to_owned()));

@@ -46,6 +46,7 @@ impl Shard {
             host: &self.host,
             prefix: &self.setup.channel_prefix,
             channel: self.channel_of(slot),
+            snapshot_messages: self.setup.snapshot_messages,
         }
     }
 

@@ -260,6 +260,13 @@ impl Bench {
         self.finish().await
     }
 
+    /// What is counted so far. Settling twice would count twice, so only without a schedule.
+    pub(crate) async fn report_so_far(&mut self) -> FleetReport {
+        assert!(self.timing.is_none(), "there is something to settle");
+        let report = self.fleet.post("/v1/fleet/finish", &Value::Null).await;
+        report.expect("it runs")
+    }
+
     /// Settles.
     pub(crate) async fn finish(mut self) -> FleetReport {
         let report = self.fleet.post("/v1/fleet/finish", &Value::Null).await;
