@@ -286,6 +286,25 @@ pub(crate) fn entries(histogram: &str) -> u64 {
         .len()
 }
 
+/// Connections of clients to `address` that stand, as the kernel's table says.
+pub(crate) fn standing(address: SocketAddr) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
+    let std::net::IpAddr::V4(ip) = address.ip() else {
+        panic!("{address} is not of IPv4");
+    };
+    // As the table writes it, on any byte order; 01 is an established connection.
+    let end = format!(
+        "{:08X}:{:04X}",
+        u32::from_ne_bytes(ip.octets()),
+        address.port()
+    );
+    let rows = table.lines().skip(1).filter(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.len() > 3 && words[2] == end && words[3] == "01"
+    });
+    rows.count()
+}
+
 /// How a proxy treats who comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
