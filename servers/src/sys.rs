@@ -306,32 +306,30 @@ pub fn tcp_progress(socket: &impl AsRawFd) -> io::Result<TcpProgress> {
     })
 }
 
-/// Gives a connection up: whoever waits for it is woken, and when its descriptor is closed it is
-/// reset, so that the kernel frees what it holds for it at once (RFC 9293, section 3.10.4).
+/// Gives a connection up: it is reset at once (RFC 9293, section 3.10.5), the kernel frees what it
+/// holds for it, and whoever waits for it is woken with an error. Its descriptor stays open.
 ///
 /// # Errors
-/// Those of `setsockopt(2)` and `shutdown(2)`.
+/// Those of `connect(2)`, which ends an association where it is given no address family.
 #[allow(unsafe_code)]
 pub fn give_up(socket: &impl AsRawFd) -> io::Result<()> {
-    let linger = libc::linger {
-        l_onoff: 1,
-        l_linger: 0,
+    let nowhere = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sa_data: [0; 14],
     };
-    // SAFETY: `linger` is readable for the length given, and outlives the call.
+    // SAFETY: `nowhere` is readable for the length given, and outlives the call.
     let result = unsafe {
-        libc::setsockopt(
+        libc::connect(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
+            &raw const nowhere,
+            size_of::<libc::sockaddr>() as libc::socklen_t,
         )
     };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
-    nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both)?;
-    Ok(())
 }
 
 #[allow(unsafe_code)]

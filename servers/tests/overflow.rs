@@ -52,6 +52,13 @@ fn deliveries(server: &Server) -> u64 {
     server.total(|s| s.deliveries.load(Relaxed))
 }
 
+/// A message is counted right behind the write that hands it out, so a client may have it first.
+fn await_deliveries(server: &Server, expected: u64) {
+    eventually("each that was handed out is counted", || {
+        deliveries(server) == expected
+    });
+}
+
 /// A stream at the start of `channel` whose client reads nothing behind the answer.
 fn open_stream(server: &Server, transport: Transport, channel: &str) -> Wire {
     let mut wire = Wire::connect_with_small_buffer(address(server, transport));
@@ -148,9 +155,7 @@ fn latest_only_hands_out_the_newest_of_all_that_is_pending() {
         }
         assert_eq!(counts(&server), [0, 0, 4, 0]);
         let streamed = u64::from(bytes::is_stream(transport));
-        eventually("each that was handed out is counted", || {
-            deliveries(&server) == 2 + streamed
-        });
+        await_deliveries(&server, 2 + streamed);
     });
 }
 
@@ -172,9 +177,8 @@ fn a_slow_reader_on_drop_oldest_gets_or_is_told_of_every_message() {
         assert_eq!(seen, (1..=MANY).collect::<Vec<u64>>());
         let lost = MANY - received;
         assert!(lost > 0 && !ranges.is_empty(), "{ranges:?}");
-        eventually("what was handed out is counted", || {
-            counts(&server) == [ranges.len() as u64, lost, 0, 0] && deliveries(&server) == received
-        });
+        assert_eq!(counts(&server), [ranges.len() as u64, lost, 0, 0]);
+        await_deliveries(&server, received);
     });
 }
 
@@ -193,10 +197,8 @@ fn a_slow_reader_on_latest_only_gets_the_newest_when_it_reads_again() {
         assert_eq!(seen.last(), Some(&MANY));
         let left_out = MANY - seen.len() as u64;
         assert!(left_out > 0);
-        // Counted once they are written, which the reader may see first.
-        eventually("what was handed out is counted", || {
-            counts(&server) == [0, 0, left_out, 0] && deliveries(&server) == seen.len() as u64
-        });
+        assert_eq!(counts(&server), [0, 0, left_out, 0]);
+        await_deliveries(&server, seen.len() as u64);
     });
 }
 
@@ -226,7 +228,8 @@ fn cut_off(transport: Transport, profile: Profile) {
     await_subscribers(&server, 1);
     let [lagged, lost, ..] = counts(&server);
     assert_eq!(lagged, 1);
-    assert_eq!(deliveries(&server) + lost, MANY);
+    // All that fell off, or where it was told all that had by then.
+    assert!(lost > 0 && deliveries(&server) + lost <= MANY, "{lost}");
     assert!(gone.is_reset());
     // The other policies wait for their readers.
     publish_large(&server, 1, MANY);

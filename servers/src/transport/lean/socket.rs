@@ -162,7 +162,7 @@ impl Socket {
         shard::told(self.stream.as_raw_fd());
     }
 
-    /// Resets the connection when it is dropped.
+    /// Resets the connection.
     pub(super) fn give_up(&self) {
         // One that is gone already needs no reset.
         let _ = sys::give_up(&self.stream);
