@@ -629,7 +629,8 @@ impl<'a> Running<'a> {
                 status.received,
                 status.received + status.outstanding,
             );
-            if status.outstanding == 0 || start.elapsed() >= most {
+            let is_over = status.outstanding == 0 && status.away == 0;
+            if is_over || start.elapsed() >= most {
                 return Ok(());
             }
             tokio::time::sleep(DRAIN_LOOK).await;

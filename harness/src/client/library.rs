@@ -41,8 +41,9 @@ pub(crate) async fn sse(session: &Session) -> Result<(), ClientError> {
     while let Some(event) = next(session, &mut departure, &mut events).await? {
         let event = event.map_err(|e| ClientError::Protocol(e.to_string()))?;
         if event.event == "lagged" {
+            // Whether the stream goes on behind it is the channel's policy.
             lagged(session, &event.data);
-            return Err(ClientError::Eof("after saying why"));
+            continue;
         }
         session.receive_at(monotonic_ns(), |_, sink| {
             sink.envelope(event.data.as_bytes())
@@ -77,6 +78,10 @@ pub(crate) async fn websocket(session: &Session) -> Result<(), ClientError> {
         match message.map_err(|e| ClientError::Protocol(e.to_string()))? {
             Message::Text(text) => {
                 let bytes = text.as_bytes();
+                if let Some((from, to)) = framing::long_poll::parse_lagged(bytes) {
+                    session.with_sink(|_, sink| sink.lagged(from, to));
+                    continue;
+                }
                 session.receive_at(monotonic_ns(), |_, sink| sink.envelope(bytes))?;
             }
             // tungstenite has queued the pong; it goes out with the next write.

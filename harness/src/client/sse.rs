@@ -95,11 +95,11 @@ impl Protocol for Sse {
                     sink.retry(ms);
                 }
                 let Some(data) = &block.data else { return };
+                // Whether the stream goes on behind it is the channel's policy.
                 if block.event == sse::LAGGED_EVENT {
                     if let Some((from, to)) = parse_range(data) {
                         sink.lagged(from, to);
                     }
-                    result = Ok(Next::Closed);
                 } else if let Err(error) = sink.envelope(data) {
                     result = Err(error);
                 }

@@ -40,10 +40,8 @@ impl Protocol for Tcp {
             }
             Line::KeepAlive => {}
             Line::Subscribed(cursor) => sink.subscribed(cursor),
-            Line::Lagged { from, to } => {
-                sink.lagged(from, to);
-                result = Ok(Next::Closed);
-            }
+            // Whether the stream goes on behind it is the channel's policy: its end is seen as such.
+            Line::Lagged { from, to } => sink.lagged(from, to),
             Line::Error(text) => result = Err(ClientError::Ended(text.to_owned())),
         })?;
         result

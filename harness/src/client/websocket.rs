@@ -3,6 +3,7 @@
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
 use pushbench_servers::envelope;
+use pushbench_servers::framing::long_poll::parse_lagged;
 use pushbench_servers::framing::parse_range;
 use pushbench_servers::framing::websocket::{self, CLOSE_LAGGED, Decoder, Event, Opcode, Role};
 
@@ -75,7 +76,10 @@ impl Protocol for WebSocket {
         let mut result = Ok(Next::Read);
         decoder.feed(bytes, |event| match event {
             Event::Text(text) => {
-                if let Err(error) = sink.envelope(text) {
+                // A loss after which the stream goes on is told by a message.
+                if let Some((from, to)) = parse_lagged(text) {
+                    sink.lagged(from, to);
+                } else if let Err(error) = sink.envelope(text) {
                     result = Err(error);
                 }
             }
