@@ -67,15 +67,34 @@ fn answer(arguments: &[&str]) -> String {
 
 const TRANSPORTS: &str = "tcp, sse, websocket, long_poll, short_poll";
 
+/// Names of the files in `scenarios/`, as they are listed.
+fn scenarios() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let files = std::fs::read_dir(folder).expect("a folder of scenarios");
+    let names = files.filter_map(|file| {
+        let name = file
+            .expect("readable")
+            .file_name()
+            .into_string()
+            .expect("UTF-8");
+        Some(format!("'{}'", name.strip_suffix(".toml")?))
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable_by_key(|name| (name != "'quick'", name.clone()));
+    names.join(", ")
+}
+
 #[test]
 fn a_bad_option_of_run_is_told_in_one_line() {
     for (arguments, told) in [
         (
             &["qick"][..],
-            "'qick' is no scenario; did you mean 'quick'?; the built-in ones are \
-                 'quick', 'notifications', 'dashboard', 'fanout-10k', 'idle', \
-                 'log-tail', 'job-progress', 'payload-sweep', 'hundred-k', \
-                 'million-idle', 'clients-sweep'; give a file as a path that ends in '.toml'",
+            format!(
+                "'qick' is no scenario; did you mean 'quick'?; the built-in ones are {}; give a \
+                 file as a path that ends in '.toml'",
+                scenarios()
+            )
+            .as_str(),
         ),
         (
             &["no/such.toml"],
@@ -233,7 +252,7 @@ fn a_bad_option_of_serve_is_told_in_one_line() {
         ),
         (
             &["--channel", "a:newest"],
-            "'--channel': 'newest' is no overflow policy; expected one of disconnect, \
+            "'--channel' is 'a:newest', 'newest' is no overflow policy; expected one of disconnect, \
                  drop-oldest, latest-only",
         ),
         (

@@ -122,7 +122,7 @@ fn a_bad_sweep_is_refused_before_anything_runs() {
         (
             &["--sweep", "client=5"][..],
             "'--sweep': 'client=5' sweeps 'client'; did you mean 'clients'?; expected one of \
-             'clients', 'payload_bytes', 'channels', 'rate_per_s'",
+             'clients', 'payload_bytes', 'channels', 'rate_per_s', 'slow_share'",
         ),
         (
             &["--sweep", "payload_bytes=64,50"],

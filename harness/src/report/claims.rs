@@ -177,6 +177,11 @@ fn term(view: &View<'_>, row: usize, key: &str, folder: &Path) -> Result<Option<
             field: place.replace('/', "."),
         }),
     };
+    // A named measure stands under its whole path, and only where the scenario names it.
+    if let Some(path) = key.strip_prefix("measures.") {
+        let measures = view.record.summary.get(row).map(|row| &row.measures);
+        return Ok(measures.and_then(|measures| measures.get(path)).copied());
+    }
     let Some(key) = key.strip_prefix("trials.") else {
         return at(format!("summary/{row}/{}", key.replace('.', "/")));
     };
@@ -284,8 +289,15 @@ mod tests {
         assert!(claims.len() >= 12);
         for claim in &claims {
             for figure in &claim.figure {
-                let found = evaluate(&view, 0, &figure.expression, Path::new("x"));
-                assert!(found.is_ok(), "{}", figure.expression);
+                let expression = &figure.expression;
+                let found = evaluate(&view, 0, expression, Path::new("x"));
+                assert!(found.is_ok(), "{expression}");
+                if expression.starts_with("measures.") {
+                    let key = expression.replacen('.', "/", 1);
+                    let tables = super::super::measures::TABLES.iter();
+                    let mut keys = tables.flat_map(|table| table.columns).map(|c| c.key);
+                    assert!(keys.any(|known| known == key), "{expression}");
+                }
             }
             if let Some(verdict) = &claim.verdict {
                 let pointer = format!("trials/0/{}", verdict.metric.replace('.', "/"));
@@ -300,7 +312,7 @@ mod tests {
         assert_eq!(text.lines().count(), 2 + claims().len());
         assert_eq!(text.matches("not settled: ").count(), claims().len());
         assert!(text.contains("a record of `idle` would settle it"));
-        assert!(text.contains("a scenario `chat` would settle it, which there is not yet"));
+        assert!(text.contains("a scenario `proxies` would settle it, which there is not yet"));
     }
 
     #[test]

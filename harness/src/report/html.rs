@@ -8,6 +8,7 @@
 mod cost;
 mod growth;
 mod latency;
+mod moments;
 mod page;
 mod svg;
 mod table;

@@ -72,10 +72,7 @@ fn named(out: &mut String, view: &View<'_>, width: u16) {
         let columns = measure.columns_in(view);
         let _ = writeln!(out, "\n{}", measure.title.to_lowercase());
         for part in parts(view, &columns, width) {
-            let headings = part.iter().map(|column| match column.unit {
-                "" => column.heading.trim().to_owned(),
-                unit => format!("{}\n{unit}", column.heading.trim()),
-            });
+            let headings = part.iter().map(|column| heading(column).join("\n"));
             let mut table = bare(std::iter::once("transport".to_owned()).chain(headings));
             for (row, key) in view.rows.iter().enumerate() {
                 let figures = part.iter().map(|column| shown(view, row, column));
@@ -89,6 +86,16 @@ fn named(out: &mut String, view: &View<'_>, width: u16) {
         out.push('\n');
         paragraph(out, width, "", measure.note);
     }
+}
+
+/// The heading of a measure's column on two lines: its last word goes to the unit.
+fn heading(column: &super::columns::Column) -> [String; 2] {
+    let words = column.heading.trim();
+    let (first, last) = words.rsplit_once(' ').unwrap_or((words, ""));
+    let below = [last, column.unit]
+        .into_iter()
+        .filter(|text| !text.is_empty());
+    [first.to_owned(), below.collect::<Vec<_>>().join(" ")]
 }
 
 fn shown(view: &View<'_>, row: usize, column: &super::columns::Column) -> String {
@@ -323,6 +330,10 @@ fn headline(record: &Record) -> String {
     let ends = |key| ends(&record.scenario, key);
     let clients = ends(SweepKey::Clients).unwrap_or_else(|| count(clients.count.into()));
     let channels = match (ends(SweepKey::Channels), record.scenario.channels.count) {
+        _ if record.scenario.channels.members.is_some() => {
+            let members = record.scenario.channels.members.unwrap_or(1);
+            format!("rooms of {members}")
+        }
         (Some(ends), _) => format!("{ends} channels"),
         (None, ChannelCount::PerClient) => "a channel each".to_owned(),
         (None, ChannelCount::Fixed(1)) => "1 channel".to_owned(),
@@ -336,7 +347,14 @@ fn headline(record: &Record) -> String {
                 ends(SweepKey::PayloadBytes).unwrap_or_else(|| publish.payload_bytes.to_string())
             )
         }
-        None => "nothing published".to_owned(),
+        None => match &record.scenario.upstream {
+            Some(upstream) => format!(
+                "each sends {}/s of {} bytes",
+                three(upstream.rate_per_client_s),
+                upstream.payload_bytes
+            ),
+            None => "nothing published".to_owned(),
+        },
     };
     let trials = match record.summary.iter().map(|row| row.trials).max() {
         Some(trials @ 2..) => format!(", {trials} trials each"),

@@ -250,7 +250,10 @@ impl Running<'_> {
             near.sort_unstable();
             near.get(near.len() / 2).copied()
         };
-        let (early, late) = (around(measure_ns / 3), around(measure_ns - AROUND_NS));
+        let (early, late) = (
+            around(measure_ns / 3),
+            around(measure_ns.saturating_sub(AROUND_NS)),
+        );
         Ok(Some(Arrivals {
             arrivals: found.arrivals,
             achieved_per_s: found.achieved_per_s,

@@ -15,6 +15,11 @@ pub(super) fn scenario(view: &View<'_>) -> String {
     let scenario = &view.record.scenario;
     let points = view.points();
     let channels = match scenario.channels.count {
+        _ if scenario.channels.members.is_some() => format!(
+            "{} rooms of {}",
+            count(scenario.channel_count().into()),
+            count(scenario.channels.members.unwrap_or(1).into())
+        ),
         ChannelCount::PerClient => "a channel each".to_owned(),
         ChannelCount::Fixed(1) => "one channel".to_owned(),
         ChannelCount::Fixed(channels) => format!("{} channels", count(channels.into())),
@@ -25,7 +30,14 @@ pub(super) fn scenario(view: &View<'_>) -> String {
             three(publish.rate_per_s),
             count(publish.payload_bytes as u64)
         ),
-        None => "wait, and nothing is published".to_owned(),
+        None => match &scenario.upstream {
+            Some(upstream) => format!(
+                "send {} messages a second each, of {} bytes, and receive those of their channel",
+                three(upstream.rate_per_client_s),
+                count(upstream.payload_bytes as u64)
+            ),
+            None => "wait, and nothing is published".to_owned(),
+        },
     };
     let sessions = scenario
         .sessions

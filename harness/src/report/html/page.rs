@@ -13,7 +13,7 @@ use super::super::repeat::repeat;
 use super::super::tree::Tree;
 use super::super::view::View;
 use super::table::{Row, boxed, cell, fold, summary_rows, swatch, table, trial_rows, verdict};
-use super::{cost, growth, latency};
+use super::{cost, growth, latency, moments};
 use crate::results::Verdict;
 
 const STYLE: &str = include_str!("style.css");
@@ -74,7 +74,9 @@ pub(in super::super) fn render(view: &View<'_>, folder: Option<&Path>) -> String
         };
         (found.id, found.title, Some(inside))
     });
+    let moments = ("moments", "The server over time", moments::section(view));
     let sections: Vec<(&str, &str, Markup)> = measured
+        .chain([moments])
         .chain(sections)
         .filter_map(|(id, title, inside)| Some((id, title, inside?)))
         .collect();
