@@ -247,12 +247,12 @@ impl Bench<'_> {
             trial.clients.stopped_by = stopped_by;
             Step::Measured(Box::new(trial.failed(error, String::new())), None)
         };
-        let layout = match Layout::plan(at.clients.count, options.shards) {
+        let layout = match Layout::plan(at.connections(), options.shards) {
             Ok(layout) => layout,
             // Planned for both sides alike; the clients' process is the one that opens first.
             Err(error) => return failed(error.to_string(), Some(Cause::ClientDescriptors)),
         };
-        if let Err(error) = check_ports(at.clients.count, options.sources.len()) {
+        if let Err(error) = check_ports(at.connections(), options.sources.len()) {
             return failed(error.to_string(), Some(Cause::SourcePorts));
         }
         if let Err(error) = at.clone().apply(&Overrides::default()) {

@@ -9,7 +9,7 @@ use pushbench_servers::transport::{Profile, Transport};
 use serde::Serialize;
 
 use super::framing;
-use super::model::{Model, ONE_KIND, cpu, relative_speed};
+use super::model::{Model, ONE_KIND, cpu, cpu_beyond, relative_speed};
 use super::observe::Observation;
 use crate::stats::median;
 
@@ -77,6 +77,11 @@ pub fn leave_out(observations: &[Observation], names: &[String]) -> Vec<Row> {
     rows
 }
 
+/// Whether two counts of different trials mean one workload: what was counted differs by a little.
+fn near(a: f64, b: f64) -> bool {
+    (a / b - 1.0).abs() < 0.05
+}
+
 /// Holds `model` against observations that it has not seen.
 pub fn against(model: &Model, left_out: &[Observation]) -> Vec<Row> {
     let mut cells: Vec<Vec<&Observation>> = Vec::new();
@@ -86,7 +91,7 @@ pub fn against(model: &Model, left_out: &[Observation]) -> Vec<Row> {
             (other.transport, other.profile, other.workload.clients)
                 == (o.transport, o.profile, o.workload.clients)
                 && other.scenario == o.scenario
-                && other.workload.group == o.workload.group
+                && near(f64::from(other.workload.group), f64::from(o.workload.group))
                 && (other.workload.payload - o.workload.payload).abs() < 2.0
         };
         match cells.iter_mut().find(|cell| same(cell[0])) {
@@ -141,13 +146,20 @@ fn row(model: &Model, left_out: &[Observation], cell: &[&Observation]) -> Row {
     if key.0 == Transport::Tcp {
         return row;
     }
-    if first.load.connects > 0.0 && !fitted.connects {
-        row.missing
-            .push("CPU: no other scenario has clients that come and go".to_owned());
+    if first.load.connects > 0.0 && fitted.scenarios_with_connects < 2 {
+        row.missing.push(
+            "CPU: fewer than two other scenarios have clients that come and go, so what a connect \
+             costs cannot be told"
+                .to_owned(),
+        );
         return row;
     }
     if !fitted.tells_apart {
         row.missing.push(ONE_KIND.to_owned());
+        return row;
+    }
+    if let Some(why) = cpu_beyond(fitted, &first.load) {
+        row.missing.push(why);
         return row;
     }
     let predicted = cell.iter().filter_map(|o| {

@@ -21,7 +21,7 @@
 //! towards the costs of all transports together where a transport's own records do not tell terms
 //! apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pushbench_servers::transport::{Profile, Transport};
 use serde::Serialize;
@@ -102,8 +102,12 @@ pub struct Fitted {
     pub deliveries: Option<Range>,
     /// Clients that share a message.
     pub group: Option<Range>,
+    /// Messages that go out in one write.
+    pub batch: Option<Range>,
     /// Whether a record had clients that came and went.
     pub connects: bool,
+    /// Scenarios that had such: of one alone, what a connect costs cannot be told from the rest.
+    pub scenarios_with_connects: usize,
     /// Whether the records differ in how much is done at a wake-up: the cost of waking cannot be
     /// told from that of the work where they do not.
     pub tells_apart: bool,
@@ -358,8 +362,28 @@ fn fit_one(
         payload: Range::of(published().map(|o| o.workload.payload)),
         deliveries: Range::of(published().map(|o| o.load.deliveries)),
         group: Range::of(published().map(|o| f64::from(o.workload.group))),
+        batch: Range::of(published().map(|o| o.load.batch())),
         connects: of.iter().any(|o| o.load.connects > FEW_CONNECTS),
+        scenarios_with_connects: of
+            .iter()
+            .filter(|o| o.load.connects > FEW_CONNECTS)
+            .map(|o| &o.scenario)
+            .collect::<BTreeSet<_>>()
+            .len(),
     }
+}
+
+/// Why the CPU of a load cannot be told from the records: none of them writes so many messages at once.
+/// What a message costs beside its write is then unknown, whatever the numbers.
+pub fn cpu_beyond(fitted: &Fitted, load: &Load) -> Option<String> {
+    let (range, batch) = (fitted.batch?, load.batch());
+    (batch > range.high * APART).then(|| {
+        format!(
+            "CPU: {} messages go out in one write, and the other records have {} at the most",
+            round(batch),
+            round(range.high)
+        )
+    })
 }
 
 /// Costs that are not below 0 and make each row sum to 1 as nearly as can be, in least squares;

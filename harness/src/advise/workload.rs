@@ -268,6 +268,18 @@ pub struct Load {
     pub bytes: f64,
 }
 
+impl Load {
+    /// Messages in one write that carries any; 0 where nothing is delivered.
+    pub fn batch(&self) -> f64 {
+        let carrying = self.writes - self.empty;
+        if carrying > 0.0 {
+            self.deliveries / carrying
+        } else {
+            0.0
+        }
+    }
+}
+
 impl Workload {
     /// What it comes to in a second on `transport`.
     pub fn load(&self, transport: Transport) -> Load {

@@ -154,7 +154,7 @@ fn a_good_trial_is_valid_and_every_check_was_made() {
         "{:?}",
         trial.validity.checks
     );
-    assert_eq!(trial.validity.checks.len(), 27);
+    assert_eq!(trial.validity.checks.len(), 28);
 }
 
 #[test]

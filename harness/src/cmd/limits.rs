@@ -196,6 +196,13 @@ impl Arguments {
             None => Scenario::parse("limits.toml", WORKLOAD),
         }
         .map_err(usage)?;
+        if !scenario.faults.is_empty() {
+            return Err(usage(anyhow::anyhow!(
+                "scenario '{}' has [[faults]], so each step would break by them; search with one \
+                 that leaves its servers alone, such as 'fanout-10k'",
+                scenario.name
+            )));
+        }
         // What it sweeps is not what is grown here.
         scenario.sweep = None;
         let own = self.scenario.is_none() && self.of == LimitOf::Fanout;

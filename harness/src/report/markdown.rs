@@ -21,9 +21,7 @@ pub(super) fn render(view: &View<'_>) -> String {
     let _ = writeln!(out, "{}\n", escape(&record.scenario.summary));
     out += &in_words(view, &found);
     for table in measures::tables(view) {
-        let columns = table.columns_in(view);
-        let text = summary(view, &columns);
-        let _ = write!(out, "\n## {}\n\n{text}\n{}\n", table.title, table.note);
+        let _ = write!(out, "\n## {}\n\n{}", table.title, measure(view, table));
     }
     for (title, text) in [
         ("Deliveries and latency", summary(view, DELIVERY)),
@@ -59,6 +57,22 @@ pub(super) fn in_words(view: &View<'_>, found: &Answer) -> String {
         }
     }
     out
+}
+
+/// The tables of the named measures, without their titles.
+pub(super) fn named(view: &View<'_>) -> String {
+    let tables: Vec<String> = measures::tables(view)
+        .map(|table| measure(view, table))
+        .collect();
+    match tables.as_slice() {
+        [] => "The scenario names no measure beside latency and cost.\n".to_owned(),
+        tables => tables.join("\n"),
+    }
+}
+
+fn measure(view: &View<'_>, table: &measures::Table) -> String {
+    let figures = summary(view, &table.columns_in(view));
+    format!("{figures}\n{}\n", table.note)
 }
 
 /// A table of the summary.

@@ -104,11 +104,12 @@ pub(super) const TABLES: &[Table] = &[
     Table {
         id: "slow_readers",
         title: "Slow readers",
-        note: "healthy p99: that of the clients that read, over the same without slow ones, as the \
-               median of paired trials. growth: largest memory of the measure phase over that before \
-               the first message, beside what it may be: the rings and what a transport may hold for a client that takes \
-               nothing; for the kernel, both socket buffers as they were set. ended: slow readers \
-               whose connection the server ended. Counts are sums over trials.",
+        note: "healthy p99: that of the clients that read, over the same without slow ones in the same \
+               round; added: growth of memory in the measure phase beyond that without slow ones; both \
+               medians over rounds. at most: the rings and what a transport may hold for a client that \
+               takes nothing; for the kernel, both socket buffers as they were set, and a segment \
+               beyond each. ended: slow readers whose connection the server ended. Counts are sums over \
+               trials.",
         columns: &[
             whole("measures/slow_readers.clients", "slow"),
             over(
@@ -119,8 +120,8 @@ pub(super) const TABLES: &[Table] = &[
             ),
             whole("measures/slow_readers.pairs", "pairs"),
             over(
-                "measures/slow_readers.user_growth_bytes",
-                "server growth",
+                "measures/slow_readers.user_added_bytes",
+                "server added",
                 "MB",
                 MB,
             ),
@@ -131,8 +132,8 @@ pub(super) const TABLES: &[Table] = &[
                 MB,
             ),
             over(
-                "measures/slow_readers.kernel_growth_bytes",
-                "kernel growth",
+                "measures/slow_readers.kernel_added_bytes",
+                "kernel added",
                 "MB",
                 MB,
             ),

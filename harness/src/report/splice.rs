@@ -98,8 +98,9 @@ pub(super) struct Reference {
 }
 
 /// Tables of one record.
-const OF_ONE: [&str; 9] = [
+const OF_ONE: [&str; 10] = [
     "summary",
+    "measures",
     "delivery",
     "cost",
     "ledger",
@@ -228,6 +229,7 @@ fn block(path: &Path, line: usize, what: &str) -> Result<String, SpliceError> {
             markdown::summary(&view, columns::DELIVERY),
             markdown::summary(&view, columns::COST)
         ),
+        "measures" => markdown::named(&view),
         "delivery" => markdown::summary(&view, columns::DELIVERY),
         "cost" => markdown::summary(&view, columns::COST),
         "ledger" => markdown::summary(&view, columns::LEDGER),

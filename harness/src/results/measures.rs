@@ -112,7 +112,8 @@ pub struct SlowReaders {
     /// The same of the kernel's socket memory and slab, both ends.
     pub kernel_growth_bytes: Option<u64>,
     /// What that may grow by: both socket buffers of each slow reader as set, doubled as the kernel
-    /// does; `null` where the send buffer is left to the kernel.
+    /// does, and one segment in whole pages beyond either; `null` where the send buffer is left to the
+    /// kernel.
     pub kernel_bound_bytes: Option<u64>,
     /// Send buffer that was asked for, in bytes.
     pub send_buffer_bytes: Option<u32>,
@@ -300,24 +301,57 @@ impl Measures {
     }
 }
 
-/// The p99 latency of healthy clients beside slow ones over that without any, trial by trial: the
-/// two ran in the same round. The number of pairs, and their median.
-pub(super) fn beside_none(with: &[&Trial], all: &[Trial]) -> Option<(u32, f64)> {
+/// What slow readers did to a row, against the trials without any in the same rounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct BesideNone {
+    /// Rounds.
+    pub(super) pairs: u32,
+    /// p99 of healthy clients beside slow ones over that without, median.
+    pub(super) p99_ratio: f64,
+    /// Growth of the server's memory beyond that without, median, in bytes; below 0 where it grew less.
+    pub(super) user_bytes: Option<f64>,
+    /// The same of the kernel's.
+    pub(super) kernel_bytes: Option<f64>,
+}
+
+/// Pairs the trials of a row with those of `all` that had no slow readers in the same round; `None`
+/// where there are none.
+pub(super) fn beside_none(with: &[&Trial], all: &[Trial]) -> Option<BesideNone> {
     let share = |trial: &Trial| trial.point.and_then(|point| point.slow_share);
-    let ratios: Vec<f64> = with
+    let pairs: Vec<(&Trial, &Trial)> = with
         .iter()
         .filter(|trial| trial.error.is_none() && share(trial).is_some_and(|share| share > 0.0))
-        .filter_map(|trial| {
+        .filter_map(|&trial| {
             let without = all.iter().find(|other| {
                 share(other) == Some(0.0)
+                    && other.error.is_none()
                     && (other.transport, other.profile, other.index)
                         == (trial.transport, trial.profile, trial.index)
             })?;
-            let p99 = |trial: &Trial| trial.latency_ns.p99.filter(|&ns| ns > 0);
-            Some(p99(trial)? as f64 / p99(without)? as f64)
+            Some((trial, without))
         })
         .collect();
-    Some((ratios.len() as u32, median(ratios.iter().copied())?))
+    let p99 = |trial: &Trial| {
+        trial
+            .latency_ns
+            .p99
+            .filter(|&ns| ns > 0)
+            .map(|ns| ns as f64)
+    };
+    let ratios = pairs
+        .iter()
+        .filter_map(|(with, without)| Some(p99(with)? / p99(without)?));
+    let added = |of: fn(&SlowReaders) -> Option<u64>| {
+        let growth = |trial: &Trial| Some(of(trial.measures.slow_readers.as_ref()?)? as f64);
+        let added = pairs.iter();
+        median(added.filter_map(|(with, without)| Some(growth(with)? - growth(without)?)))
+    };
+    Some(BesideNone {
+        pairs: ratios.clone().count() as u32,
+        p99_ratio: median(ratios)?,
+        user_bytes: added(|slow| slow.user_growth_bytes),
+        kernel_bytes: added(|slow| slow.kernel_growth_bytes),
+    })
 }
 
 #[cfg(test)]
@@ -359,6 +393,10 @@ mod tests {
                 ..Point::default()
             });
             trial.latency_ns.p99 = Some(p99);
+            trial.measures.slow_readers = Some(SlowReaders {
+                user_growth_bytes: Some(if share > 0.0 { 5_000 + p99 } else { 4_000 }),
+                ..SlowReaders::default()
+            });
             trial
         };
         let all = [
@@ -369,9 +407,20 @@ mod tests {
             trial(0.0, 3, 100),
             trial(0.1, 3, 150),
         ];
-        let with: Vec<&Trial> = all.iter().filter(|t| t.point.unwrap().index == 2).collect();
-        assert_eq!(beside_none(&with, &all), Some((3, 1.1)));
-        let without: Vec<&Trial> = all.iter().filter(|t| t.point.unwrap().index == 1).collect();
+        let with: Vec<&Trial> = all
+            .iter()
+            .filter(|t| t.point.is_some_and(|p| p.index == 2))
+            .collect();
+        let found = beside_none(&with, &all).expect("three rounds");
+        assert_eq!((found.pairs, found.p99_ratio), (3, 1.1));
+        assert_eq!(
+            (found.user_bytes, found.kernel_bytes),
+            (Some(1_150.0), None)
+        );
+        let without: Vec<&Trial> = all
+            .iter()
+            .filter(|t| t.point.is_some_and(|p| p.index == 1))
+            .collect();
         assert_eq!(beside_none(&without, &all), None);
     }
 }

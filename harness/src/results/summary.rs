@@ -112,10 +112,17 @@ pub fn summarise(trials: &[Trial], merged: &BTreeMap<Group, Merged>) -> Vec<Summ
         .filter(|&(_, cpu_ns)| cpu_ns > 0.0)
         .collect();
     for ((key, of_row), row) in groups.iter().zip(&mut rows) {
-        if let Some((pairs, ratio)) = beside_none(of_row, trials) {
-            let mut enter = |name: &str, value| row.measures.insert(name.to_owned(), value);
-            enter("slow_readers.pairs", f64::from(pairs));
-            enter("slow_readers.healthy_p99_ratio", ratio);
+        if let Some(found) = beside_none(of_row, trials) {
+            let figures = [
+                ("pairs", Some(f64::from(found.pairs))),
+                ("healthy_p99_ratio", Some(found.p99_ratio)),
+                ("user_added_bytes", found.user_bytes),
+                ("kernel_added_bytes", found.kernel_bytes),
+            ];
+            for (name, value) in figures {
+                let key = format!("slow_readers.{name}");
+                row.measures.extend(value.map(|value| (key, value)));
+            }
         }
         let floor = floors.get(&(key.profile.of_baseline(), key.point));
         row.cpu_multiple_of_tcp = row

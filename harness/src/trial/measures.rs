@@ -74,7 +74,7 @@ impl Running<'_> {
                     measures.recovery = Some(self.recovery(&found, report)?);
                 }
                 Measure::SlowReaders => {
-                    let found = report.slow.clone().unwrap_or_default();
+                    let found = report.slow.unwrap_or_default();
                     measures.slow_readers = self.slow_readers(&found);
                 }
                 Measure::RoundTrip => {
@@ -178,9 +178,12 @@ impl Running<'_> {
             * self.plan.layout.server.shards as u64;
         let held =
             transport::stalled_bytes(self.plan.transport, self.plan.profile, envelope) as u64;
+        let segment = (envelope + FRAMING_BYTES).next_multiple_of(PAGE_BYTES) as u64;
         let buffers = server.send_buffer_bytes.map(|send| {
             // The kernel doubles what is asked for, and counts its own bookkeeping in it (socket(7)).
-            2 * (u64::from(send) + u64::from(slow.receive_buffer_bytes))
+            // A queue takes a segment for as long as it is below its limit, so each may exceed it by
+            // one, and memory goes by pages.
+            2 * (u64::from(send) + u64::from(slow.receive_buffer_bytes)) + 2 * segment
         });
         Some(SlowReaders {
             clients: found.clients,
@@ -273,6 +276,9 @@ impl Running<'_> {
         }))
     }
 }
+
+/// What the kernel hands out at the least.
+const PAGE_BYTES: usize = 4_096;
 
 /// What a framing adds to an envelope at most, in a ring.
 const FRAMING_BYTES: usize = 64;

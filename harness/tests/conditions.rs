@@ -1,0 +1,221 @@
+//! Whole runs of tiny scenarios with conditions of real use, over every transport: what is counted
+//! must be exact, whatever is done to servers, connections and clients.
+
+mod support;
+
+use std::process::Stdio;
+
+use pushbench::results::{Measures, Record, Trial};
+use pushbench::scenario::FaultKind;
+use pushbench_servers::transport::Transport;
+use support::{Running, TINY, pushbench, scenario, text};
+
+/// Runs `text` over every transport and returns the trials; each must have come to its end.
+fn trials(text_of_scenario: &str) -> Vec<Trial> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = scenario(folder.path(), "tiny", text_of_scenario);
+    let mut command = pushbench();
+    command
+        .arg("run")
+        .arg(path)
+        .args(["--format", "json", "--out"]);
+    command.arg(folder.path().join("out"));
+    let output = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped())).output();
+    let told = text(&output.stderr);
+    let record: Record = serde_json::from_slice(&output.stdout).expect(told);
+    assert_eq!(record.trials.len(), Transport::ALL.len(), "{told}");
+    for trial in &record.trials {
+        assert_eq!(trial.error, None, "{}", trial.label());
+        let d = trial.deliveries;
+        assert_eq!(d.expected, d.received + d.missing, "{}", trial.label());
+        assert_eq!((d.duplicate, d.out_of_order), (0, 0), "{}", trial.label());
+    }
+    record.trials
+}
+
+/// As tiny as the others, but with time for something to happen.
+fn lasting(measure_s: &str, rest: &str) -> String {
+    let text = TINY.replace("measure_s = 0.4", &format!("measure_s = {measure_s}"));
+    text + rest
+}
+
+const BACK: &str = "[reconnect]\ndelay_ms = 50\nmax_delay_ms = 200\n";
+
+#[test]
+fn clients_of_a_server_that_is_killed_come_back_and_miss_nothing_that_the_ring_holds() {
+    let kill = "[[faults]]\nkind = \"server_kill\"\nat_s = 0.3\ndown_ms = 200\n";
+    for trial in trials(&lasting("1.2", &format!("{BACK}{kill}"))) {
+        let label = trial.label();
+        // 200 a second for 1.2 s over 4 channels, each with 10 clients.
+        assert_eq!(
+            (trial.deliveries.expected, trial.deliveries.missing),
+            (2_400, 0),
+            "{label}"
+        );
+        let found = trial
+            .measures
+            .recovery
+            .expect("it is what the scenario is about");
+        assert_eq!(
+            (found.back, found.not_back, found.gave_up),
+            (found.lost, 0, 0),
+            "{label}"
+        );
+        assert!((1..=40).contains(&found.lost), "{label}: {}", found.lost);
+        assert_eq!(found.faults.len(), 1);
+        assert_eq!(found.faults[0].kind, FaultKind::ServerKill);
+        assert_eq!(found.lagged_messages, 0, "{label}");
+        assert_eq!(trial.publish.achieved_per_s, None, "its publisher is gone");
+    }
+}
+
+#[test]
+fn what_fell_off_a_ring_that_is_too_small_is_missing_and_nothing_else_is() {
+    let kill = "[[faults]]\nkind = \"server_kill\"\nat_s = 0.3\ndown_ms = 400\n";
+    // Not so small that a client falls off it between two polls.
+    let ring = "[server]\nring_messages = 16\n";
+    for trial in trials(&lasting("1.2", &format!("{BACK}{kill}{ring}"))) {
+        let recovery = trial.measures.recovery.as_ref();
+        let told = recovery.expect("a measure").lagged_messages;
+        let missing = trial.deliveries.missing;
+        assert!(
+            missing > 0,
+            "{}: the gap has over 20 messages",
+            trial.label()
+        );
+        assert!(missing <= told, "{}: {missing} of {told}", trial.label());
+    }
+}
+
+#[test]
+fn a_second_server_takes_over_from_one_that_drains_and_nothing_is_lost() {
+    let drain = "[[faults]]\nkind = \"server_drain\"\nat_s = 0.2\nover_ms = 300\n";
+    for trial in trials(&lasting("1.2", &format!("{BACK}{drain}"))) {
+        let label = trial.label();
+        assert_eq!(
+            (trial.deliveries.expected, trial.deliveries.missing),
+            (2_400, 0),
+            "{label}"
+        );
+        let found = trial.measures.recovery.expect("a measure");
+        assert_eq!(
+            (found.back, found.not_back, found.gave_up),
+            (found.lost, 0, 0),
+            "{label}"
+        );
+        assert_eq!(found.faults[0].kind, FaultKind::ServerDrain);
+    }
+}
+
+#[test]
+fn connections_that_are_cut_at_random_are_all_counted_and_cost_no_message() {
+    let cuts = "[[faults]]\nkind = \"connection_cuts\"\nat_s = 0.0\nfor_ms = 600\nmean_s = 0.2\n";
+    for trial in trials(&lasting("1.0", &format!("{BACK}{cuts}"))) {
+        let label = trial.label();
+        assert_eq!(
+            (trial.deliveries.expected, trial.deliveries.missing),
+            (2_000, 0),
+            "{label}"
+        );
+        let found = trial.measures.recovery.expect("a measure");
+        assert!(
+            found.cut > 0 && found.lost >= found.cut,
+            "{label}: {found:?}"
+        );
+        assert_eq!((found.back, found.not_back), (found.lost, 0), "{label}");
+    }
+}
+
+#[test]
+fn readers_that_stall_are_an_account_of_their_own() {
+    let slow = "[slow_readers]\nshare = 0.25\nreceive_buffer_bytes = 4096\n\
+                [server]\nsend_buffer_bytes = 8192\nring_messages = 64\n";
+    for trial in trials(&lasting("0.6", slow)) {
+        let Measures {
+            slow_readers,
+            overflow,
+            ..
+        } = trial.measures.clone();
+        let (slow, overflow) = (
+            slow_readers.expect("a measure"),
+            overflow.expect("its counts"),
+        );
+        // Every fourth, give or take what an even spread makes of 40.
+        assert!(
+            (8..=12).contains(&slow.clients),
+            "{}: {}",
+            trial.label(),
+            slow.clients
+        );
+        let healthy = 40 - slow.clients;
+        // 200 a second for 0.6 s over 4 channels: 30 for each client.
+        assert_eq!(trial.deliveries.expected, healthy * 30, "{}", trial.label());
+        assert_eq!(trial.deliveries.missing, 0, "{}", trial.label());
+        assert_eq!(slow.expected, slow.clients * 30, "{}", trial.label());
+        assert!(slow.kernel_bound_bytes.is_some() && slow.user_bound_bytes > 0);
+        assert_eq!(overflow.conflated_messages, 0, "the policy is another");
+    }
+}
+
+#[test]
+fn rooms_hear_everyone_once_and_every_sender_hears_itself() {
+    let (before, rest) = TINY.split_once("[channels]").expect("a table");
+    let (_, after) = rest.split_once("[phases]").expect("a table");
+    let rooms =
+        "[channels]\nmembers = 8\n[upstream]\nrate_per_client_s = 20\npayload_bytes = 128\n";
+    for trial in trials(&format!("{before}{rooms}[phases]{after}")) {
+        let label = trial.label();
+        let found = trial.measures.round_trip.expect("a measure");
+        assert_eq!(
+            (found.sent, found.returned),
+            (found.due, found.due),
+            "{label}"
+        );
+        assert_eq!(
+            (found.lost, found.doubled, found.refused),
+            (0, 0, 0),
+            "{label}"
+        );
+        // 40 clients, 20 a second for 0.4 s, each to a room of 8.
+        assert_eq!(found.due, 320, "{label}");
+        assert_eq!(
+            (trial.deliveries.expected, trial.deliveries.missing),
+            (8 * 320, 0),
+            "{label}"
+        );
+        let both_ways = matches!(trial.transport, Transport::Tcp | Transport::WebSocket);
+        let each = if both_ways { 1.0 } else { 2.0 };
+        assert_eq!(found.connections_per_client, each, "{label}");
+        assert_eq!(found.acknowledged.is_some(), !both_ways, "{label}");
+    }
+}
+
+#[test]
+fn clients_that_go_off_line_are_owed_what_they_missed() {
+    let sessions =
+        "[sessions]\nlength_ms = 200\ngap_ms = 100\nresume = true\nspread = \"exponential\"\n";
+    for trial in trials(&lasting("0.8", sessions)) {
+        let label = trial.label();
+        assert_eq!(
+            (trial.deliveries.expected, trial.deliveries.missing),
+            (1_600, 0),
+            "{label}"
+        );
+        let found = trial.measures.arrivals.expect("a measure");
+        assert!(found.arrivals > 0, "{label}");
+        assert_eq!(found.failed, 0, "{label}");
+    }
+}
+
+#[test]
+fn a_new_subscriber_gets_the_latest_messages_first() {
+    let text = TINY.replace("count = 40\n", "count = 40\nsnapshot_messages = 5\n");
+    let sessions = "[sessions]\nlength_ms = 150\ngap_ms = 50\n";
+    for trial in trials(&(text + sessions)) {
+        let label = trial.label();
+        assert_eq!(trial.deliveries.missing, 0, "{label}");
+        let found = trial.measures.snapshot.expect("a measure");
+        assert_eq!(found.messages, 5);
+        assert!(found.complete_ns.count > 0, "{label}");
+    }
+}
