@@ -120,10 +120,11 @@ fn figures(view: &View<'_>, claim: &Claim, folder: &Path) -> Result<String, Spli
     let mut parts: Vec<String> = Vec::new();
     let mut before = "";
     for figure in &claim.figure {
+        // The last point of a sweep, if there is one.
         let row = view
             .rows
             .iter()
-            .position(|key| key.transport == figure.transport && key.profile == figure.profile);
+            .rposition(|key| key.transport == figure.transport && key.profile == figure.profile);
         let value = match row {
             Some(row) => evaluate(view, row, &figure.expression, folder)?,
             None => None,
