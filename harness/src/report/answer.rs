@@ -8,6 +8,7 @@ mod words;
 
 pub(super) use words::{board, less, trials_in_words};
 
+use super::measures;
 use super::rows::Relation;
 use super::view::View;
 use crate::compare::Says;
@@ -104,7 +105,7 @@ pub(super) struct Answer {
     /// What was asked: the scenario.
     pub(super) scenario: String,
     /// Latency, cost, certainty.
-    pub(super) sentences: [String; 3],
+    pub(super) sentences: Vec<String>,
     /// Metric by metric, in the order of [`METRICS`].
     pub(super) findings: Vec<Finding>,
     /// Rows that were in question.
@@ -119,7 +120,7 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
         .map(|metric| find(view, &candidates, metric))
         .collect();
     let compared = findings.iter().any(|found| *found != Finding::NotCompared);
-    let sentences = if let Some(limits) = super::html::limits_in_words(view) {
+    let of_all: [String; 3] = if let Some(limits) = super::html::limits_in_words(view) {
         [
             limits,
             "A limit is one search on one machine; each step is a single trial.".to_owned(),
@@ -138,6 +139,11 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
             trials_in_words(view),
         ]
     };
+    // What the scenario is about comes first.
+    let mut sentences: Vec<String> = measures::tables(view)
+        .filter_map(|table| table.in_words(view))
+        .collect();
+    sentences.extend(of_all);
     Answer {
         scenario: scenario(view),
         sentences,

@@ -22,6 +22,9 @@ pub(super) struct Table {
     pub(super) note: &'static str,
     /// Its columns: keys of a row of the summary.
     pub(super) columns: &'static [Column],
+    /// What the answer in words says of each row, the first that any row has: how it begins, and the
+    /// key of its figure.
+    pub(super) words: &'static [(&'static str, &'static str)],
 }
 
 /// All tables, in the order of [`crate::scenario::Measure::ALL`].
@@ -100,6 +103,16 @@ pub(super) const TABLES: &[Table] = &[
             ),
             over("measures/recovery.server_cpu_ns", "server CPU", "ms", MS),
         ],
+        words: &[
+            (
+                "From the fault until all clients were back",
+                "measures/recovery.after_fault_ns.max",
+            ),
+            (
+                "From the loss of a connection to its cursor, at p99",
+                "measures/recovery.away_ns.p99",
+            ),
+        ],
     },
     Table {
         id: "slow_readers",
@@ -148,6 +161,10 @@ pub(super) const TABLES: &[Table] = &[
             whole("measures/slow_readers.ended", "ended"),
             whole("measures/slow_readers.attached", "attached"),
         ],
+        words: &[(
+            "p99 of the clients that read, beside slow ones over without",
+            "measures/slow_readers.healthy_p99_ratio",
+        )],
     },
     Table {
         id: "overflow",
@@ -161,6 +178,10 @@ pub(super) const TABLES: &[Table] = &[
             whole("measures/overflow.conflated_messages", "conflated"),
             whole("measures/overflow.cut_off", "cut off"),
         ],
+        words: &[(
+            "Messages lost by falling off a ring",
+            "measures/overflow.lost_messages",
+        )],
     },
     Table {
         id: "round_trip",
@@ -208,6 +229,7 @@ pub(super) const TABLES: &[Table] = &[
             ),
             over("user_bytes_per_client", "server memory", "KB/client", KB),
         ],
+        words: &[("Median round trip", "measures/round_trip.round_trip_ns.p50")],
     },
     Table {
         id: "arrivals",
@@ -232,6 +254,10 @@ pub(super) const TABLES: &[Table] = &[
             over("measures/arrivals.late_bytes", "late", "MB", MB),
             over("measures/arrivals.growth", "growth", "×", 1.0),
         ],
+        words: &[(
+            "Median set-up of an arrival",
+            "measures/arrivals.set_up_ns.p50",
+        )],
     },
     Table {
         id: "snapshot",
@@ -245,6 +271,10 @@ pub(super) const TABLES: &[Table] = &[
             over("measures/snapshot.complete_ns.p99", "p99", "ms", MS),
             over("measures/snapshot.complete_ns.max", "max", "ms", MS),
         ],
+        words: &[(
+            "Median time to a whole snapshot",
+            "measures/snapshot.complete_ns.p50",
+        )],
     },
 ];
 
@@ -255,6 +285,28 @@ impl Table {
         let rows = view.record.summary.iter();
         rows.flat_map(|row| row.measures.keys())
             .any(|key| key.starts_with(&prefix))
+    }
+
+    /// The figure that matters most, of each row that has it, in a sentence.
+    pub(super) fn in_words(&self, view: &View<'_>) -> Option<String> {
+        self.words.iter().find_map(|(begins, key)| {
+            let column = self.columns.iter().find(|column| column.key == *key)?;
+            let told = view.rows.iter().enumerate().filter_map(|(row, name)| {
+                let value = view.tree.at(&format!("summary/{row}/{key}"))?;
+                value.number()?;
+                let unit = match column.unit {
+                    "" => String::new(),
+                    unit => format!(" {unit}"),
+                };
+                Some(format!(
+                    "{}{unit} ({})",
+                    column.show.text(Some(value)),
+                    name.name()
+                ))
+            });
+            let told: Vec<String> = told.collect();
+            (!told.is_empty()).then(|| format!("{begins}: {}.", told.join(", ")))
+        })
     }
 
     /// The columns in which any row has a figure.
@@ -274,4 +326,19 @@ impl Table {
 /// The tables that `view` has figures for.
 pub(super) fn tables<'a>(view: &'a View<'_>) -> impl Iterator<Item = &'static Table> + 'a {
     TABLES.iter().filter(|table| table.is_in(view))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_answer_says_of_a_measure_is_a_column_of_its_table() {
+        for table in TABLES {
+            for (_, key) in table.words {
+                let found = table.columns.iter().any(|column| column.key == *key);
+                assert!(found, "{key} of {}", table.id);
+            }
+        }
+    }
 }
