@@ -152,6 +152,7 @@ fn readers_that_stall_are_an_account_of_their_own() {
         assert_eq!(trial.deliveries.expected, healthy * 30, "{}", trial.label());
         assert_eq!(trial.deliveries.missing, 0, "{}", trial.label());
         assert_eq!(slow.expected, slow.clients * 30, "{}", trial.label());
+        assert_eq!(slow.received, 0, "{}: they read nothing", trial.label());
         assert!(slow.kernel_bound_bytes.is_some() && slow.user_bound_bytes > 0);
         assert_eq!(overflow.conflated_messages, 0, "the policy is another");
     }
