@@ -31,8 +31,8 @@ mod sweep;
 
 pub use channels::ChannelCount;
 pub use conditions::{
-    CutBy, Fault, FaultKind, MAX_FAULTS, MIN_UPSTREAM_BYTES, Measure, Reconnect, Sizes,
-    SlowReaders, Spread, UPSTREAM_HEAD_BYTES, Upstream, Via,
+    CutBy, Fault, FaultKind, MAX_FAULTS, Measure, Reconnect, Sizes, SlowReaders, Spread, Upstream,
+    Via,
 };
 pub use embedded::EMBEDDED;
 pub use error::ScenarioError;

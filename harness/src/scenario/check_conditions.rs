@@ -6,10 +6,10 @@
 use pushbench_servers::envelope;
 use pushbench_servers::transport::Transport;
 
+use crate::fleet::upstream::{MAX_RATE_PER_CLIENT_S, MIN_PAYLOAD_BYTES};
+
 use super::check::{Check, positive, refuse, wait_ms};
-use super::conditions::{
-    Fault, FaultKind, MAX_FAULTS, MIN_UPSTREAM_BYTES, Reconnect, SlowReaders, Upstream, Via,
-};
+use super::conditions::{Fault, FaultKind, MAX_FAULTS, Reconnect, SlowReaders, Upstream, Via};
 use super::{ChannelCount, Scenario, Sizes};
 
 /// Most messages of a snapshot: what a `last=` of the servers takes.
@@ -302,11 +302,20 @@ fn upstream(upstream: &Upstream, scenario: &Scenario) -> Check {
         upstream.rate_per_client_s,
         "nothing would ever be sent; use a number above 0, or leave [upstream] out",
     )?;
-    if upstream.payload_bytes < MIN_UPSTREAM_BYTES {
+    if upstream.rate_per_client_s > MAX_RATE_PER_CLIENT_S {
+        return refuse(
+            "upstream.rate_per_client_s",
+            format!(
+                "is {}, but a client sends at most {MAX_RATE_PER_CLIENT_S} messages a second",
+                upstream.rate_per_client_s
+            ),
+        );
+    }
+    if upstream.payload_bytes < MIN_PAYLOAD_BYTES {
         return refuse(
             "upstream.payload_bytes",
             format!(
-                "is {}, but an envelope with its sender needs at least {MIN_UPSTREAM_BYTES}",
+                "is {}, but an envelope with its sender needs at least {MIN_PAYLOAD_BYTES}",
                 upstream.payload_bytes
             ),
         );

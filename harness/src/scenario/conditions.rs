@@ -4,18 +4,10 @@
 //! Before the data path. In: tables of a scenario. Out: plain values, checked by
 //! `check_conditions.rs`.
 
-use pushbench_servers::envelope::HEAD_BYTES;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Scenario;
-
-/// Bytes at the head of what a client sends: who sent it, which message of his it is, and when it
-/// was due. It travels inside the envelope's payload.
-pub const UPSTREAM_HEAD_BYTES: usize = 35;
-
-/// The smallest `upstream.payload_bytes`: an envelope's head and that of the sender.
-pub const MIN_UPSTREAM_BYTES: usize = HEAD_BYTES + UPSTREAM_HEAD_BYTES;
 
 /// Most faults of one scenario.
 pub const MAX_FAULTS: usize = 16;
@@ -288,11 +280,8 @@ impl Scenario {
     }
 
     /// Whether `measure` is asked for.
-    pub fn measures_what(&self, measure: Measure) -> bool {
-        match &self.measures {
-            Some(named) => named.contains(&measure),
-            None => measure != Measure::OverTime && measure.fits(self),
-        }
+    pub fn asks_for(&self, measure: Measure) -> bool {
+        self.measures().contains(&measure)
     }
 
     /// Whether it asks for anything that only our own clients do.

@@ -104,7 +104,7 @@ impl Running<'_> {
         let down = Duration::from_millis(fault.down_ms.unwrap_or(0));
         let back =
             Instant::now() + down.saturating_sub(Duration::from_nanos(monotonic_ns() - began_ns));
-        self.pass("down", back, None).await?;
+        self.pass("down", back).await?;
         self.server = self.successor(false).await?;
         Ok(())
     }
@@ -124,8 +124,7 @@ impl Running<'_> {
             if Instant::now() > deadline {
                 return Err(TrialError::Undrained(over_ms));
             }
-            self.pass("drain", Instant::now() + DRAIN_LOOK, None)
-                .await?;
+            self.pass("drain", Instant::now() + DRAIN_LOOK).await?;
         }
         self.servers.draining = None;
         self.servers.ended_cpu_ns += used;
@@ -139,7 +138,7 @@ impl Running<'_> {
         let signal = |signal| kill(pid, signal).map_err(|e| TrialError::Interference(e.into()));
         signal(Signal::SIGSTOP)?;
         let until = Instant::now() + Duration::from_millis(fault.for_ms.unwrap_or(0));
-        let passed = self.pass("stopped", until, None).await;
+        let passed = self.pass("stopped", until).await;
         // Also where all is to end: a process that is stopped does not end by itself.
         signal(Signal::SIGCONT)?;
         passed
@@ -168,14 +167,9 @@ impl Running<'_> {
 
     /// Lets time pass while there may be no server; the fleet is looked after, and what is kept over
     /// time is kept.
-    async fn pass(
-        &mut self,
-        phase: &'static str,
-        until: Instant,
-        of: Option<u64>,
-    ) -> Result<(), TrialError> {
+    async fn pass(&mut self, phase: &'static str, until: Instant) -> Result<(), TrialError> {
         loop {
-            self.show(phase, 0, of.unwrap_or(1));
+            self.show(phase, 0, 1);
             self.look_over_time();
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

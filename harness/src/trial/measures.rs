@@ -53,9 +53,7 @@ impl Running<'_> {
             Measure::Arrivals,
             Measure::OverTime,
         ];
-        needs
-            .into_iter()
-            .any(|m| self.plan.scenario.measures_what(m))
+        needs.into_iter().any(|m| self.plan.scenario.asks_for(m))
     }
 
     /// Enters the measures that the scenario asks for.

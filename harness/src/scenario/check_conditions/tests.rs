@@ -103,6 +103,11 @@ fn upstream_is_refused_of_a_transport_that_has_none() {
             "clients.count = 10\n[upstream]\nrate_per_client_s = 0\npayload_bytes = 90\n".into(),
             "nothing would ever be sent",
         ),
+        (
+            "clients.count = 10\n[upstream]\nrate_per_client_s = 20000\npayload_bytes = 90\n"
+                .into(),
+            "'rate_per_client_s' is 20000, but a client sends at most 10000 messages a second",
+        ),
     ] {
         let found = told(&rest);
         assert!(found.contains(expected), "{rest}\n{found}");
