@@ -24,6 +24,7 @@ use pushbench_servers::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::metric::{Kind, METRICS, Metric, is_of_measure};
 use crate::results::{Trial, Verdict};
 use crate::scenario::{Point, profile_schema, transport_schema};
 use crate::stats::decision::SMALLEST_EFFECT;
@@ -96,6 +97,14 @@ pub struct MetricComparison {
     pub more_trials: Option<u32>,
 }
 
+impl MetricComparison {
+    /// Whether people are shown it before they ask for everything: a metric that decides, or what the
+    /// scenario's own measures found.
+    pub fn is_foremost(&self) -> bool {
+        self.primary || is_of_measure(&self.metric)
+    }
+}
+
 /// What a comparison says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -108,36 +117,29 @@ pub enum Says {
     Undecided,
 }
 
-/// Name and value of a metric.
-type Metric = (&'static str, fn(&Trial) -> Option<f64>);
-
-/// What decides.
-const PRIMARY: [Metric; 3] = [
-    ("latency_ns.p50", |t| t.latency_ns.p50.map(|ns| ns as f64)),
-    ("latency_ns.p99", |t| t.latency_ns.p99.map(|ns| ns as f64)),
-    ("server.cpu_ns_per_delivery", |t| {
-        t.server.cpu_ns_per_delivery
-    }),
+/// What is shown beside the primary metrics, other than the figures of named measures, which all are:
+/// of two metrics that say nearly the same, one.
+const BESIDE: [&str; 7] = [
+    "latency_ns.p90",
+    "service_ns.p50",
+    "fanout_ns.p50",
+    "clients.connect_ns.p50",
+    "server.memory.user_bytes_per_client",
+    "harness.cpu_ns_per_delivery",
+    "wire.server_to_client_bytes_per_delivery",
 ];
 
-/// What is shown beside it.
-const SECONDARY: [Metric; 7] = [
-    ("latency_ns.p90", |t| t.latency_ns.p90.map(|ns| ns as f64)),
-    ("service_ns.p50", |t| t.service_ns.p50.map(|ns| ns as f64)),
-    ("fanout_ns.p50", |t| t.fanout_ns.p50.map(|ns| ns as f64)),
-    ("clients.connect_ns.p50", |t| {
-        t.clients.connect_ns.p50.map(|ns| ns as f64)
-    }),
-    ("server.memory.user_bytes_per_client", |t| {
-        t.server.memory.user_bytes_per_client
-    }),
-    ("harness.cpu_ns_per_delivery", |t| {
-        t.harness.cpu_ns_per_delivery
-    }),
-    ("wire.server_to_client_bytes_per_delivery", |t| {
-        t.wire.server_to_client_bytes_per_delivery
-    }),
-];
+fn primary() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().filter(|m| m.kind == Kind::Primary)
+}
+
+fn secondary() -> impl Iterator<Item = &'static Metric> {
+    let shown = |m: &&Metric| BESIDE.contains(&m.key) || is_of_measure(m.key);
+    METRICS
+        .iter()
+        .filter(|m| m.kind == Kind::Secondary)
+        .filter(shown)
+}
 
 /// Every pair of sides that `trials` hold at one point of a sweep, the earlier transport first.
 pub fn compare_all(trials: &[Trial]) -> Vec<Comparison> {
@@ -198,29 +200,26 @@ fn compare(
     }
     let columns = |metric: &Metric| -> Option<(Vec<f64>, Vec<f64>)> {
         kept.iter()
-            .map(|(a, b)| Some((metric.1(a)?, metric.1(b)?)))
+            .map(|(a, b)| Some(((metric.of)(a)?, (metric.of)(b)?)))
             .collect()
     };
-    let primary: Vec<(Vec<f64>, Vec<f64>)> = PRIMARY
-        .iter()
-        .map(|m| columns(m).unwrap_or_default())
-        .collect();
-    let pairs: Vec<(&[f64], &[f64])> = primary
+    let of_primary: Vec<(Vec<f64>, Vec<f64>)> =
+        primary().map(|m| columns(m).unwrap_or_default()).collect();
+    let pairs: Vec<(&[f64], &[f64])> = of_primary
         .iter()
         .map(|(a, b)| (a.as_slice(), b.as_slice()))
         .collect();
-    let mut metrics: Vec<MetricComparison> = PRIMARY
-        .iter()
+    let mut metrics: Vec<MetricComparison> = primary()
         .zip(family(&pairs, CONFIDENCE))
         .filter_map(|(metric, member)| {
             let member = member?;
-            Some(told(metric.0, true, &member.ratio, member.p_adjusted))
+            Some(told(metric.key, true, &member.ratio, member.p_adjusted))
         })
         .collect();
-    metrics.extend(SECONDARY.iter().filter_map(|metric| {
+    metrics.extend(secondary().filter_map(|metric| {
         let (a, b) = columns(metric)?;
         let ratio = paired_log_ratio(&a, &b, CONFIDENCE)?;
-        Some(told(metric.0, false, &ratio, ratio.p_value))
+        Some(told(metric.key, false, &ratio, ratio.p_value))
     }));
     Some(Comparison {
         a,
@@ -260,6 +259,7 @@ pub fn all_decided(comparisons: &[Comparison]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::results::{Latency, RoundTrip};
 
     fn trials(transport: Transport, p50: &[u64]) -> Vec<Trial> {
         let trial = |(i, &ns): (usize, &u64)| {
@@ -335,6 +335,33 @@ mod tests {
                 .all(|m| m.metric != "latency_ns.p99")
         );
         assert_eq!(metric(&found[0], "latency_ns.p50").says, Says::Same);
+    }
+
+    #[test]
+    fn what_a_scenario_measures_by_name_is_compared_too() {
+        let mut all = against(1.0);
+        for (index, trial) in all.iter_mut().enumerate() {
+            let longer = if trial.transport == Transport::Sse {
+                1.3
+            } else {
+                1.0
+            };
+            let p50 = (BASE[index % BASE.len()] as f64 * longer) as u64;
+            trial.measures.round_trip = Some(RoundTrip {
+                round_trip_ns: Latency {
+                    p50: Some(p50),
+                    ..Latency::default()
+                },
+                ..RoundTrip::default()
+            });
+        }
+        let found = compare_all(&all);
+        let trip = metric(&found[0], "measures.round_trip.round_trip_ns.p50");
+        assert_eq!((trip.says, trip.primary), (Says::Different, false));
+        assert!(trip.is_foremost() && (trip.ratio - 1.3).abs() < 0.01);
+        // Counts are no ratios, and what a trial leaves out is not compared.
+        let told = found[0].metrics.iter().filter(|m| is_of_measure(&m.metric));
+        assert_eq!(told.count(), 1);
     }
 
     #[test]

@@ -438,7 +438,7 @@ fn row(
     }
     let lines = METRICS.iter().filter_map(|metric| {
         let mut line = if metric.kind == Kind::Counted {
-            counted(metric, of_a, of_b)
+            counted(metric, of_a, of_b)?
         } else {
             let level = if metric.kind == Kind::Primary {
                 each
@@ -503,11 +503,20 @@ impl Line {
     }
 }
 
-/// A count of every trial, void ones too.
-fn counted(metric: &'static Metric, of_a: &[&Trial], of_b: &[&Trial]) -> Line {
-    let sum = |trials: &[&Trial]| trials.iter().filter_map(|t| (metric.of)(t)).sum::<f64>();
+/// A count of every trial, void ones too; `None` where neither side counts it.
+fn counted(metric: &'static Metric, of_a: &[&Trial], of_b: &[&Trial]) -> Option<Line> {
+    // Of what no trial counts, the sum is not 0 but unknown.
+    let sum = |trials: &[&Trial]| {
+        let told = trials.iter().filter_map(|t| (metric.of)(t));
+        told.reduce(|sum, value| sum + value)
+    };
     let (a, b) = (sum(of_a), sum(of_b));
-    let mut line = Line::new(metric, Some(a), Some(b));
+    let mut line = Line::new(metric, a, b);
+    let (Some(a), Some(b)) = (a, b) else {
+        let side = if a.is_none() { "A" } else { "B" };
+        line.why = Some(format!("no trial of {side} tells it"));
+        return (line.a.is_some() || line.b.is_some()).then_some(line);
+    };
     // Of five trials more may be lost than of one.
     let (a_each, b_each) = (a / of_a.len() as f64, b / of_b.len() as f64);
     line.change = (a > 0.0).then(|| b_each / a_each - 1.0);
@@ -516,7 +525,7 @@ fn counted(metric: &'static Metric, of_a: &[&Trial], of_b: &[&Trial]) -> Line {
         Some(std::cmp::Ordering::Less) => Says::Better,
         _ => Says::Same,
     };
-    line
+    Some(line)
 }
 
 /// `None` where neither side tells.

@@ -13,10 +13,10 @@ use super::rows::Relation;
 use super::view::View;
 use crate::compare::Says;
 use pushbench_servers::transport::{Profile, Transport};
-use words::{certainty, cost, latency, observed, scenario, why_no_winner};
+use words::{certainty, clause, cost, latency, observed, scenario, why_no_winner};
 
 /// What the answer speaks of.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Metric {
     /// The record's key of a trial, as its comparisons call it.
     pub(super) key: &'static str,
@@ -108,6 +108,8 @@ pub(super) struct Answer {
     pub(super) sentences: Vec<String>,
     /// Metric by metric, in the order of [`METRICS`].
     pub(super) findings: Vec<Finding>,
+    /// What was found by the scenario's own measures, where the record compares it.
+    pub(super) measured: Vec<(&'static Metric, Finding)>,
     /// Rows that were in question.
     pub(super) candidates: Vec<usize>,
 }
@@ -140,15 +142,39 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
         ]
     };
     // What the scenario is about comes first.
-    let mut sentences: Vec<String> = measures::tables(view)
-        .filter_map(|table| table.in_words(view))
-        .collect();
+    let mut sentences = Vec::new();
+    let mut measured = Vec::new();
+    for table in measures::tables(view) {
+        let Some(metric) = table.foremost_in(view) else {
+            continue;
+        };
+        let Some(figures) = table.in_words(view, metric) else {
+            continue;
+        };
+        let found = find(view, &candidates, metric);
+        if found == Finding::NotCompared {
+            sentences.push(format!("{figures}."));
+        } else {
+            let clause = clause(view, &candidates, metric, &found);
+            sentences.push(format!("{figures}; {clause}."));
+            measured.push((metric, found));
+        }
+    }
     sentences.extend(of_all);
     Answer {
         scenario: scenario(view),
         sentences,
         findings,
+        measured,
         candidates,
+    }
+}
+
+impl Answer {
+    /// What the board shows: the scenario's own measures first.
+    pub(super) fn board(&self) -> impl Iterator<Item = (&Metric, &Finding)> {
+        let measured = self.measured.iter().map(|(metric, found)| (*metric, found));
+        measured.chain(METRICS.iter().zip(&self.findings))
     }
 }
 

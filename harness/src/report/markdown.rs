@@ -5,11 +5,10 @@
 
 use std::fmt::Write;
 
-use super::answer::{Answer, METRICS, answer, board, trials_in_words};
+use super::answer::{Answer, answer, board, trials_in_words};
 use super::columns::{COST, Column, DELIVERY, DIFFERENCE, LEDGER};
 use super::measures;
 use super::repeat::repeat;
-use super::tree::Tree;
 use super::view::View;
 use crate::results::Verdict;
 
@@ -45,7 +44,7 @@ pub(super) fn in_words(view: &View<'_>, found: &Answer) -> String {
     }
     if !view.record.comparisons.is_empty() {
         out += "\n| metric | winner | by how much |\n|---|---|---|\n";
-        for (metric, finding) in METRICS.iter().zip(&found.findings) {
+        for (metric, finding) in found.board() {
             let (who, how) = board(view, metric, finding);
             let _ = writeln!(
                 out,
@@ -106,13 +105,14 @@ fn table(view: &View<'_>, first: &str, rows: &[(String, String)], columns: &[Col
     out + "\n"
 }
 
-/// The primary metrics of every pair that the record compares.
+/// The primary metrics of every pair that the record compares, and those of named measures.
 pub(super) fn differences(view: &View<'_>) -> String {
     let mut rows = Vec::new();
     for (place, pair) in view.pairs.iter().enumerate() {
-        for metric in 0..view.record.comparisons[place].metrics.len() {
+        let metrics = view.record.comparisons[place].metrics.iter();
+        for (metric, found) in metrics.enumerate() {
             let at = format!("comparisons/{place}/metrics/{metric}");
-            if view.tree.at(&format!("{at}/primary")) == Some(&Tree::Bool(true)) {
+            if found.is_foremost() {
                 rows.push((format!("{} / {}", pair.a.name(), pair.b.side()), at));
             }
         }

@@ -3,6 +3,7 @@
 //! Each measure has a table of its own with its own columns, on the terminal, in Markdown and on the
 //! page; a row is a row of the summary. A measure that the record lacks has no table.
 
+use super::answer::Metric;
 use super::columns::{Column, over, whole};
 use super::view::View;
 
@@ -22,9 +23,8 @@ pub(super) struct Table {
     pub(super) note: &'static str,
     /// Its columns: keys of a row of the summary.
     pub(super) columns: &'static [Column],
-    /// What the answer in words says of each row, the first that any row has: how it begins, and the
-    /// key of its figure.
-    pub(super) words: &'static [(&'static str, &'static str)],
+    /// What the answer speaks of: the first of these that any row has.
+    pub(super) foremost: &'static [Metric],
 }
 
 /// All tables, in the order of [`crate::scenario::Measure::ALL`].
@@ -103,15 +103,21 @@ pub(super) const TABLES: &[Table] = &[
             ),
             over("measures/recovery.server_cpu_ns", "server CPU", "ms", MS),
         ],
-        words: &[
-            (
-                "From the fault until all clients were back",
-                "measures/recovery.after_fault_ns.max",
-            ),
-            (
-                "From the loss of a connection to its cursor, at p99",
-                "measures/recovery.away_ns.p99",
-            ),
+        foremost: &[
+            Metric {
+                key: "measures.recovery.after_fault_ns.max",
+                name: "time from the fault until all clients were back",
+                in_summary: Some("measures/recovery.after_fault_ns.max"),
+                unit: "ms",
+                over: MS,
+            },
+            Metric {
+                key: "measures.recovery.away_ns.p99",
+                name: "p99 of the time from a loss of connection to the cursor",
+                in_summary: Some("measures/recovery.away_ns.p99"),
+                unit: "ms",
+                over: MS,
+            },
         ],
     },
     Table {
@@ -161,10 +167,13 @@ pub(super) const TABLES: &[Table] = &[
             whole("measures/slow_readers.ended", "ended"),
             whole("measures/slow_readers.attached", "attached"),
         ],
-        words: &[(
-            "p99 of the clients that read, beside slow ones over without",
-            "measures/slow_readers.healthy_p99_ratio",
-        )],
+        foremost: &[Metric {
+            key: "measures.slow_readers.healthy_p99_ratio",
+            name: "p99 of the clients that read, beside slow ones over without",
+            in_summary: Some("measures/slow_readers.healthy_p99_ratio"),
+            unit: "×",
+            over: 1.0,
+        }],
     },
     Table {
         id: "overflow",
@@ -178,10 +187,13 @@ pub(super) const TABLES: &[Table] = &[
             whole("measures/overflow.conflated_messages", "conflated"),
             whole("measures/overflow.cut_off", "cut off"),
         ],
-        words: &[(
-            "Messages lost by falling off a ring",
-            "measures/overflow.lost_messages",
-        )],
+        foremost: &[Metric {
+            key: "measures.overflow.lost_messages",
+            name: "messages lost by falling off a ring",
+            in_summary: Some("measures/overflow.lost_messages"),
+            unit: "",
+            over: 1.0,
+        }],
     },
     Table {
         id: "round_trip",
@@ -229,7 +241,13 @@ pub(super) const TABLES: &[Table] = &[
             ),
             over("user_bytes_per_client", "server memory", "KB/client", KB),
         ],
-        words: &[("Median round trip", "measures/round_trip.round_trip_ns.p50")],
+        foremost: &[Metric {
+            key: "measures.round_trip.round_trip_ns.p50",
+            name: "median round trip",
+            in_summary: Some("measures/round_trip.round_trip_ns.p50"),
+            unit: "ms",
+            over: MS,
+        }],
     },
     Table {
         id: "arrivals",
@@ -254,10 +272,13 @@ pub(super) const TABLES: &[Table] = &[
             over("measures/arrivals.late_bytes", "late", "MB", MB),
             over("measures/arrivals.growth", "growth", "×", 1.0),
         ],
-        words: &[(
-            "Median set-up of an arrival",
-            "measures/arrivals.set_up_ns.p50",
-        )],
+        foremost: &[Metric {
+            key: "measures.arrivals.set_up_ns.p50",
+            name: "median set-up of an arrival",
+            in_summary: Some("measures/arrivals.set_up_ns.p50"),
+            unit: "ms",
+            over: MS,
+        }],
     },
     Table {
         id: "snapshot",
@@ -271,10 +292,13 @@ pub(super) const TABLES: &[Table] = &[
             over("measures/snapshot.complete_ns.p99", "p99", "ms", MS),
             over("measures/snapshot.complete_ns.max", "max", "ms", MS),
         ],
-        words: &[(
-            "Median time to a whole snapshot",
-            "measures/snapshot.complete_ns.p50",
-        )],
+        foremost: &[Metric {
+            key: "measures.snapshot.complete_ns.p50",
+            name: "median time to a whole snapshot",
+            in_summary: Some("measures/snapshot.complete_ns.p50"),
+            unit: "ms",
+            over: MS,
+        }],
     },
 ];
 
@@ -287,26 +311,36 @@ impl Table {
             .any(|key| key.starts_with(&prefix))
     }
 
-    /// The figure that matters most, of each row that has it, in a sentence.
-    pub(super) fn in_words(&self, view: &View<'_>) -> Option<String> {
-        self.words.iter().find_map(|(begins, key)| {
-            let column = self.columns.iter().find(|column| column.key == *key)?;
-            let told = view.rows.iter().enumerate().filter_map(|(row, name)| {
-                let value = view.tree.at(&format!("summary/{row}/{key}"))?;
-                value.number()?;
-                let unit = match column.unit {
-                    "" => String::new(),
-                    unit => format!(" {unit}"),
-                };
-                Some(format!(
-                    "{}{unit} ({})",
-                    column.show.text(Some(value)),
-                    name.name()
-                ))
-            });
-            let told: Vec<String> = told.collect();
-            (!told.is_empty()).then(|| format!("{begins}: {}.", told.join(", ")))
-        })
+    /// The figure that matters most, if any row has it.
+    pub(super) fn foremost_in(&self, view: &View<'_>) -> Option<&'static Metric> {
+        let has = |metric: &&Metric| {
+            let key = metric.in_summary.unwrap_or(metric.key);
+            (0..view.rows.len()).any(|row| view.of_row(row, key).is_some())
+        };
+        self.foremost.iter().find(has)
+    }
+
+    /// That figure of each row that has it, as the beginning of a sentence.
+    pub(super) fn in_words(&self, view: &View<'_>, metric: &Metric) -> Option<String> {
+        let key = metric.in_summary?;
+        let column = self.columns.iter().find(|column| column.key == key)?;
+        let told = view.rows.iter().enumerate().filter_map(|(row, name)| {
+            let value = view.tree.at(&format!("summary/{row}/{key}"))?;
+            value.number()?;
+            let unit = match column.unit {
+                "" => String::new(),
+                unit => format!(" {unit}"),
+            };
+            Some(format!(
+                "{}{unit} ({})",
+                column.show.text(Some(value)),
+                name.name()
+            ))
+        });
+        let told: Vec<String> = told.collect();
+        let mut name = metric.name.chars();
+        let begins: String = name.next()?.to_uppercase().chain(name).collect();
+        (!told.is_empty()).then(|| format!("{begins}: {}", told.join(", ")))
     }
 
     /// The columns in which any row has a figure.
@@ -328,6 +362,12 @@ pub(super) fn tables<'a>(view: &'a View<'_>) -> impl Iterator<Item = &'static Ta
     TABLES.iter().filter(|table| table.is_in(view))
 }
 
+/// Whether the answer speaks of what the record's comparisons call `key`.
+pub(super) fn is_spoken_of(key: &str) -> bool {
+    let mut spoken = TABLES.iter().flat_map(|table| table.foremost);
+    spoken.any(|metric| metric.key == key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,9 +375,12 @@ mod tests {
     #[test]
     fn what_the_answer_says_of_a_measure_is_a_column_of_its_table() {
         for table in TABLES {
-            for (_, key) in table.words {
-                let found = table.columns.iter().any(|column| column.key == *key);
-                assert!(found, "{key} of {}", table.id);
+            for metric in table.foremost {
+                let found = table.columns.iter().find(|column| {
+                    let same = |key: &str| key == column.key;
+                    metric.in_summary.is_some_and(same) && metric.unit == column.unit
+                });
+                assert!(found.is_some(), "{} of {}", metric.key, table.id);
             }
         }
     }

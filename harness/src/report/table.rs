@@ -10,6 +10,7 @@ use super::limits;
 use super::measures;
 use super::sweep::{ends, growth, varying, with_point};
 use super::view::View;
+use crate::compare::metric::{Metric, find};
 use crate::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
 use crate::results::{Record, Status, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
@@ -153,10 +154,10 @@ fn differences(out: &mut String, record: &Record, width: u16) {
             0 => String::new(),
             n => format!(" ({n} void rounds left out)"),
         };
-        let primary: Vec<String> = pair
+        let foremost: Vec<String> = pair
             .metrics
             .iter()
-            .filter(|m| m.primary)
+            .filter(|m| m.primary || measures::is_spoken_of(&m.metric))
             .map(difference)
             .collect();
         let text = format!(
@@ -165,13 +166,13 @@ fn differences(out: &mut String, record: &Record, width: u16) {
             pair.b,
             pair.point
                 .map_or_else(String::new, |point| format!(" at {point}")),
-            primary.join("; ")
+            foremost.join("; ")
         );
         paragraph(out, width, "  ", &text);
     }
     let text = format!(
-        "Ratios of {} paired trials with {:.0}% intervals, corrected for three metrics; same: within \
-         {:.0}%.",
+        "Ratios of {} paired trials with {:.0}% intervals, p50, p99 and cpu corrected for being three; \
+         same: within {:.0}%.",
         record
             .comparisons
             .iter()
@@ -185,12 +186,7 @@ fn differences(out: &mut String, record: &Record, width: u16) {
 }
 
 fn difference(metric: &MetricComparison) -> String {
-    let name = match metric.metric.as_str() {
-        "latency_ns.p50" => "p50",
-        "latency_ns.p99" => "p99",
-        "server.cpu_ns_per_delivery" => "server CPU",
-        other => other,
-    };
+    let name = find(&metric.metric).map_or_else(|| metric.metric.clone(), Metric::title);
     let interval = format!(
         "× {} ({}–{})",
         three(metric.ratio),

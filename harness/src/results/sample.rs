@@ -255,3 +255,33 @@ fn environment() -> Environment {
         allocator: "system".to_owned(),
     }
 }
+
+/// A good trial of which every named measure tells every figure, no two the same.
+pub(crate) fn measured() -> Trial {
+    fn fill(value: &mut serde_json::Value, next: &mut u64) {
+        match value {
+            serde_json::Value::Object(entries) => {
+                entries.values_mut().for_each(|value| fill(value, next));
+            }
+            serde_json::Value::Null | serde_json::Value::Number(_) => {
+                *next += 1;
+                *value = (*next).into();
+            }
+            _ => {}
+        }
+    }
+    let mut trial = trial(Transport::Sse, 91_300);
+    let blank = Measures {
+        recovery: Some(Recovery::default()),
+        slow_readers: Some(SlowReaders::default()),
+        round_trip: Some(RoundTrip::default()),
+        arrivals: Some(Arrivals::default()),
+        snapshot: Some(Snapshot::default()),
+        over_time: Some(OverTime::default()),
+        overflow: Some(Overflow::default()),
+    };
+    let mut tree = serde_json::to_value(blank).expect("serialisable");
+    fill(&mut tree, &mut 1_000);
+    trial.measures = serde_json::from_value(tree).expect("of the same shape");
+    trial
+}

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::compare::draw::{Form, answer};
-use crate::results::sample;
+use crate::results::{RoundTrip, sample};
 use pushbench_servers::transport::{Profile, Transport};
 
 const BASE: [u64; 6] = [1_000_000, 1_030_000, 980_000, 1_010_000, 990_000, 1_000_000];
@@ -168,6 +168,54 @@ fn two_transports_of_one_run_are_paired_by_round() {
     let p50 = line(&report, 0, "p50");
     assert_eq!(p50.says, Says::Worse);
     assert!(p50.low.expect("paired") > 0.09 && p50.high.expect("paired") < 0.11);
+}
+
+/// A record in which round trips take so long, and every trial has lost so many.
+fn with_round_trips(factor: f64, lost: u64) -> Record {
+    let mut record = scaled(1.0);
+    for trial in &mut record.trials {
+        let p50 = trial.latency_ns.p50.map(|ns| (ns as f64 * factor) as u64);
+        let mut trips = RoundTrip::default();
+        (trips.round_trip_ns.p50, trips.lost) = (p50, lost);
+        trial.measures.round_trip = Some(trips);
+    }
+    record
+}
+
+#[test]
+fn named_measures_are_compared_and_held_against_gates() {
+    let (base, worse) = (with_round_trips(1.0, 0), with_round_trips(1.4, 2));
+    let gates = ["round_trip_p50>+20%", "round_trip_p50>+60%", "trips_lost>0"];
+    let report = against(&base, &worse, &gates).expect("rows");
+    let trip = line(&report, 0, "round_trip_p50");
+    assert_eq!((trip.says, trip.primary), (Says::Worse, false));
+    let lost = line(&report, 0, "trips_lost");
+    assert_eq!(
+        (lost.says, lost.a, lost.b),
+        (Says::Worse, Some(0.0), Some(12.0))
+    );
+    let failed = |gate: usize| !report.gates[gate].failures.is_empty();
+    assert_eq!([0, 1, 2].map(failed), [true, false, true]);
+}
+
+#[test]
+fn a_measure_that_only_one_record_has_is_undecided_and_one_that_none_has_is_no_line() {
+    let (plain, with) = (scaled(1.0), with_round_trips(1.0, 0));
+    let report = against(&plain, &with, &[]).expect("rows");
+    let lost = line(&report, 0, "trips_lost");
+    assert_eq!(
+        (lost.says, lost.a, lost.b),
+        (Says::Undecided, None, Some(0.0))
+    );
+    assert_eq!(lost.why.as_deref(), Some("no trial of A tells it"));
+    let named = |m: &Line| m.metric.name.starts_with("set_up");
+    assert!(!report.rows[0].lines.iter().any(named));
+    let told = against(&with, &plain, &["trips_lost>0"]).expect_err("not measured");
+    let told = told.to_string();
+    assert!(
+        told.starts_with("gate 'trips_lost>0': 'b' has no 'measures.round_trip.lost' for"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::compare::compare_all;
 use crate::report::tests::rounds;
-use crate::results::{Record, Status, sample};
+use crate::results::{Record, RoundTrip, Status, sample, summarise};
 
 fn of(record: &Record) -> Answer {
     answer(&View::of(record))
@@ -54,6 +54,41 @@ fn a_winner_is_named_where_every_interval_says_so_and_held_against_the_nearest()
         "{}",
         found.sentences[2]
     );
+}
+
+#[test]
+fn what_a_scenario_measures_by_name_comes_first_and_is_judged_like_the_rest() {
+    let mut record = rounds();
+    for trial in &mut record.trials {
+        let mut trips = RoundTrip::default();
+        trips.round_trip_ns.p50 = trial.latency_ns.p50.map(|ns| 10 * ns);
+        trial.measures.round_trip = Some(trips);
+    }
+    let without = of(&rounds()).sentences;
+    record.summary = summarise(&record.trials, &Default::default());
+    record.comparisons = compare_all(&record.trials);
+    let found = of(&record);
+    assert_eq!(found.sentences.len(), without.len() + 1);
+    let sentence = &found.sentences[0];
+    assert!(
+        sentence.starts_with("Median round trip: ") && sentence.contains(" ms (sse stock)"),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("; sse wins on median round trip with ")
+            && sentence.contains("% less (")
+            && sentence.ends_with(") than websocket."),
+        "{sentence}"
+    );
+    let (metric, finding) = found.board().next().expect("a board");
+    assert_eq!(metric.name, "median round trip");
+    assert!(matches!(finding, Finding::Wins { .. }), "{finding:?}");
+    assert_eq!(found.board().count(), METRICS.len() + 1);
+    // Of too few rounds only the figures are said.
+    record.comparisons.clear();
+    let found = of(&record);
+    assert!(!found.sentences[0].contains(';'), "{}", found.sentences[0]);
+    assert_eq!(found.board().count(), METRICS.len());
 }
 
 #[test]

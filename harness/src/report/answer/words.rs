@@ -126,7 +126,12 @@ fn figure(view: &View<'_>, row: usize, metric: &Metric) -> Option<String> {
 }
 
 /// What is found of a metric, as a part of a sentence.
-fn clause(view: &View<'_>, candidates: &[usize], metric: &Metric, found: &Finding) -> String {
+pub(super) fn clause(
+    view: &View<'_>,
+    candidates: &[usize],
+    metric: &Metric,
+    found: &Finding,
+) -> String {
     let name = metric.name;
     let behind = |rows: &[usize]| {
         let rest: Vec<usize> = candidates

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::super::answer::{Answer, Finding, METRICS, answer, board};
+use super::super::answer::{Answer, Finding, answer, board};
 use super::super::columns::{
     CHECK, COST, Column, DELIVERY, DIFFERENCE, LEDGER, Show, TRIAL_LEDGER,
 };
@@ -130,7 +130,7 @@ fn the_answer(view: &View<'_>, answer: &Answer) -> Markup {
         p.scenario { (answer.scenario) }
         ol.answer { @for sentence in &answer.sentences { li { (sentence) } } }
         @if answer.findings.iter().any(|found| *found != Finding::NotCompared) {
-            div.board { @for (metric, found) in METRICS.iter().zip(&answer.findings) {
+            div.board { @for (metric, found) in answer.board() {
                 @let (who, how) = board(view, metric, found);
                 div class=(match found {
                     Finding::Wins { .. } => "card wins",
@@ -258,15 +258,14 @@ fn differences(view: &View<'_>) -> Markup {
             })
         })
         .collect();
-    let primary: Vec<Row> = rows
+    let metrics = comparisons.iter().flat_map(|pair| &pair.metrics);
+    let foremost: Vec<Row> = rows
         .iter()
-        .filter(|row| {
-            let primary = view.tree.at(&format!("{}/primary", row.place));
-            primary == Some(&Tree::Bool(true))
-        })
-        .cloned()
+        .zip(metrics)
+        .filter(|(_, metric)| metric.is_foremost())
+        .map(|(row, _)| row.clone())
         .collect();
-    let open = primary.len() <= 30;
+    let open = foremost.len() <= 30;
     html! {
         p {
             "Ratios of the first over the second, paired by round. "
@@ -275,8 +274,10 @@ fn differences(view: &View<'_>) -> Markup {
             em { "undecided" } ": neither. Primary metrics are corrected for being three, the others for \
             nothing."
         }
-        (fold("Primary metrics of every pair", open, &table(
-            view, "Primary metrics: p50, p99, server CPU per delivery", "pair", &primary, DIFFERENCE,
+        (fold("Foremost metrics of every pair", open, &table(
+            view,
+            "Primary metrics (p50, p99, server CPU per delivery), and the scenario's own measures",
+            "pair", &foremost, DIFFERENCE,
         )))
         (fold("All metrics of every pair", false, &table(
             view, "All metrics", "pair", &rows, DIFFERENCE,
