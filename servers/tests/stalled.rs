@@ -41,9 +41,10 @@ fn queues() -> HashMap<(u16, u16), (u64, u64)> {
 }
 
 /// Bytes that the kernel has of what the server wrote to this client behind what the client read.
-fn in_the_kernel(queues: &HashMap<(u16, u16), (u64, u64)>, wire: &Wire) -> u64 {
+/// `None` where the table left an end out: it is no snapshot, and others come and go meanwhile.
+fn in_the_kernel(queues: &HashMap<(u16, u16), (u64, u64)>, wire: &Wire) -> Option<u64> {
     let (near, far) = wire.ports();
-    queues[&(far, near)].0 + queues[&(near, far)].1
+    Some(queues.get(&(far, near))?.0 + queues.get(&(near, far))?.1)
 }
 
 /// What the server has handed out, and what of it the kernel has, once neither moves any more.
@@ -51,15 +52,18 @@ fn at_rest(server: &Server, transport: Transport, wires: &[Wire]) -> (u64, u64) 
     let look = || {
         await_rest(server, transport, MESSAGES);
         let queues = queues();
-        let taken = wires.iter().map(|wire| in_the_kernel(&queues, wire)).sum();
-        (server.total(|s| s.deliveries.load(Relaxed)), taken)
+        let taken = wires
+            .iter()
+            .map(|wire| in_the_kernel(&queues, wire))
+            .sum::<Option<u64>>();
+        taken.map(|taken| (server.total(|s| s.deliveries.load(Relaxed)), taken))
     };
     let mut before = look();
     eventually("the kernel's queues are at rest", || {
         let now = look();
-        std::mem::replace(&mut before, now) == now
+        std::mem::replace(&mut before, now) == now && now.is_some()
     });
-    before
+    before.expect("the last look found every end")
 }
 
 /// One message as it leaves the process.

@@ -158,7 +158,7 @@ fn row(model: &Model, left_out: &[Observation], cell: &[&Observation]) -> Row {
         row.missing.push(ONE_KIND.to_owned());
         return row;
     }
-    if let Some(why) = cpu_beyond(fitted, &first.load) {
+    if let Some(why) = cpu_beyond(fitted, &first.workload, &first.load) {
         row.missing.push(why);
         return row;
     }

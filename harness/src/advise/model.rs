@@ -183,6 +183,12 @@ impl Model {
             _ => load.writes + connects + workload.upstream * n,
         };
         let user = fitted.base_bytes.zip(fitted.user_slope);
+        let unknown = cpu_beyond(fitted, workload, &load);
+        let predicted = fitted
+            .costs
+            .filter(|_| fitted.tells_apart && unknown.is_none());
+        let mut beyond = beyond(fitted, workload, &load);
+        beyond.extend(unknown);
         Some(Prediction {
             transport,
             profile,
@@ -190,14 +196,11 @@ impl Model {
             user_bytes: user.map(|(base, slope)| base + slope * n),
             kernel_bytes: fitted.kernel_slope.map(|slope| slope / 2.0 * n),
             busy_bytes: fitted.busy_bytes.filter(|_| load.deliveries > 0.0),
-            cores: fitted
-                .costs
-                .filter(|_| fitted.tells_apart)
-                .map(|costs| cpu(&costs, &load)),
+            cores: predicted.map(|costs| cpu(&costs, &load)),
             down_bytes_per_s: down,
             up_bytes_per_s: up,
             requests_per_s: requests,
-            beyond: beyond(fitted, workload, &load),
+            beyond,
         })
     }
 }
@@ -207,7 +210,8 @@ pub const ONE_KIND: &str = "CPU: not predicted, since the records hold too few k
                             the cost of waking from that of the work; record one of few clients a \
                             message and one of many, such as 'quick' and 'fanout-10k'";
 
-/// Work at a wake-up must differ by this factor for its cost to be told from that of waking.
+/// Work at a wake-up must differ by this factor for its cost to be told from that of waking; beyond the
+/// records by this factor, a cost that they cannot tell apart may be most of what there is.
 const APART: f64 = 2.0;
 
 /// What a prediction cannot rest on.
@@ -373,15 +377,27 @@ fn fit_one(
     }
 }
 
-/// Why the CPU of a load cannot be told from the records: none of them writes so many messages at once.
-/// What a message costs beside its write is then unknown, whatever the numbers.
-pub fn cpu_beyond(fitted: &Fitted, load: &Load) -> Option<String> {
-    let (range, batch) = (fitted.batch?, load.batch());
-    (batch > range.high * APART).then(|| {
+/// Why the CPU of a workload cannot be told from the records: none of them writes so many messages at
+/// once, or messages so large. What a message, or a byte, costs beside its write is then unknown,
+/// whatever the numbers. `None` where it can.
+pub fn cpu_beyond(fitted: &Fitted, workload: &Workload, load: &Load) -> Option<String> {
+    if load.deliveries <= 0.0 {
+        return None;
+    }
+    let (batch, payload) = (fitted.batch?, fitted.payload?);
+    if load.batch() > batch.high * APART {
+        return Some(format!(
+            "CPU: not predicted, since {} messages go out in one write, and the records have {} at the \
+             most",
+            round(load.batch()),
+            round(batch.high)
+        ));
+    }
+    (workload.payload > payload.high * APART).then(|| {
         format!(
-            "CPU: {} messages go out in one write, and the other records have {} at the most",
-            round(batch),
-            round(range.high)
+            "CPU: not predicted, since a message has {} bytes, and the records have {} at the most",
+            round(workload.payload),
+            round(payload.high)
         )
     })
 }

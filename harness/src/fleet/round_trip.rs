@@ -34,6 +34,8 @@ pub struct RoundTripReport {
     pub due: u64,
     /// Messages that were sent.
     pub sent: u64,
+    /// Messages that were sent while the fleet's `wire` was counted, of whatever phase.
+    pub sent_in_all: u64,
     /// POSTs answered with 200; `None` where messages travel on the client's own connection, which
     /// does not answer.
     pub acknowledged: Option<u64>,
@@ -66,6 +68,7 @@ pub struct RoundTripReport {
 pub(super) struct RoundTripCounts {
     posts: bool,
     sent: u64,
+    sent_in_all: u64,
     acknowledged: u64,
     refused: u64,
     returned: u64,
@@ -82,6 +85,7 @@ impl RoundTripCounts {
     /// Adds what another shard counted.
     pub(super) fn add(&mut self, other: &Self) {
         self.sent += other.sent;
+        self.sent_in_all += other.sent_in_all;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
         self.returned += other.returned;
@@ -100,6 +104,7 @@ impl RoundTripCounts {
         RoundTripReport {
             due,
             sent: self.sent,
+            sent_in_all: self.sent_in_all,
             acknowledged: self.posts.then_some(self.acknowledged),
             refused: self.refused,
             returned: self.returned,
@@ -335,6 +340,7 @@ impl Shard {
         Some(RoundTripCounts {
             posts: all.posts,
             sent: all.sent,
+            sent_in_all: all.sent_in_all,
             acknowledged: all.acknowledged,
             refused: all.refused,
             returned: own.received,

@@ -239,8 +239,8 @@ pub struct Machine {
     pub steal_ns: Option<u64>,
 }
 
-/// Bytes and segments of TCP, by the kernel's counters, from the start of the measure phase (to some
-/// ms) to the end of the drain, over all deliveries in that time.
+/// Bytes and segments of TCP, by the kernel's counters, from the start of the warm-up (when clients
+/// learn the schedule) to the end of the drain, over all deliveries in that time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Wire {
     /// Payload bytes of TCP from server to clients.
@@ -249,7 +249,7 @@ pub struct Wire {
     pub client_to_server_bytes_per_delivery: Option<f64>,
     /// Segments with payload from server to clients.
     pub segments_per_delivery: Option<f64>,
-    /// Requests that clients made.
+    /// Subscribes and polls that clients sent in that time; POSTs are none of them.
     pub requests: Option<u64>,
     /// Requests that were answered without a message.
     pub empty_responses: Option<u64>,

@@ -10,7 +10,7 @@ use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport;
 
 use super::{Running, TrialError};
-use crate::fleet::{FleetReport, RecoveryReport, RoundTripReport, SlowReport};
+use crate::fleet::{FleetReport, RecoveryReport, RoundTripReport, SlowReport, Wire};
 use crate::probe::kernel::KernelMemory;
 use crate::results::{
     Arrivals, Latency, Measures, Moment, OverTime, Overflow, Quantiles, Recovery, RoundTrip,
@@ -207,12 +207,14 @@ impl Running<'_> {
         report: &FleetReport,
         trial: &Trial,
     ) -> Result<RoundTrip, TrialError> {
-        let per_message = |total: Option<u64>| {
+        let over = |total: Option<u64>, messages: u64| {
             total
-                .filter(|_| found.sent > 0)
-                .map(|total| total as f64 / found.sent as f64)
+                .filter(|_| messages > 0)
+                .map(|total| total as f64 / messages as f64)
         };
-        let wire = report.wire;
+        // Bytes are counted from the warm-up on, CPU from the measure phase on.
+        let wire =
+            |bytes: fn(&Wire) -> u64| over(report.wire.as_ref().map(bytes), found.sent_in_all);
         Ok(RoundTrip {
             due: found.due,
             sent: found.sent,
@@ -227,9 +229,9 @@ impl Running<'_> {
             connections: found.connections,
             connections_per_client: found.connections as f64
                 / f64::from(self.plan.scenario.clients.count.max(1)),
-            up_bytes_per_message: per_message(wire.map(|w| w.sent_bytes)),
-            down_bytes_per_message: per_message(wire.map(|w| w.received_bytes)),
-            server_cpu_ns_per_message: per_message(trial.server.cpu_ns),
+            up_bytes_per_message: wire(|w| w.sent_bytes),
+            down_bytes_per_message: wire(|w| w.received_bytes),
+            server_cpu_ns_per_message: over(trial.server.cpu_ns, found.sent),
         })
     }
 
