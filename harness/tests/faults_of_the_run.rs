@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -123,6 +125,81 @@ fn an_interrupt_in_any_phase_keeps_what_was_measured_and_says_in_which() {
             scope.spawn(move || interrupted((old, new), &order[..=until], signal));
         }
     });
+}
+
+/// Ports that a process listens on.
+fn listens_on(process: &Process) -> Vec<u16> {
+    let entries = std::fs::read_dir(format!("/proc/{}/fd", process.pid));
+    let sockets: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|target| {
+            let inode = target.to_str()?.strip_prefix("socket:[")?;
+            Some(inode.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
+    let listener = |line: &str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        // 0A: it listens.
+        let ours = *fields.get(3)? == "0A" && sockets.iter().any(|inode| inode == fields[9]);
+        u16::from_str_radix(fields[1].split_once(':')?.1, 16)
+            .ok()
+            .filter(|_| ours)
+    };
+    table.lines().skip(1).filter_map(listener).collect()
+}
+
+/// A subscriber of a run's server that is none of the run's clients, once the channel is there.
+fn stranger(server: &Process) -> BufReader<TcpStream> {
+    await_some("a subscription", || {
+        // The other one is the control interface, which takes this for a bad request.
+        listens_on(server).into_iter().find_map(|port| {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+            stream.write_all(b"SUBSCRIBE c0\n").ok()?;
+            let mut reader = BufReader::new(stream);
+            let mut answer = String::new();
+            reader.read_line(&mut answer).ok()?;
+            answer.starts_with("SUBSCRIBED 0").then_some(reader)
+        })
+    })
+}
+
+#[test]
+fn an_interrupt_while_the_server_still_has_a_client_keeps_the_whole_measure_phase() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let slow_start = TINY.replace("settle_s = 0.05", "settle_s = 1");
+        let bench = Bench::new(&slow_start);
+        let run = bench.start(&["--transports", "tcp"]);
+        let processes = started(&run, 2);
+        let server = processes.iter().find(|process| process.runs("serve"));
+        // The phase in which clients go lasts while the server has any.
+        let mut reader = stranger(server.expect("a server"));
+        // 200 a second for 0.5 s on 4 channels: the last of this one.
+        for _ in 0..25 {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a message");
+            assert!(line.starts_with("00000000000000"), "{line}");
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        send(run.pid(), signal);
+        let output = run.output();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+        await_end(&processes);
+        let record = bench.record();
+        assert_eq!(record.status, Status::Interrupted);
+        let trial = &record.trials[0];
+        let why = trial.error.as_deref().expect("it was interrupted");
+        // Earlier only where the machine is far too slow.
+        let phases = ["measure", "drain", "disconnect"];
+        let of = |phase: &&str| *why == format!("interrupted in phase '{phase}'");
+        assert!(phases.iter().any(|phase| of(phase)), "{why}");
+        if of(&"disconnect") {
+            let d = trial.deliveries;
+            assert_eq!((d.expected, d.received), (800, 800));
+        }
+    }
 }
 
 #[test]

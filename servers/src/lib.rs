@@ -22,6 +22,7 @@ pub mod framing;
 pub mod hub;
 pub mod listen;
 pub mod overflow;
+mod pages;
 pub mod payload;
 pub mod publisher;
 pub mod refill;

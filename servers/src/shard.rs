@@ -25,6 +25,7 @@ use crate::ending::{STEP, Turn};
 use crate::framing::{Framing, Start};
 use crate::hub::{Appended, Hub};
 use crate::overflow::Overflow;
+use crate::pages::Pages;
 use crate::ring::{Ring, RingLimits};
 use crate::stall::{Watch, Watches};
 use crate::wheel::{Place, TICK_MS, Wheel};
@@ -113,8 +114,7 @@ struct Shard {
     channels: Vec<Channel>,
     /// Rings of channel `c` and framing `f` at `c * framings + f`; made when first written.
     rings: Vec<Option<Box<Ring>>>,
-    subscribers: Vec<Option<Subscriber>>,
-    free: Vec<u32>,
+    subscribers: Pages<Subscriber>,
     wheel: Wheel,
     watches: Watches,
     /// Goes round, so that no subscriber is always served last.
@@ -156,8 +156,7 @@ pub fn enter(
         limits,
         channels: Vec::new(),
         rings: Vec::new(),
-        subscribers: Vec::new(),
-        free: Vec::new(),
+        subscribers: Pages::default(),
         wheel: Wheel::default(),
         watches: Watches::default(),
         turn: 0,
@@ -217,8 +216,7 @@ pub(crate) fn close() {
 /// after the other ([`leave`]).
 pub(crate) fn begin_to_leave() {
     with(|shard| {
-        let ids = (0..).zip(&shard.subscribers);
-        let ids = ids.filter_map(|(id, subscriber)| subscriber.as_ref().map(|_| id));
+        let ids = shard.subscribers.iter().map(|(id, _)| id as u32);
         shard.leaving = Some((ids.collect(), 0));
     });
 }
@@ -232,7 +230,7 @@ pub(crate) fn leave(share: f64) {
         };
         let until = ((ids.len() as f64 * share) as usize).min(ids.len());
         for &id in ids.get(*told..until).unwrap_or_default() {
-            if let Some(subscriber) = shard.subscribers[id as usize].as_mut() {
+            if let Some(subscriber) = shard.subscribers.get_mut(id as usize) {
                 subscriber.closing = true;
                 wake(&mut subscriber.sleeper, &mut shard.woken);
             }
@@ -307,7 +305,7 @@ impl Shard {
             let split = self.turn % channel.subscribers.len().max(1);
             let (late, early) = channel.subscribers.split_at(split);
             for &id in early.iter().chain(late) {
-                if let Some(subscriber) = self.subscribers[id as usize].as_mut() {
+                if let Some(subscriber) = self.subscribers.get_mut(id as usize) {
                     wake(&mut subscriber.sleeper, &mut self.woken);
                 }
             }
@@ -334,7 +332,7 @@ impl Shard {
         let up = self.wheel.tick();
         let now = self.wheel.now();
         for id in up {
-            let Some(subscriber) = self.subscribers[id as usize].as_mut() else {
+            let Some(subscriber) = self.subscribers.get_mut(id as usize) else {
                 continue;
             };
             if subscriber.due <= now {
@@ -377,7 +375,7 @@ impl Shard {
 
     fn close(&mut self) {
         self.closing = true;
-        for subscriber in self.subscribers.iter_mut().flatten() {
+        for subscriber in self.subscribers.values_mut() {
             wake(&mut subscriber.sleeper, &mut self.woken);
         }
     }
@@ -390,7 +388,7 @@ impl Shard {
     fn deliver(&mut self, id: u32, messages: u64) {
         count(&self.stats.deliveries, messages);
         let now = self.wheel.now();
-        if let Some(subscriber) = self.subscribers[id as usize].as_mut() {
+        if let Some(subscriber) = self.subscribers.get_mut(id as usize) {
             subscriber.due = now + u64::from(subscriber.quiet_ticks);
             subscriber.quiet = false;
         }
@@ -400,14 +398,11 @@ impl Shard {
         let ticks = (quiet.as_millis() as u64)
             .div_ceil(TICK_MS)
             .clamp(1, u64::from(u32::MAX));
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.subscribers.push(None);
-            (self.subscribers.len() - 1) as u32
-        });
+        let id = self.subscribers.next_number() as u32;
         let due = self.wheel.now() + ticks;
         let list = &mut self.channels[channel as usize].subscribers;
         list.push(id);
-        self.subscribers[id as usize] = Some(Subscriber {
+        self.subscribers.insert(Subscriber {
             sleeper: Sleeper::Nobody,
             channel,
             index: (list.len() - 1) as u32,
@@ -423,23 +418,22 @@ impl Shard {
     }
 
     fn unsubscribe(&mut self, id: u32) {
-        let Some(gone) = self.subscribers[id as usize].take() else {
+        let Some(gone) = self.subscribers.remove(id as usize) else {
             return;
         };
         if let Some(moved) = self.wheel.remove(gone.place)
-            && let Some(other) = self.subscribers[moved as usize].as_mut()
+            && let Some(other) = self.subscribers.get_mut(moved as usize)
         {
             other.place = gone.place;
         }
         let list = &mut self.channels[gone.channel as usize].subscribers;
         list.swap_remove(gone.index as usize);
         if let Some(&moved) = list.get(gone.index as usize)
-            && let Some(other) = self.subscribers[moved as usize].as_mut()
+            && let Some(other) = self.subscribers.get_mut(moved as usize)
         {
             other.index = gone.index;
         }
         self.watches.forget(id);
-        self.free.push(id);
         count(&self.stats.subscribers, 1u64.wrapping_neg());
     }
 }
@@ -671,8 +665,9 @@ impl Subscription {
                 self.next = first;
                 return Some(lagged);
             }
-            let subscriber = shard.subscribers[self.id as usize]
-                .as_mut()
+            let subscriber = shard
+                .subscribers
+                .get_mut(self.id as usize)
                 .expect("open until dropped");
             if shard.closing || subscriber.closing {
                 if !std::mem::replace(&mut subscriber.told, true) {
@@ -936,7 +931,7 @@ mod tests {
         for subscription in &mut all {
             assert_eq!(poll(subscription), Poll::Ready(Ready::Pending));
         }
-        with(|s| assert!(s.subscribers.len() <= 51 && s.channels[0].subscribers.len() == 50));
+        with(|s| assert!(s.subscribers.end() <= 51 && s.channels[0].subscribers.len() == 50));
         for _ in 0..200 {
             with(Shard::tick);
         }

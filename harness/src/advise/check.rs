@@ -142,13 +142,25 @@ fn row(model: &Model, left_out: &[Observation], cell: &[&Observation]) -> Row {
     };
     let n = f64::from(first.workload.clients);
     let memory = fitted.base_bytes.zip(fitted.user_slope);
-    row.memory = twice(memory.map(|(b, s)| b + s * n), middle(|o| o.settled_bytes));
+    let (second, _) = fitted.beside(&first.workload, key.0);
+    row.memory = twice(
+        memory.map(|(base, slope)| base + (slope + second) * n),
+        middle(|o| o.settled_bytes),
+    );
     if key.0 == Transport::Tcp {
         return row;
     }
     if first.load.connects > 0.0 && fitted.scenarios_with_connects < 2 {
         row.missing.push(
             "CPU: fewer than two other scenarios have clients that come and go, so what a connect \
+             costs cannot be told"
+                .to_owned(),
+        );
+        return row;
+    }
+    if first.load.sends > 0.0 && fitted.scenarios_with_sends < 2 {
+        row.missing.push(
+            "CPU: fewer than two other scenarios have clients that send, so what a message of theirs \
              costs cannot be told"
                 .to_owned(),
         );

@@ -6,7 +6,6 @@ use std::fmt::Write;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
 use super::check::{self, Row, TARGET, Twice};
-use super::framing;
 use super::model::{Model, Prediction, TERM_NAMES};
 use super::recommend::{Recommendation, key, limits};
 use super::rules::rules;
@@ -48,7 +47,7 @@ pub fn advice(a: &Advice<'_>) -> String {
          holds beyond it. Bytes: payload of TCP, 52 more a segment on an Ethernet{}. Predictions, no \
          measurements: from {}.",
         if upstream {
-            "; clients' own messages are in the bytes up"
+            "; clients' own messages are in bytes and CPU, the connections for their POSTs in memory"
         } else {
             ""
         },
@@ -182,7 +181,6 @@ fn predictions(a: &Advice<'_>) -> String {
     for p in a.predictions {
         let n = f64::from(w.clients);
         let memory = p.user_bytes.zip(p.kernel_bytes).map(|(u, k)| u + k);
-        let up = p.up_bytes_per_s + framing::upstream_bytes(w, p.transport);
         let mark = if p.beyond.is_empty() { "" } else { " !" };
         let mut row = vec![
             format!("{}{mark}", p.transport),
@@ -191,7 +189,7 @@ fn predictions(a: &Advice<'_>) -> String {
             bytes(p.busy_bytes),
             p.cores.map_or_else(|| NONE.to_owned(), three),
             three(p.down_bytes_per_s / 1e6),
-            three(up / 1e6),
+            three(p.up_bytes_per_s / 1e6),
             figure(p.requests_per_s),
             memory.map_or_else(|| NONE.to_owned(), |m| figure(n * 1e9 / m)),
             p.cores

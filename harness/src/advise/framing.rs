@@ -23,6 +23,9 @@ const DIGITS: f64 = 4.0;
 const NAME: f64 = 6.0;
 const HOST: f64 = 15.0;
 
+/// The answer to a POST: its head, its cursor, and a body of the sequence.
+const ANSWER: f64 = 116.0 + 2.0 * DIGITS;
+
 /// Bytes a second of `workload` in `profile`.
 pub fn bytes(workload: &Workload, transport: Transport, profile: Profile) -> Bytes {
     let load = workload.load(transport);
@@ -70,23 +73,25 @@ pub fn bytes(workload: &Workload, transport: Transport, profile: Profile) -> Byt
         Transport::WebSocket => (181.0 + DIGITS, 157.0 + NAME + HOST),
         Transport::LongPoll | Transport::ShortPoll => (104.0 + DIGITS, 44.0 + NAME + HOST),
     };
+    let (send_down, send_up) = upstream(length, transport);
     Bytes {
-        down: down + load.connects * connect_down,
-        up: up + load.connects * connect_up,
+        down: down + load.connects * connect_down + load.sends * send_down,
+        up: up + load.connects * connect_up + load.sends * send_up,
     }
 }
 
-/// Bytes that a message of the client takes: the frame with its mask, or a POST with its answer.
-pub fn upstream_bytes(workload: &Workload, transport: Transport) -> f64 {
-    let per_message = match transport {
-        Transport::Tcp => workload.payload + 9.0 + NAME,
-        Transport::WebSocket => {
-            workload.payload + if workload.payload <= 125.0 { 6.0 } else { 8.0 }
+/// Bytes that a message of `length` bytes from a client takes, down and up: the frame with its mask, or a
+/// POST with its answer, with the least heads that lean clients send; a browser's are some 400 bytes
+/// longer.
+fn upstream(length: f64, transport: Transport) -> (f64, f64) {
+    match transport {
+        Transport::Tcp => (0.0, length + 10.0 + NAME),
+        Transport::WebSocket => (0.0, length + if length <= 125.0 { 6.0 } else { 8.0 }),
+        _ => {
+            let head = 62.0 + NAME + HOST + digits(length);
+            (ANSWER, head + length)
         }
-        // The least head of a POST and of its answer, both of which a browser makes longer.
-        _ => workload.payload + 140.0,
-    };
-    per_message * workload.upstream * f64::from(workload.clients)
+    }
 }
 
 fn digits(value: f64) -> f64 {

@@ -3,13 +3,14 @@
 //! In: [`Observation`]s. Out: a [`Model`] that predicts for a [`Workload`], and says where it leaves
 //! the range of what it was fitted to.
 //!
-//! **Memory** is base + slope · clients: medians over the trials of a transport and profile.
+//! **Memory** is base + slope · clients: medians over the trials of a transport and profile. Where
+//! clients POST what they send, a second slope for the connections that carry it.
 //!
 //! **CPU** in a second is linear in what the server has to do, with costs that are not below 0:
 //!
 //! ```text
 //! cpu = wake · wake_ups · (1 − cpu / cores) + write · writes + delivery · deliveries
-//!     + byte · bytes + connect · connects
+//!     + byte · bytes + connect · connects + send · sends
 //! ```
 //!
 //! The first term is what the model rests on: work that finds the server asleep pays for the way
@@ -29,21 +30,22 @@ use serde::Serialize;
 use super::framing::{self, Bytes};
 use super::observe::Observation;
 use super::workload::{Load, Workload};
+use crate::client::upstream::posts;
 use crate::stats::median;
 
 /// A transport in a profile.
 pub type Key = (Transport, Profile);
 
 /// Terms of the cost of a second.
-const TERMS: usize = 5;
+const TERMS: usize = 6;
 
 /// Names of the terms, for people.
-pub const TERM_NAMES: [&str; TERMS] = ["wake-up", "write", "delivery", "byte", "connect"];
+pub const TERM_NAMES: [&str; TERMS] = ["wake-up", "write", "delivery", "byte", "connect", "send"];
 
 /// How strongly costs are drawn to those of all transports: as much as this share of a record.
 const PRIOR_WEIGHT: f64 = 0.02;
 
-/// Rounds of coordinate descent; a fit of five terms is still after a few hundred.
+/// Rounds of coordinate descent; a fit of six terms is still after a few hundred.
 const ROUNDS: usize = 4_000;
 
 /// Beyond the greatest value seen times this, a prediction is an extrapolation.
@@ -88,6 +90,9 @@ pub struct Fitted {
     pub user_slope: Option<f64>,
     /// Kernel memory of a connection, both ends, in bytes.
     pub kernel_slope: Option<f64>,
+    /// What the connection adds on which a client POSTs, user and kernel memory, in bytes; `None` where
+    /// no record has any.
+    pub second_connection: Option<(f64, f64)>,
     /// What a server that publishes holds beyond that, in bytes.
     pub busy_bytes: Option<f64>,
     /// CPU seconds of each term; `None` where no trial of it was measured.
@@ -108,6 +113,8 @@ pub struct Fitted {
     pub connects: bool,
     /// Scenarios that had such: of one alone, what a connect costs cannot be told from the rest.
     pub scenarios_with_connects: usize,
+    /// Scenarios in which clients sent.
+    pub scenarios_with_sends: usize,
     /// Whether the records differ in how much is done at a wake-up: the cost of waking cannot be
     /// told from that of the work where they do not.
     pub tells_apart: bool,
@@ -139,9 +146,9 @@ pub struct Prediction {
     pub busy_bytes: Option<f64>,
     /// Cores that are busy.
     pub cores: Option<f64>,
-    /// Payload bytes of TCP a second, down and up, upstream messages left out.
+    /// Payload bytes of TCP a second, down, answers to POSTs in them.
     pub down_bytes_per_s: f64,
-    /// The same from clients to server.
+    /// The same from clients to server, with what they send.
     pub up_bytes_per_s: f64,
     /// HTTP requests a second: polls, subscribes, and upstream messages where they are requests.
     pub requests_per_s: f64,
@@ -182,19 +189,22 @@ impl Model {
             Transport::WebSocket => connects,
             _ => load.writes + connects + workload.upstream * n,
         };
+        let (second_user, second_kernel) = fitted.beside(workload, transport);
         let user = fitted.base_bytes.zip(fitted.user_slope);
         let unknown = cpu_beyond(fitted, workload, &load);
         let predicted = fitted
             .costs
             .filter(|_| fitted.tells_apart && unknown.is_none());
-        let mut beyond = beyond(fitted, workload, &load);
+        let mut beyond = beyond(fitted, workload, transport, &load);
         beyond.extend(unknown);
         Some(Prediction {
             transport,
             profile,
             load,
-            user_bytes: user.map(|(base, slope)| base + slope * n),
-            kernel_bytes: fitted.kernel_slope.map(|slope| slope / 2.0 * n),
+            user_bytes: user.map(|(base, slope)| base + (slope + second_user) * n),
+            kernel_bytes: fitted
+                .kernel_slope
+                .map(|slope| (slope + second_kernel) / 2.0 * n),
             busy_bytes: fitted.busy_bytes.filter(|_| load.deliveries > 0.0),
             cores: predicted.map(|costs| cpu(&costs, &load)),
             down_bytes_per_s: down,
@@ -205,17 +215,33 @@ impl Model {
     }
 }
 
+impl Fitted {
+    /// What each client's second connection adds, user and kernel memory, in bytes; nothing where it has
+    /// none.
+    pub fn beside(&self, workload: &Workload, transport: Transport) -> (f64, f64) {
+        let second = self.second_connection;
+        second
+            .filter(|_| workload.upstream > 0.0 && posts(transport))
+            .unwrap_or_default()
+    }
+}
+
 /// Why CPU is not predicted.
 pub const ONE_KIND: &str = "CPU: not predicted, since the records hold too few kinds of workload to tell \
                             the cost of waking from that of the work; record one of few clients a \
                             message and one of many, such as 'quick' and 'fanout-10k'";
 
-/// Work at a wake-up must differ by this factor for its cost to be told from that of waking; beyond the
-/// records by this factor, a cost that they cannot tell apart may be most of what there is.
+/// Work at a wake-up must differ by this factor for its cost to be told from that of waking; where more
+/// messages share a write than this many times those of the records, their cost is most of what there is.
 const APART: f64 = 2.0;
 
+/// Bytes of a message, over the most in the records, up to which their cost is little beside what a
+/// message costs. With the 512 bytes of 'dashboard' as the most, 1 KiB was predicted to 27% on every
+/// transport, 4 KiB to 29%, and 16 KiB not at all.
+const LARGER: f64 = 4.0;
+
 /// What a prediction cannot rest on.
-fn beyond(fitted: &Fitted, workload: &Workload, load: &Load) -> Vec<String> {
+fn beyond(fitted: &Fitted, workload: &Workload, transport: Transport, load: &Load) -> Vec<String> {
     let mut said = Vec::new();
     let n = f64::from(workload.clients);
     for (what, range, value) in [
@@ -249,8 +275,13 @@ fn beyond(fitted: &Fitted, workload: &Workload, load: &Load) -> Vec<String> {
     if fitted.costs.is_none() || !fitted.tells_apart {
         said.push(ONE_KIND.to_owned());
     }
-    if workload.upstream > 0.0 {
+    if load.sends > 0.0 && fitted.scenarios_with_sends == 0 {
         said.push("upstream: no record has any, so its CPU is left out".to_owned());
+    }
+    if load.sends > 0.0 && posts(transport) && fitted.second_connection.is_none() {
+        said.push(
+            "memory: no record has a second connection for POSTs, so it is left out".to_owned(),
+        );
     }
     said
 }
@@ -283,6 +314,7 @@ fn terms(load: &Load, asleep: f64) -> [f64; TERMS] {
         load.deliveries,
         load.bytes,
         load.connects,
+        load.sends,
     ]
 }
 
@@ -347,6 +379,15 @@ fn fit_one(
         |value: fn(&Observation) -> Option<f64>| median(of.iter().filter_map(|o| value(o)));
     let rows: Vec<Row> = of.iter().filter_map(|o| row(o, speed)).collect();
     let published = || of.iter().filter(|o| o.load.deliveries > 0.0);
+    // Whose clients have a second connection tell the slope of both.
+    let both = |o: &&&Observation| o.load.sends > 0.0 && posts(o.transport);
+    let slopes = |both_wanted: bool| {
+        let of_it = || of.iter().filter(move |o| both(o) == both_wanted);
+        let user = median(of_it().filter_map(|o| o.user_slope));
+        (user, median(of_it().filter_map(|o| o.kernel_slope)))
+    };
+    let (one, two) = (slopes(false), slopes(true));
+    let more = |two: Option<f64>, one: Option<f64>| Some((two? - one?).max(0.0));
     // Work at a wake-up: writes of a stream, requests of a poll with what they carry.
     let work = Range::of(of.iter().filter(|o| o.cpu.is_some()).filter_map(|o| {
         let ratio = (o.load.writes + o.load.deliveries) / o.load.wake_ups;
@@ -355,8 +396,9 @@ fn fit_one(
     Fitted {
         tells_apart: work.is_some_and(|work| work.high >= APART * work.low),
         base_bytes: middle(|o| o.base_bytes),
-        user_slope: middle(|o| o.user_slope),
-        kernel_slope: middle(|o| o.kernel_slope),
+        user_slope: one.0,
+        kernel_slope: one.1,
+        second_connection: more(two.0, one.0).zip(more(two.1, one.1)),
         busy_bytes: median(
             published().filter_map(|o| Some((o.peak_bytes? - o.settled_bytes?).max(0.0))),
         ),
@@ -371,6 +413,12 @@ fn fit_one(
         scenarios_with_connects: of
             .iter()
             .filter(|o| o.load.connects > FEW_CONNECTS)
+            .map(|o| &o.scenario)
+            .collect::<BTreeSet<_>>()
+            .len(),
+        scenarios_with_sends: of
+            .iter()
+            .filter(|o| o.load.sends > 0.0)
             .map(|o| &o.scenario)
             .collect::<BTreeSet<_>>()
             .len(),
@@ -393,7 +441,7 @@ pub fn cpu_beyond(fitted: &Fitted, workload: &Workload, load: &Load) -> Option<S
             round(batch.high)
         ));
     }
-    (workload.payload > payload.high * APART).then(|| {
+    (workload.payload > payload.high * LARGER).then(|| {
         format!(
             "CPU: not predicted, since a message has {} bytes, and the records have {} at the most",
             round(workload.payload),
@@ -452,7 +500,7 @@ mod tests {
     use super::*;
     use crate::advise::workload::Asked;
 
-    const COSTS: [f64; TERMS] = [120e-6, 10e-6, 4e-6, 1e-9, 90e-6];
+    const COSTS: [f64; TERMS] = [120e-6, 10e-6, 4e-6, 1e-9, 90e-6, 20e-6];
 
     fn observation(record: usize, transport: Transport, asked: Asked, speed: f64) -> Observation {
         let workload = asked.check().expect("good");
@@ -552,7 +600,7 @@ mod tests {
             writes: rate,
             ..Load::default()
         };
-        let costs = [150e-6, 16e-6, 0.0, 0.0, 0.0];
+        let costs = [150e-6, 16e-6, 0.0, 0.0, 0.0, 0.0];
         let per_delivery = |rate: f64| cpu(&costs, &load(rate)) / rate;
         assert!((per_delivery(1.0) - 166e-6).abs() < 1e-6);
         assert!((per_delivery(20_000.0) - 41.5e-6).abs() < 1e-6);

@@ -4,6 +4,7 @@ use pushbench_servers::schedule::Arrival;
 use pushbench_servers::transport::{Profile, Transport};
 
 use super::workload::{Audience, Load, Workload};
+use crate::client::upstream::posts;
 use crate::results::{Record, Trial, Verdict};
 
 /// What is known of one trial.
@@ -44,11 +45,12 @@ pub struct Observation {
 }
 
 /// Every trial of `record` that is not void; `number` is what its points are known by. None of a
-/// scenario that does something to its servers or clients, or in which clients speak: what such a
-/// second takes is no cost of a delivery.
+/// scenario that does something to its servers or clients: what such a second takes is no cost of a
+/// delivery.
 pub fn observe(record: &Record, number: usize) -> Vec<Observation> {
-    let scenario = &record.scenario;
-    if scenario.needs_lean_clients().is_some() || !scenario.faults.is_empty() {
+    let mut receiving = record.scenario.clone();
+    receiving.upstream = None;
+    if receiving.needs_lean_clients().is_some() || !receiving.faults.is_empty() {
         return Vec::new();
     }
     record
@@ -72,7 +74,12 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
     let measured_s = (measure.end - measure.start) as f64 / 1e9;
     let share = measured_s / window_s;
     let wake_ups = load.wake_ups;
-    for term in [&mut load.deliveries, &mut load.wake_ups, &mut load.bytes] {
+    for term in [
+        &mut load.deliveries,
+        &mut load.wake_ups,
+        &mut load.bytes,
+        &mut load.sends,
+    ] {
         *term *= share;
     }
     if trial.transport == Transport::ShortPoll {
@@ -86,10 +93,25 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
         .segments_per_delivery
         .filter(|_| !is_poll(trial.transport))
     {
-        load.writes = segments * load.deliveries;
+        // Answers to POSTs are segments too.
+        let answers = if posts(trial.transport) {
+            load.sends
+        } else {
+            0.0
+        };
+        load.writes = (segments * load.deliveries - answers).max(0.0);
     }
     if let (Some(requests), true) = (trial.wire.requests, is_poll(trial.transport)) {
-        load.writes = requests as f64 / window_s;
+        // Requests are counted from the warm-up on. Those of long polls follow messages, so there are
+        // none in the drain; those of short polls go on.
+        let warm_up_s = trial.phase_ns.warm_up.map_or(0.0, |warm_up| {
+            measure.start.saturating_sub(warm_up.start) as f64 / 1e9
+        });
+        load.writes = if trial.transport == Transport::LongPoll {
+            requests as f64 / (warm_up_s + measured_s) * share
+        } else {
+            requests as f64 / (warm_up_s + window_s)
+        };
     }
     let memory = &trial.server.memory;
     let bytes = |value: Option<u64>| value.map(|v| v as f64);
@@ -126,7 +148,16 @@ fn workload_of(record: &Record, trial: &Trial) -> Option<Workload> {
         .ok()
         .filter(|n| *n > 0)?;
     let publish = scenario.publish.as_ref();
-    let published = trial.publish.achieved_per_s.filter(|rate| *rate > 0.0);
+    let upstream = scenario
+        .upstream
+        .as_ref()
+        .map_or(0.0, |u| u.rate_per_client_s);
+    // What clients send is what is published, where they do.
+    let published = trial
+        .publish
+        .achieved_per_s
+        .or(Some(upstream * f64::from(clients)))
+        .filter(|rate| *rate > 0.0);
     let received = trial.throughput.received_per_s.filter(|rate| *rate > 0.0);
     let payload = match (trial.throughput.received_bytes_per_s, received) {
         (Some(bytes), Some(received)) => bytes / received,
@@ -154,7 +185,7 @@ fn workload_of(record: &Record, trial: &Trial) -> Option<Workload> {
         group,
         payload,
         burst: publish.map_or(1.0, |p| f64::from(p.burst.max(1))),
-        upstream: 0.0,
+        upstream,
         poll_interval_s: scenario.clients.poll_interval_ms as f64 / 1e3,
         reconnects_per_s: connects,
         keep_alive_s: scenario.server.keep_alive_s,

@@ -266,6 +266,8 @@ pub struct Load {
     pub connects: f64,
     /// Bytes of envelopes.
     pub bytes: f64,
+    /// Messages that clients send.
+    pub sends: f64,
 }
 
 impl Load {
@@ -289,21 +291,24 @@ impl Workload {
         // A client's share: bursts that it gets in a second.
         let ticks = self.rate / self.burst;
         let connects = n * self.reconnects_per_s;
+        let sends = n * self.upstream;
+        // What clients send comes at moments of its own. What is published is that, as far as it goes.
+        let news = publishes.max(sends);
         let silent = |period_s: f64| n / period_s * self.silence(ticks * period_s);
         let (wake_ups, writes, empty) = match transport {
             Transport::LongPoll => {
                 let empty = silent(self.poll_timeout_s);
                 // The next requests come when the answers have been read: once more from sleep.
-                (2.0 * publishes, n * ticks + empty, empty)
+                (news + publishes, n * ticks + empty, empty)
             }
             Transport::ShortPoll => {
                 let polls = n / self.poll_interval_s;
                 let empty = polls * self.silence(ticks * self.poll_interval_s);
-                (publishes + polls, polls, empty)
+                (news + polls, polls, empty)
             }
             Transport::Tcp | Transport::Sse | Transport::WebSocket => {
                 let empty = silent(self.keep_alive_s);
-                (publishes, n * ticks + empty, empty)
+                (news, n * ticks + empty, empty)
             }
         };
         Load {
@@ -313,6 +318,7 @@ impl Workload {
             empty,
             connects,
             bytes: deliveries * self.payload,
+            sends,
         }
     }
 

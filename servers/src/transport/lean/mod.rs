@@ -28,13 +28,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use slab::Slab;
 
 use self::connection::{Connection, Flow};
 use self::socket::Socket;
 use super::http::Shared;
 use crate::door::{MAX_LAST, is_its_own};
 use crate::ending::{Departure, STEP, Turn};
+use crate::pages::Pages;
 use crate::shard;
 use crate::wheel::{TICK_MS, Wheel};
 
@@ -103,7 +103,7 @@ struct Door {
 pub(crate) struct Connections {
     poll: Poll,
     doors: Vec<Door>,
-    open: Slab<Connection>,
+    open: Pages<Connection>,
     wheel: Wheel,
     common: Common,
     space: Vec<u8>,
@@ -149,7 +149,7 @@ impl Connections {
         Ok(Self {
             poll,
             doors,
-            open: Slab::new(),
+            open: Pages::default(),
             wheel: Wheel::default(),
             common,
             space: vec![0; READ_BYTES],
@@ -193,7 +193,7 @@ impl Connections {
                         shard::drain();
                         self.serve_woken();
                     }
-                    Token(number) if number < self.open.capacity() => {
+                    Token(number) if number < self.open.end() => {
                         self.look_at(number, event.is_writable(), event.is_read_closed());
                     }
                     token => {
@@ -278,8 +278,7 @@ impl Connections {
 
     /// Opens a connection over a socket; returns its number.
     fn admit(&mut self, mut stream: mio::net::TcpStream, speaks: Speaks) -> Option<usize> {
-        let entry = self.open.vacant_entry();
-        let token = Token(entry.key());
+        let token = Token(self.open.next_number());
         // Writes are watched once one did not fit.
         let registry = self.poll.registry();
         registry
@@ -288,7 +287,7 @@ impl Connections {
         let mut connection = Connection::new(Socket::new(stream), speaks, &self.common);
         // A new entry of the wheel takes nobody's place.
         let _ = connection.timer.apply(&mut self.wheel, token.0 as u32);
-        entry.insert(connection);
+        self.open.insert(connection);
         Some(token.0)
     }
 
@@ -345,7 +344,9 @@ impl Connections {
 
     /// What follows from a turn of a connection: its end, its time-out, what is watched.
     fn settle(&mut self, number: usize, flow: Flow) {
-        let connection = &mut self.open[number];
+        let Some(connection) = self.open.get_mut(number) else {
+            return;
+        };
         let moved = if flow == Flow::Gone {
             connection.timer.stop(&mut self.wheel)
         } else {
