@@ -2,7 +2,8 @@
 //!
 //! Place on the data path: under the subscribers of a shard and the connections of its own loop. One
 //! run of memory that doubles would be copied whole each time, in the middle of a rush of clients, and
-//! leave what it had with the allocator: at 100,000 connections that was 40% of the server's memory.
+//! leave what it had with the allocator: at 100,000 connections that was nearly half of what the server
+//! held for them.
 
 /// Entries of a page. A page is some tens of KB: little beside a process with few clients, and a
 /// million clients are four thousand pages.

@@ -54,16 +54,11 @@ pub fn advice(a: &Advice<'_>) -> String {
         a.origin
     );
     wrap(&mut out, "", &note);
-    let mut said: Vec<(String, Vec<&str>)> = Vec::new();
-    for p in a.predictions {
-        for what in &p.beyond {
-            match said.iter_mut().find(|(text, _)| text == what) {
-                Some((_, who)) => who.push(p.transport.id()),
-                None => said.push((what.clone(), vec![p.transport.id()])),
-            }
-        }
-    }
-    for (what, who) in said {
+    let said = a.predictions.iter().flat_map(|p| {
+        let what = p.beyond.iter();
+        what.map(|what| (what.clone(), p.transport.id().to_owned()))
+    });
+    for (what, who) in gathered(said) {
         wrap(
             &mut out,
             "",
@@ -294,17 +289,14 @@ pub fn check_table(rows: &[Row], model_of: &str) -> String {
         "\n{near} of {all} within {}%; '!' marks the others.",
         TARGET * 100.0
     );
-    let mut missing: Vec<String> = rows
-        .iter()
-        .flat_map(|r| {
-            r.missing
-                .iter()
-                .map(move |m| format!("{} {} {}: {m}", r.scenario, r.transport, r.profile))
-        })
-        .collect();
-    missing.dedup();
-    for text in missing {
-        wrap(&mut out, "", &format!("Not predicted: {text}."));
+    let missing = rows.iter().flat_map(|r| {
+        let who = format!("{} {}", r.transport, r.profile);
+        let why = r.missing.iter();
+        why.map(move |why| ((r.scenario.clone(), why.clone()), who.clone()))
+    });
+    for ((scenario, why), who) in gathered(missing) {
+        let text = format!("Not predicted ({scenario}: {}): {why}.", who.join(", "));
+        wrap(&mut out, "", &text);
     }
     wrap(
         &mut out,
@@ -313,6 +305,19 @@ pub fn check_table(rows: &[Row], model_of: &str) -> String {
          baseline shows it; the CPU of tcp itself is therefore no check.",
     );
     out
+}
+
+/// What is said once for all of whom it is said, in the order in which it first was.
+fn gathered<T: PartialEq>(said: impl Iterator<Item = (T, String)>) -> Vec<(T, Vec<String>)> {
+    let mut all: Vec<(T, Vec<String>)> = Vec::new();
+    for (what, of) in said {
+        match all.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, who)) if who.contains(&of) => {}
+            Some((_, who)) => who.push(of),
+            None => all.push((what, vec![of])),
+        }
+    }
+    all
 }
 
 /// The costs that were fitted, for who wants to see them.

@@ -410,19 +410,15 @@ fn fit_one(
         group: Range::of(published().map(|o| f64::from(o.workload.group))),
         batch: Range::of(published().map(|o| o.load.batch())),
         connects: of.iter().any(|o| o.load.connects > FEW_CONNECTS),
-        scenarios_with_connects: of
-            .iter()
-            .filter(|o| o.load.connects > FEW_CONNECTS)
-            .map(|o| &o.scenario)
-            .collect::<BTreeSet<_>>()
-            .len(),
-        scenarios_with_sends: of
-            .iter()
-            .filter(|o| o.load.sends > 0.0)
-            .map(|o| &o.scenario)
-            .collect::<BTreeSet<_>>()
-            .len(),
+        scenarios_with_connects: scenarios(of, |load| load.connects > FEW_CONNECTS),
+        scenarios_with_sends: scenarios(of, |load| load.sends > 0.0),
     }
+}
+
+/// How many scenarios had such a load.
+fn scenarios(of: &[&Observation], such: fn(&Load) -> bool) -> usize {
+    let with = of.iter().filter(|o| such(&o.load));
+    with.map(|o| &o.scenario).collect::<BTreeSet<_>>().len()
 }
 
 /// Why the CPU of a workload cannot be told from the records: none of them writes so many messages at

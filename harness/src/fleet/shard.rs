@@ -534,9 +534,13 @@ impl Shard {
         self.gauges.away.store(self.away(), Ordering::Relaxed);
     }
 
-    /// Adds what a client that came after the schedule was known is owed.
+    /// Adds what a client that came after the schedule was known is owed. Shown at once, and before the
+    /// client counts as connected or back: whoever waits for nothing to be outstanding must not find
+    /// that in between.
     pub(super) fn expect_more(&self, deliveries: u64) {
         add(&self.expected_in_all, deliveries);
+        let outstanding = &self.gauges.outstanding;
+        outstanding.fetch_add(deliveries, Ordering::Relaxed);
     }
 
     /// A limit was met: the first is kept, and where it stands in the way of every further client,

@@ -312,27 +312,30 @@ mod tests {
         let text = render(&[]).expect("no record lacks anything");
         assert_eq!(text.lines().count(), 2 + claims().len());
         assert_eq!(text.matches("not settled: ").count(), claims().len());
-        assert!(text.contains("a record of `idle` would settle it"));
+        assert!(text.contains("a record of `notifications` would settle it"));
         assert!(text.contains("a scenario `proxies` would settle it, which there is not yet"));
     }
 
     #[test]
     fn a_record_settles_its_claims_by_its_own_comparison() {
-        let text = render(&[reference(record("idle"))]).expect("all is there");
+        let text = render(&[reference(record("notifications"))]).expect("all is there");
         let line = text
             .lines()
             .find(|line| line.contains("little memory"))
             .expect("a row");
         assert!(
             line.contains(
-                "server memory of an idle client: sse tuned 5.02 KB; websocket tuned 10.0 KB; \
+                "server memory of a client that gets a message in 50 s: sse tuned 5.02 KB; websocket tuned 10.0 KB; \
                  long\\_poll tuned not run"
             ),
             "{line}"
         );
         assert!(line.contains("**yes**: sse has "), "{line}");
-        assert!(line.contains("[idle](reference/idle/run.json)"), "{line}");
-        let mut few = record("idle");
+        assert!(
+            line.contains("[notifications](reference/notifications/run.json)"),
+            "{line}"
+        );
+        let mut few = record("notifications");
         few.comparisons.clear();
         let text = render(&[reference(few)]).expect("all is there");
         assert!(text.contains("fewer than 5 rounds to compare"));
@@ -340,7 +343,7 @@ mod tests {
 
     #[test]
     fn an_expression_over_what_a_record_lacks_names_file_and_field() {
-        let record = record("idle");
+        let record = record("notifications");
         let view = View::of(&record);
         let error = evaluate(&view, 0, "no_such.key", Path::new("here")).expect_err("missing");
         assert_eq!(
