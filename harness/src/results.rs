@@ -84,12 +84,13 @@ pub struct Tool {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Its revision; `null` where it was not built from a repository.
+    /// Its revision: the commit that it was built from, with `-dirty` where the source differed from
+    /// that, or what `PUSHBENCH_REVISION` was then; `null` where it was not built from a repository.
     pub revision: Option<String>,
 }
 
 impl Tool {
-    /// This program. The revision is what `PUSHBENCH_REVISION` was when it was built.
+    /// This program.
     pub fn this() -> Self {
         Self {
             name: env!("CARGO_PKG_NAME").to_owned(),
