@@ -74,6 +74,14 @@ fn started(run: &Running, count: usize) -> Vec<Process> {
     })
 }
 
+/// The server of a run, once it is one: between its fork and its exec, a child looks like its parent.
+fn server_of(run: &Running) -> Process {
+    await_some("the server of a trial", || {
+        let mut found = children(run.pid()).into_iter();
+        found.find(|process| process.runs("serve"))
+    })
+}
+
 /// Ends a run in one phase, which lasts until then.
 fn interrupted(change: (&str, &str), phases: &[&str], signal: Signal) {
     let bench = Bench::new(&TINY.replace(change.0, change.1));
@@ -173,9 +181,8 @@ fn an_interrupt_while_the_server_still_has_a_client_keeps_the_whole_measure_phas
         let bench = Bench::new(&slow_start);
         let run = bench.start(&["--transports", "tcp"]);
         let processes = started(&run, 2);
-        let server = processes.iter().find(|process| process.runs("serve"));
         // The phase in which clients go lasts while the server has any.
-        let mut reader = stranger(server.expect("a server"));
+        let mut reader = stranger(&server_of(&run));
         // 200 a second for 0.5 s on 4 channels: the last of this one.
         for _ in 0..25 {
             let mut line = String::new();
@@ -220,9 +227,7 @@ fn an_interrupt_before_the_processes_answer_leaves_none_of_them() {
 fn killed_after(wait: Duration, transport: &str) {
     let bench = Bench::new(TINY);
     let run = bench.start(&["--transports", transport]);
-    let processes = started(&run, 1);
-    let server = processes.iter().find(|process| process.runs("serve"));
-    let server = server.expect("the server is the first").clone();
+    let server = server_of(&run);
     std::thread::sleep(wait);
     // It may have done its work already.
     let _ = kill(Pid::from_raw(server.pid as i32), Signal::SIGKILL);
