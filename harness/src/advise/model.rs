@@ -236,8 +236,8 @@ pub const ONE_KIND: &str = "CPU: not predicted, since the records hold too few k
 const APART: f64 = 2.0;
 
 /// Bytes of a message, over the most in the records, up to which their cost is little beside what a
-/// message costs. With the 512 bytes of 'dashboard' as the most, 1 KiB was predicted to 27% on every
-/// transport, 4 KiB to 29%, and 16 KiB not at all.
+/// message costs: with the 512 bytes of 'dashboard' as the most, that is 2 KiB. At 16 KiB and more, copying
+/// them is most of the work, and a prediction was off by more than a factor of four.
 const LARGER: f64 = 4.0;
 
 /// What a prediction cannot rest on.
