@@ -1,14 +1,13 @@
 //! Whole runs of tiny scenarios with conditions of real use, over every transport: what is counted
 //! must be exact, whatever is done to servers, connections and clients.
 
-mod support;
-
 use std::process::Stdio;
 
 use pushbench::results::{Measures, Record, Trial};
 use pushbench::scenario::FaultKind;
 use pushbench_servers::transport::Transport;
-use support::{Running, TINY, pushbench, scenario, text};
+
+use crate::support::{Running, TINY, pushbench, scenario, text};
 
 /// Runs `text` over every transport and returns the trials; each must have come to its end.
 fn trials(text_of_scenario: &str) -> Vec<Trial> {

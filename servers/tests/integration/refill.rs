@@ -5,9 +5,6 @@
 //! way to refill. Nothing depends on how fast anything is: schedules lie in the past, or end soon
 //! and are waited for.
 
-#[allow(dead_code, reason = "each test program uses its own part of it")]
-mod support;
-
 use std::time::Duration;
 
 use pushbench_servers::envelope::{self, HEAD_BYTES};
@@ -20,9 +17,9 @@ use pushbench_servers::schedule::{Arrival, Schedule, Timetable};
 use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport::{Profile, Transport};
 
-use support::bytes;
-use support::wire::Wire;
-use support::{address, config, eventually};
+use crate::support::bytes;
+use crate::support::wire::Wire;
+use crate::support::{address, config, eventually, for_each};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -163,7 +160,7 @@ fn a_restarted_server_sends_exactly_what_its_clients_have_missed() {
 
 #[test]
 fn every_transport_is_refilled() {
-    support::for_each(|transport, profile| {
+    for_each(|transport, profile| {
         let [plan, ..] = past_plans();
         let server = start(&plan, config(transport, profile));
         let tail = expected(&plan, 1).len() as u64;
@@ -224,7 +221,7 @@ fn who_was_away_for_longer_than_a_ring_keeps_is_told_exactly_what_fell_off() {
 
 #[test]
 fn a_cursor_that_is_due_in_a_moment_is_waited_for_and_one_of_the_far_future_is_refused() {
-    support::for_each(|transport, profile| {
+    for_each(|transport, profile| {
         let [mut plan, ..] = plans(SECOND_NS / 10, 0);
         // Twenty messages a second on each channel: the fifth is due 0.1 s from now.
         plan.schedule.rate_per_s = 60.0;

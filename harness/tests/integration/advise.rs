@@ -1,7 +1,5 @@
 //! `pushbench advise`, `completions` and `man` from outside: what they print, and every bad input.
 
-mod support;
-
 use std::path::Path;
 
 use assert_cmd::Command;
@@ -9,7 +7,8 @@ use pushbench::probe::environment::Environment;
 use pushbench::results::{Record, Span, Status, Trial};
 use pushbench::scenario::Scenario;
 use pushbench_servers::transport::{Profile, Transport};
-use support::{PATIENCE, text};
+
+use crate::support::{PATIENCE, text};
 
 /// A record of `scenario` in which a wake-up costs 120 µs and a write 12 µs (tcp) or 15 µs.
 fn record(folder: &Path, scenario: &str) {

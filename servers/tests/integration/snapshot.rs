@@ -1,16 +1,13 @@
 //! A subscription that starts before the tail: `last=N`, over every transport and profile.
 
-#[allow(dead_code, reason = "each test program uses its own part of it")]
-mod support;
-
 use pushbench_servers::listen::{Config, Server};
 use pushbench_servers::overflow::Overflow;
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::transport::{Profile, Transport};
 
-use support::bytes::{self, Message};
-use support::wire::Wire;
-use support::{address, config, for_each, publish, settle, start, start_with};
+use crate::support::bytes::{self, Message};
+use crate::support::wire::Wire;
+use crate::support::{address, config, for_each, publish, settle, start, start_with};
 
 /// A server that remembers the last three of five messages.
 fn remembering(config: Config, overflow: Overflow) -> (Server, Vec<Message>) {

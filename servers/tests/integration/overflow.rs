@@ -3,9 +3,6 @@
 //! Bytes where it is told something, and counts that add up: whatever was published was handed out,
 //! lost and told, or left out for a newer one.
 
-#[allow(dead_code, reason = "each test program uses its own part of it")]
-mod support;
-
 use std::sync::atomic::Ordering::Relaxed;
 
 use pushbench_servers::listen::{Config, Server};
@@ -13,9 +10,9 @@ use pushbench_servers::overflow::Overflow;
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::transport::{Profile, Transport};
 
-use support::bytes;
-use support::wire::Wire;
-use support::{
+use crate::support::bytes;
+use crate::support::wire::Wire;
+use crate::support::{
     address, await_rest, await_subscribers, config, eventually, for_each, publish, settle,
     start_with, subscribe,
 };

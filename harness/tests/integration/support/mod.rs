@@ -1,8 +1,5 @@
 //! What the tests of the program share: starting it, and looking at its processes from outside.
 
-// Each test program uses a part of it.
-#![allow(dead_code)]
-
 pub(crate) mod browser;
 
 use std::io::{BufRead, BufReader};

@@ -4,9 +4,6 @@
 //! Every row of the table in `control.rs` with its answer, and every error. Schedules lie in the
 //! past (all due at once) or in a far future (never due), so nothing here depends on the clock.
 
-#[allow(dead_code, reason = "each test program uses its own part of it")]
-mod support;
-
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -19,8 +16,8 @@ use pushbench_servers::publisher::decode_histogram;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::{Value, json};
 
-use support::wire::Wire;
-use support::{bytes, eventually};
+use crate::support::wire::Wire;
+use crate::support::{bytes, eventually};
 
 /// A server with its control interface on a loopback port of its own.
 struct Controlled {

@@ -1,15 +1,14 @@
 //! `pushbench serve` as those who operate it see it: restarted in the middle of a schedule, drained
 //! for a rolling deploy, bounded in memory.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use pushbench_servers::sys::monotonic_ns;
-use support::{PATIENCE, Running, Served, pushbench, send, text};
+
+use crate::support::{PATIENCE, Running, Served, await_some, pushbench, send, text};
 
 fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
@@ -143,7 +142,7 @@ fn a_signal_drains_and_a_second_one_ends_the_drain() {
         let mut client = subscribe(&server);
         send(server.process.pid(), Signal::SIGTERM);
         let address = server.address("tcp").to_owned();
-        support::await_some("the listener's end", || {
+        await_some("the listener's end", || {
             TcpStream::connect(&address).is_err().then_some(())
         });
         // Control goes on meanwhile, and so does the subscriber.

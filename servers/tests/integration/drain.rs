@@ -4,9 +4,6 @@
 //! Nothing here is timed. A drain over a day is one that tells nobody yet, one over no time tells
 //! all at once; who is told when in between is tested where it is decided, in `shard.rs`.
 
-#[allow(dead_code, reason = "each test program uses its own part of it")]
-mod support;
-
 use std::net::TcpStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,9 +12,9 @@ use pushbench_servers::listen::{Config, MAX_DRAIN, Server};
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::transport::{Profile, Transport};
 
-use support::bytes;
-use support::wire::Wire;
-use support::{address, await_subscribers, config, eventually, for_each, publish, start};
+use crate::support::bytes;
+use crate::support::wire::Wire;
+use crate::support::{address, await_subscribers, config, eventually, for_each, publish, start};
 
 fn subscribe(server: &Server, transport: Transport, since: Option<u64>) -> Wire {
     let request = bytes::subscribe(transport, "news", since);

@@ -1,8 +1,6 @@
 //! The command line from outside: every bad input gets one clear line on standard error, nothing on
 //! standard output, and the documented exit status; what is asked for comes on standard output.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -10,7 +8,10 @@ use std::process::Stdio;
 
 use assert_cmd::Command;
 use nix::sys::signal::Signal;
-use support::{PATIENCE, Running, Served, TINY, pushbench, scenario, send, text};
+
+use crate::support::{
+    PATIENCE, Running, Served, TINY, await_some, children, pushbench, scenario, send, text,
+};
 
 /// Runs the program in `folder`, to its end.
 fn run_in(folder: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
@@ -543,7 +544,7 @@ fn list_shows_scenarios_transports_and_profiles() {
 
 #[test]
 fn list_shows_a_scenario_as_its_file_has_it() {
-    let file = include_str!("../../scenarios/quick.toml");
+    let file = include_str!("../../../scenarios/quick.toml");
     assert_eq!(answer(&["list", "--show", "quick"]), file);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = scenario(folder.path(), "tiny", TINY);
@@ -565,7 +566,7 @@ fn a_file_that_is_called_like_a_built_in_scenario_is_shown_itself() {
 
 #[test]
 fn list_prints_the_committed_schema() {
-    let committed = include_str!("../../results/run.schema.json");
+    let committed = include_str!("../../../results/run.schema.json");
     assert_eq!(answer(&["list", "--schema"]), committed);
 }
 
@@ -857,9 +858,7 @@ fn an_interrupted_verify_is_no_success() {
     let command = command.args(["verify", "--transports", "tcp"]);
     let process = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let pid = process.pid();
-    support::await_some("its children", || {
-        (support::children(pid).len() == 2).then_some(())
-    });
+    await_some("its children", || (children(pid).len() == 2).then_some(()));
     send(pid, Signal::SIGINT);
     let output = process.output();
     assert_eq!(output.status.code(), Some(1));

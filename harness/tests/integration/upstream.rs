@@ -1,8 +1,6 @@
 //! Two-way traffic of a real fleet: everything that was due is sent, comes back to its sender exactly
 //! once and reaches every member of its room; what a server refuses, ends or repeats is counted.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -27,6 +25,8 @@ use pushbench_servers::schedule::{Arrival, Schedule};
 use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
+
+use crate::support::PATIENCE;
 
 const ROOMS: u32 = 3;
 
@@ -145,7 +145,7 @@ impl Fleet {
     }
 
     async fn await_status(&mut self, what: &str, done: impl Fn(&Status) -> bool) -> Status {
-        let deadline = Instant::now() + support::PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let status: Status = self.helper.get("/v1/fleet").await.expect("it lives");
             if done(&status) {
@@ -172,7 +172,7 @@ impl Fleet {
         what: &str,
         done: impl Fn(&RoundTripReport) -> bool,
     ) -> (FleetReport, RoundTripReport) {
-        let deadline = Instant::now() + support::PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let (report, round_trip) = self.report().await;
             if done(&round_trip) {

@@ -1,15 +1,14 @@
 //! `pushbench limits` from outside: a record with every step, what broke, and nothing left behind.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::Signal;
 use pushbench::limits::search::{Found, Search};
 use pushbench::results::{Broke, Ended, Limit, Record, Status};
-use support::{Running, TINY, await_some, children, pushbench, scenario, send, text};
 use tempfile::TempDir;
+
+use crate::support::{Running, TINY, await_some, children, pushbench, scenario, send, text};
 
 struct Bench {
     folder: TempDir,
@@ -49,7 +48,7 @@ impl Bench {
 }
 
 fn keeps_to_the_schema(folder: &Path) {
-    let schema = serde_json::from_str(include_str!("../../results/run.schema.json"));
+    let schema = serde_json::from_str(include_str!("../../../results/run.schema.json"));
     let validator = jsonschema::validator_for(&schema.expect("JSON")).expect("a schema");
     let json = std::fs::read_to_string(folder.join("run.json")).expect("a record");
     let value = serde_json::from_str(&json).expect("JSON");

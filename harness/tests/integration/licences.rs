@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const DENY: &str = include_str!("../../deny.toml");
+const DENY: &str = include_str!("../../../deny.toml");
 
 fn allowed() -> Vec<String> {
     let deny: toml::Table = toml::from_str(DENY).expect("TOML");

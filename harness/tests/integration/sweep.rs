@@ -1,14 +1,13 @@
 //! Sweeps from outside: a record with a point each, rows and files that do not meet, and options
 //! that are refused before anything runs.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
 
 use pushbench::results::Record;
 use pushbench_servers::transport::Transport;
-use support::{Running, TINY, pushbench, scenario, text};
+
+use crate::support::{Running, TINY, pushbench, scenario, text};
 
 /// Runs the tiny scenario, with `table` behind it, and returns what it said and kept.
 fn run(table: &str, arguments: &[&str]) -> (Output, tempfile::TempDir) {

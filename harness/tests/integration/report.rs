@@ -1,14 +1,13 @@
 //! `pushbench report` from outside: formats, files, splicing, and what it says of bad input, after
 //! which everything is as it was.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use pushbench::results::Record;
-use support::{Running, TINY, pushbench, scenario, text};
 use tempfile::TempDir;
+
+use crate::support::{Running, TINY, pushbench, scenario, text};
 
 struct Bench {
     folder: TempDir,

@@ -5,15 +5,14 @@
 //! or what the environment's `AXE_CORE` says. Where it is missing the audit says so and passes, but
 //! with `CI=true` it fails. `.ci/run` fetches it with `npm pack`.
 
-mod support;
-
 use std::path::PathBuf;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::browser::{Browser, Page};
-use support::{Running, TINY, await_some, pushbench, scenario};
 use tempfile::TempDir;
+
+use crate::support::browser::{Browser, Page};
+use crate::support::{Running, TINY, await_some, pushbench, scenario};
 
 /// A run with measure phases of a fifth of a second, and the page that it wrote.
 struct Report {

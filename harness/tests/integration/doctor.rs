@@ -1,11 +1,10 @@
 //! `pushbench doctor` from outside: what it says, as text and as JSON, and its exit status.
 
-mod support;
-
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use support::{Running, pushbench, text};
+
+use crate::support::{Running, pushbench, text};
 
 fn doctor(arguments: &[&str]) -> Output {
     let mut command = pushbench();

@@ -4,9 +4,6 @@
 //! (`/proc/net/tcp`: unacknowledged at the server's end, unread at the client's), is what the
 //! process holds.
 
-#[allow(dead_code, reason = "each test program uses its own part of it")]
-mod support;
-
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,8 +12,8 @@ use pushbench_servers::listen::{Config, Server};
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::transport::{Profile, Transport, stalled_bytes};
 
-use support::wire::Wire;
-use support::{
+use crate::support::wire::Wire;
+use crate::support::{
     address, await_rest, await_subscribers, bytes, config, eventually, for_each, publish, settle,
     start,
 };

@@ -1,12 +1,10 @@
 //! Limits that are met in the middle of connecting: the trial ends in order and names them, every
 //! socket is closed, and neither side is left with connections in TIME_WAIT.
 
-mod support;
-
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use pushbench::child::Helper;
 use pushbench::client::Family;
@@ -19,7 +17,8 @@ use pushbench::trial::{self, Plan};
 use pushbench_servers::allocator::Allocator;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
-use support::{Served, TINY, await_some, pushbench};
+
+use crate::support::{PATIENCE, Served, TINY, await_some, pushbench};
 
 /// Descriptors of a process that must run short: a server or a fleet needs some twenty itself.
 const FEW: u32 = 60;
@@ -33,9 +32,12 @@ fn short_of_descriptors(folder: &Path, role: &str) -> PathBuf {
         "#!/bin/bash\nif [ \"$1\" = {role} ]; then ulimit -n {FEW}; fi\nexec '{}' \"$@\"\n",
         env!("CARGO_BIN_EXE_pushbench")
     );
-    std::fs::write(&path, script).expect("the folder is writable");
-    let may_run = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(&path, may_run).expect("the file is ours");
+    // Another process writes it: if this one did, a child that another test starts meanwhile could
+    // hold the file open for writing, and the kernel runs no such file (ETXTBSY).
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "printf %s \"$1\" >\"$2\" && chmod 755 \"$2\"", "sh"]);
+    let status = shell.arg(script).arg(&path).status();
+    assert!(status.expect("a shell").success(), "the folder is writable");
     path
 }
 
@@ -188,7 +190,7 @@ async fn a_fleet_that_closes_leaves_nothing_in_time_wait_on_any_transport() {
             .expect(id);
         let all = Connect { up_to: CLIENTS };
         let _: Value = fleet.post("/v1/fleet/connect", &all).await.expect(id);
-        let deadline = std::time::Instant::now() + support::PATIENCE;
+        let deadline = std::time::Instant::now() + PATIENCE;
         loop {
             let status: Status = fleet.get("/v1/fleet").await.expect(id);
             assert_eq!(status.refused, 0, "{id}: {:?}", status.errors);

@@ -3,11 +3,10 @@
 //!
 //! Needs Chromium: see `support/browser.rs`.
 
-mod support;
-
 use serde_json::json;
-use support::browser::{Browser, Page};
-use support::{Served, await_some};
+
+use crate::support::browser::{Browser, Page};
+use crate::support::{Served, await_some};
 
 /// The sequences in the list of what arrived, oldest first.
 fn sequences(page: &mut Page<'_>) -> Vec<u64> {

@@ -2,8 +2,6 @@
 //! that is full, memory that ends, a thread of the clients that panics. Whatever happens, the record
 //! keeps what was measured and says what happened, and nothing is left running.
 
-mod support;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -14,7 +12,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pushbench::results::{Record, Status, Verdict};
 use pushbench_servers::payload::SplitMix64;
-use support::{Process, Running, TINY, await_some, children, pushbench, scenario, send, text};
+
+use crate::support::{
+    Process, Running, TINY, await_some, children, pushbench, scenario, send, text,
+};
 
 /// Servers that are killed, one in each run.
 const KILLS: u64 = 20;

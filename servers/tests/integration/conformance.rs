@@ -4,9 +4,6 @@
 //! `support/bytes.rs`, in matches without a wildcard. Clients are bare sockets, so nothing of the
 //! crate's own framings is taken for granted. Nothing here is timed: bytes and counts only.
 
-#[allow(dead_code, reason = "each test program uses its own part of it")]
-mod support;
-
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -16,9 +13,11 @@ use pushbench_servers::listen::{Config, Server};
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::transport::{Profile, Transport};
 
-use support::bytes::{self, Message, client_frame, close_payload, masked_frame, server_frame};
-use support::wire::Wire;
-use support::{
+use crate::support::bytes::{
+    self, Message, client_frame, close_payload, masked_frame, server_frame,
+};
+use crate::support::wire::Wire;
+use crate::support::{
     address, await_subscribers, config, eventually, for_each, publish, settle, start, subscribe,
 };
 

@@ -1,7 +1,5 @@
 //! `pushbench compare` from outside: what it prints, its exit status, and every bad input.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
@@ -9,7 +7,8 @@ use pushbench::probe::environment::Environment;
 use pushbench::results::{Record, Status, Trial};
 use pushbench::scenario::Scenario;
 use pushbench_servers::transport::{Profile, Transport};
-use support::{PATIENCE, text};
+
+use crate::support::{PATIENCE, text};
 
 /// A record of six trials of `sse` and `websocket`, whose medians are about `p50_us`.
 fn record(folder: &Path, name: &str, p50_us: u64) -> PathBuf {

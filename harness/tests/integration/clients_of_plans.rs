@@ -1,16 +1,15 @@
 //! Fleets whose clients are not all alike: some read slowly, some come and go and resume, and the
 //! channels differ in size. What the plain ones are owed stays exact.
 
-mod fleets;
-mod support;
-
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use fleets::{Bench, MESSAGES, MS, PATIENCE, entries, setup};
 use pushbench::fleet::{ChannelSizes, SessionPlan, Setup, SlowPlan, Spread};
 use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport::Transport;
+
+use crate::fleets::{Bench, MESSAGES, MS, SOON, entries, setup, standing};
+use crate::support::{PATIENCE, await_some};
 
 const CLIENTS: u32 = 20;
 
@@ -87,8 +86,8 @@ async fn the_end_of_a_connection_that_is_not_read_is_seen() {
         })
         .await;
     let address = bench.proxy.address;
-    support::await_some("the kernel to know", || {
-        (fleets::standing(address) == 0).then_some(())
+    await_some("the kernel to know", || {
+        (standing(address) == 0).then_some(())
     });
     let report = bench.finish().await;
     let account = report.slow.expect("there is a plan");
@@ -254,7 +253,7 @@ async fn what_was_due_before_its_reader_came_is_owed_and_is_no_latency() {
     for transport in Transport::ALL {
         let setup = Setup {
             // So that what late comers are owed is waited for.
-            reconnect: Some(fleets::SOON),
+            reconnect: Some(SOON),
             ..asking(transport)
         };
         let mut bench = Bench::ready(setup, 1_024, 96).await;

@@ -1,8 +1,5 @@
 //! A fleet process against a server in the test's own process, with a proxy in between that can cut.
 
-// Each test program uses a part of it.
-#![allow(dead_code)]
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -23,8 +20,7 @@ use pushbench_servers::sys::monotonic_ns;
 use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
 
-/// Long enough for a machine that does other things as well; only a failure waits for it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
 
 /// Messages a second, over all channels.
 pub(crate) const RATE_PER_S: f64 = 200.0;

@@ -1,11 +1,10 @@
 //! Clients that lose their connections and come back, on every transport: nothing that the server
 //! still has is missing, and nothing comes twice.
 
-mod fleets;
-
-use fleets::{Bench, MESSAGES, Mode, SOON, entries, setup};
 use pushbench::fleet::{CutBy, CutPlan, FleetReport, RecoveryReport, Setup};
 use pushbench_servers::transport::Transport;
+
+use crate::fleets::{Bench, MESSAGES, MS, Mode, SOON, entries, setup};
 
 const CLIENTS: u32 = 10;
 
@@ -208,7 +207,7 @@ async fn cuts_by_reset_and_in_order_are_told_apart() {
 async fn clients_that_are_refused_at_first_come_when_the_server_does() {
     let mut bench = Bench::ready(coming_back(Transport::WebSocket), 1_024, 96).await;
     bench.proxy.set(Mode::Down);
-    bench.proxy.open_after(50 * fleets::MS);
+    bench.proxy.open_after(50 * MS);
     bench.connect().await;
     bench.begin(None).await;
     let report = bench.drained().await;

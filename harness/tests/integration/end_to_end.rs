@@ -1,8 +1,6 @@
 //! Whole runs of a tiny scenario: the record, the closing table, both families of clients, and what
 //! remains when a run, its server or its fleet ends before its time.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
@@ -13,8 +11,11 @@ use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use nix::sys::signal::Signal;
 use pushbench::results::{Outcome, Record, Status, Trial, Verdict};
 use pushbench_servers::transport::{Profile, Transport};
-use support::{Process, Running, TINY, await_some, children, pushbench, scenario, send, text};
 use tempfile::TempDir;
+
+use crate::support::{
+    Process, Running, TINY, await_some, children, pushbench, scenario, send, text,
+};
 
 /// What every trial of the tiny scenario owes: 200 a second for 0.4 s over 4 channels, each with 10
 /// of the 40 clients.
@@ -88,7 +89,7 @@ impl Bench {
 }
 
 fn keeps_to_the_schema(json: &str) -> Record {
-    let schema = include_str!("../../results/run.schema.json");
+    let schema = include_str!("../../../results/run.schema.json");
     let schema = serde_json::from_str(schema).expect("JSON");
     let validator = jsonschema::validator_for(&schema).expect("a schema");
     let value = serde_json::from_str(json).expect("JSON");

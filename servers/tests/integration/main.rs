@@ -1,0 +1,15 @@
+//! The integration tests of the servers, in one program: every transport in every profile over real
+//! sockets, and the control interface. Servers run in this process; clients are bare sockets. A
+//! single module runs with `cargo test -p pushbench-servers --test integration NAME::`.
+//!
+//! The tests share one process, so each looks only at its own server and its own connections.
+
+mod support;
+
+mod conformance;
+mod control;
+mod drain;
+mod overflow;
+mod refill;
+mod snapshot;
+mod stalled;
