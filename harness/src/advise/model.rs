@@ -9,8 +9,9 @@
 //! **CPU** in a second is linear in what the server has to do, with costs that are not below 0:
 //!
 //! ```text
-//! cpu = wake · wake_ups · (1 − cpu / cores) + write · writes + delivery · deliveries
+//! cpu = wake · wake_ups · asleep + write · writes + delivery · deliveries
 //!     + byte · bytes + connect · connects + send · sends
+//! asleep = max(0, 1 − cpu)
 //! ```
 //!
 //! The first term is what the model rests on: work that finds the server asleep pays for the way
