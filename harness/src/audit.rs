@@ -7,7 +7,7 @@
 //!
 //! Not decided here: whether two transports differ.
 
-use pushbench_servers::schedule::Arrival;
+use pushbench_protocol::schedule::Arrival;
 
 use crate::fleet::FleetReport;
 use crate::probe::network::NetworkCounters;

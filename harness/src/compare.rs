@@ -20,7 +20,7 @@ pub mod records;
 
 use std::collections::BTreeMap;
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

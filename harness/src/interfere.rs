@@ -15,8 +15,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pushbench_servers::sys::{allowed_cpus, monotonic_ns, pin_to, sharpen_sleeps, sleep_until_ns};
-use pushbench_servers::transport::Transport;
+use pushbench_os::sys::{allowed_cpus, monotonic_ns, pin_to, sharpen_sleeps, sleep_until_ns};
+use pushbench_protocol::transport::Transport;
 
 use crate::fleet::Timing;
 use crate::layout::Layout;

@@ -4,7 +4,7 @@
 //! ([`Interfered`](crate::interfere::Interfered)). Out: whether they agree, and both figures in a
 //! line. Pure functions: which trials are run is said in `cmd/known.rs`.
 
-use pushbench_servers::schedule::Timetable;
+use pushbench_protocol::schedule::Timetable;
 
 use crate::results::{Trial, Verdict};
 use crate::trial::Histograms;
@@ -279,8 +279,8 @@ mod tests {
     use crate::recorder::histogram;
     use crate::relay::Injected;
     use crate::results::{Latency, Reason};
-    use pushbench_servers::schedule::{Arrival, Schedule};
-    use pushbench_servers::transport::{Profile, Transport};
+    use pushbench_protocol::schedule::{Arrival, Schedule};
+    use pushbench_protocol::transport::{Profile, Transport};
     use std::time::SystemTime;
 
     const MS: u64 = 1_000_000;

@@ -3,7 +3,7 @@
 //! Before the data path. In: how many clients are asked for, what this machine allows. Out: a
 //! [`Layout`] for server and fleet, or why there is none. Nothing is measured here.
 
-use pushbench_servers::sys;
+use pushbench_os::sys;
 
 use crate::probe::environment::Environment;
 

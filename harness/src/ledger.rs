@@ -5,7 +5,7 @@
 //! arrives. Out: counts over a range of expected sequences, once the drain is over.
 //!
 //! Not measured here: times (see the recorder), and which sequences are expected (that follows
-//! from the schedule, see `servers/src/schedule.rs`).
+//! from the schedule, see `servers/protocol/src/schedule.rs`).
 //!
 //! A ledger is small, because there is one for each of up to a million clients, and it allocates
 //! only when something is missing: what has arrived is the range above the start cursor up to the

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pushbench_servers::allocator::Switch;
+use pushbench_os::allocator::Switch;
 
 /// The system's or jemalloc, by an environment variable: decided once, at the first allocation.
 #[global_allocator]

@@ -1,9 +1,9 @@
 //! One row a transport: what a reader, a list and a test ask of it.
 //!
-//! A new transport is a file in `servers/src/framing/` and one in `servers/src/transport/`, one in
+//! A new transport is a file in `servers/protocol/src/framing/` and one in `servers/src/transport/`, one in
 //! `harness/src/client/`, and a row here; a test fails where one is missing.
 
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 
 /// What is known of a transport.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         for row in ROWS {
             for folder in [
-                "servers/src/framing",
+                "servers/protocol/src/framing",
                 "servers/src/transport",
                 "harness/src/client",
             ] {

@@ -26,7 +26,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use pushbench_servers::sys::{monotonic_ns, pin_to, sharpen_sleeps, sleep_until_ns};
+use pushbench_os::sys::{monotonic_ns, pin_to, sharpen_sleeps, sleep_until_ns};
 
 use self::lines::{Counters, Filter};
 pub use self::lines::{Every, Injected, LineFaults};
@@ -382,7 +382,7 @@ fn forward(connection: &Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pushbench_servers::envelope;
+    use pushbench_protocol::envelope;
 
     const ANYWHERE: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
-use pushbench_servers::payload::SplitMix64;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::payload::SplitMix64;
+use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::client::Family;
 use crate::client::socket::CLIENTS_PER_SOURCE;

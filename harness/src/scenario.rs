@@ -39,11 +39,11 @@ pub use error::ScenarioError;
 pub use overrides::Overrides;
 pub use sweep::{MAX_POINTS, Point, Sweep, SweepKey};
 
-use pushbench_servers::allocator::Allocator;
-use pushbench_servers::overflow::Overflow;
-use pushbench_servers::payload::PayloadKind;
-use pushbench_servers::schedule::Arrival;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::payload::PayloadKind;
+use pushbench_protocol::schedule::Arrival;
+use pushbench_protocol::transport::{Profile, Transport};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

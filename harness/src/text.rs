@@ -2,7 +2,7 @@
 //! path; nothing is measured here.
 
 /// Why an operation on a file failed.
-pub(crate) use pushbench_servers::sys::reason as io_reason;
+pub(crate) use pushbench_os::sys::reason as io_reason;
 
 /// The candidate that `word` is most likely a misspelling of; `None` where none is near.
 pub(crate) fn nearest<'a>(

@@ -12,14 +12,15 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use hdrhistogram::Histogram;
-use pushbench_servers::allocator::Allocator;
-use pushbench_servers::control::{Declare, Stats};
-use pushbench_servers::envelope;
-use pushbench_servers::listen::Addresses;
-use pushbench_servers::publisher::{self, decode_histogram};
-use pushbench_servers::schedule::{Arrival, Schedule};
-use pushbench_servers::sys::monotonic_ns;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_os::allocator::Allocator;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::control::Addresses;
+use pushbench_protocol::control::{Declare, Stats};
+use pushbench_protocol::control::{PublishPlan, PublishReport};
+use pushbench_protocol::envelope;
+use pushbench_protocol::histogram;
+use pushbench_protocol::schedule::{Arrival, Schedule};
+use pushbench_protocol::transport::{Profile, Transport};
 use serde_json::Value;
 
 use crate::audit::{Evidence, Waited, audit};
@@ -535,7 +536,7 @@ impl<'a> Running<'a> {
 
     /// How long the threads of either side waited for a core between two readings.
     fn waited(&self, before: &Clocks, after: &Clocks) -> Waited {
-        let all = pushbench_servers::sys::allowed_cpus().len().max(1);
+        let all = pushbench_os::sys::allowed_cpus().len().max(1);
         let of = |cpus: &[usize], before: &Option<Turns>, after: &Option<Turns>| {
             let cores = if cpus.is_empty() { all } else { cpus.len() };
             Some(after.as_ref()?.since(before.as_ref()?, cores))
@@ -600,7 +601,7 @@ impl<'a> Running<'a> {
             .map_err(TrialError::Interference)?;
         let _: Value = self.fleet.post("/v1/fleet/begin", &timing).await?;
         if let Some(publish) = publish {
-            let plan = publisher::Plan {
+            let plan = PublishPlan {
                 schedule: timing.schedule,
                 payload: publish.payload,
                 payload_bytes: publish.payload_bytes.max(envelope::HEAD_BYTES),
@@ -646,7 +647,7 @@ impl<'a> Running<'a> {
             return Ok(());
         }
         // A publisher that is still behind is stopped: what it did not do is missing.
-        let report: publisher::Report = self.server.delete("/v1/publish").await?;
+        let report: PublishReport = self.server.delete("/v1/publish").await?;
         let offered = phase.messages();
         let is_whole = self.servers.ended == 0;
         let phase_ns = phase.timing.measure_until_ns - phase.timing.measure_from_ns;
@@ -663,7 +664,7 @@ impl<'a> Running<'a> {
         trial.publish.achieved_per_s =
             Some(report.measured as f64 * 1e9 / (phase_ns + late_ns) as f64);
         self.gaps_ns = report.gaps_ns;
-        let lag = decode_histogram(&report.lag_histogram).map_err(TrialError::Histogram)?;
+        let lag = histogram::decode(&report.lag_histogram).map_err(TrialError::Histogram)?;
         trial.publish.lag_ns = Quantiles::from_histogram(&lag);
         Ok(())
     }
@@ -682,7 +683,7 @@ impl Running<'_> {
 
     /// Has the audit look at everything.
     fn judge(&self, trial: &mut Trial, report: &FleetReport) {
-        let cores = pushbench_servers::sys::allowed_cpus().len().max(1);
+        let cores = pushbench_os::sys::allowed_cpus().len().max(1);
         let fleet_cores = self.plan.layout.fleet.cpus.len();
         let publish = self.plan.scenario.publish.as_ref();
         let evidence = Evidence {
@@ -741,7 +742,7 @@ fn account(
     phase: &MeasurePhase,
     (measure_started, interfered): (SystemTime, Interfered),
 ) -> Result<Histograms, TrialError> {
-    let histogram = |text: &str| decode_histogram(text).map_err(TrialError::Histogram);
+    let histogram = |text: &str| histogram::decode(text).map_err(TrialError::Histogram);
     let counts = report.counts;
     trial.clients.disconnected = report.disconnected;
     trial.clients.refused = report.refused;

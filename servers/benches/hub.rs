@@ -16,8 +16,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use pushbench_servers::envelope::HEAD_BYTES;
-use pushbench_servers::framing::Framing;
+use pushbench_protocol::envelope::HEAD_BYTES;
+use pushbench_protocol::framing::Framing;
 use pushbench_servers::hub::Hub;
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::shard::{self, MAX_WRITE_BYTES, Ready, ShardStats, Subscription};

@@ -7,16 +7,16 @@
 //! |---|---|---|
 //! | `GET /v1/server` | | 200 [`ServerInfo`] |
 //! | `POST /v1/channels` | `{"declare": ["news", "c*100"]}` | 200 `{"channels": 101}`; numbers are given in this order, from 0 |
-//! | | `{"declare": …, "overflow": ["disconnect", "latest-only"]}` | the same; channel *k* of each declaration gets policy *k* mod their number ([`crate::overflow`]); without, all get `disconnect` |
+//! | | `{"declare": …, "overflow": ["disconnect", "latest-only"]}` | the same; channel *k* of each declaration gets policy *k* mod their number ([`pushbench_protocol::overflow`]); without, all get `disconnect` |
 //! | `GET /v1/stats` | | 200 [`Stats`] |
-//! | `POST /v1/publish` | [`Plan`] | 202; 409 while another schedule runs |
-//! | `GET /v1/publish` | | 200 [`Report`]; 404 before the first schedule |
-//! | `DELETE /v1/publish` | | 200 [`Report`]: the schedule is stopped first |
+//! | `POST /v1/publish` | [`PublishPlan`] | 202; 409 while another schedule runs |
+//! | `GET /v1/publish` | | 200 [`PublishReport`]; 404 before the first schedule |
+//! | `DELETE /v1/publish` | | 200 [`PublishReport`]: the schedule is stopped first |
 //! | `POST /v1/drain` | `{"over_ms": 5000}` | 202; 409 where it drains already |
 //!
 //! Errors are 4xx with `{"error": "…"}`. A server publishes message *i* of the plan's schedule at
-//! its intended time ([`crate::schedule`]), in the envelope of [`crate::envelope`], with the
-//! payload of [`crate::payload`]; it ends when its standard input does.
+//! its intended time ([`pushbench_protocol::schedule`]), in the envelope of [`pushbench_protocol::envelope`], with the
+//! payload of [`pushbench_protocol::payload`]; it ends when its standard input does.
 //!
 //! A server that drains takes no more connections and ends those that it has, spread evenly over
 //! the time given, each behind all that is pending for it; then its process ends, at the latest 2 s
@@ -32,83 +32,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::listen::{Addresses, MAX_DRAIN, Server};
-use crate::overflow::Overflow;
-use crate::publisher::{Plan, Publisher, Report};
-use crate::transport::{Profile, Transport};
-
-/// Version of this protocol.
-pub const PROTOCOL: u32 = 1;
-
-/// Who a server is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ServerInfo {
-    /// [`PROTOCOL`].
-    pub protocol: u32,
-    /// Name of the software.
-    pub server: String,
-    /// Its version.
-    pub version: String,
-    /// Its process, for memory and CPU time read from outside.
-    pub pid: u32,
-    /// What it serves.
-    pub transports: Vec<Transport>,
-    /// How it is set up.
-    pub profile: Profile,
-    /// Threads that deliver.
-    pub threads: usize,
-    /// Where clients connect.
-    pub addresses: Addresses,
-    /// Declared channels, as they were declared.
-    pub channels: Vec<String>,
-}
-
-/// Channels to declare.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Declare {
-    /// Names, or `prefix*count`.
-    pub declare: Vec<String>,
-    /// Channel `k` of each declaration gets `overflow[k % len]`; the default where empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub overflow: Vec<Overflow>,
-}
-
-/// Counters since the start, over all shards.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stats {
-    /// Subscribers now. A long-poll counts while it is held.
-    pub subscribers: u64,
-    /// Messages handed to a transport, once for each subscriber.
-    pub deliveries: u64,
-    /// Keep-alives and poll time-outs that came due.
-    pub keep_alives: u64,
-    /// Subscribers that fell off a ring, once each time.
-    pub lagged: u64,
-    /// Messages that those did not get.
-    pub lost_messages: u64,
-    /// Subscribers that the server ended in their transport's polite way, with nothing pending.
-    #[serde(default)]
-    pub closed_politely: u64,
-    /// Messages left out on `latest-only` channels, because a newer one was handed out.
-    #[serde(default)]
-    pub conflated_messages: u64,
-    /// Subscribers of `disconnect` channels dropped because they had fallen off a ring while their
-    /// socket took nothing. They count as lagged too.
-    #[serde(default)]
-    pub cut_off: u64,
-}
-
-/// How to drain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Drain {
-    /// Time over which the clients are sent away; 0: all at once.
-    pub over_ms: u64,
-}
+use crate::listen::{MAX_DRAIN, Server};
+use crate::publisher::Publisher;
+use pushbench_protocol::control::{
+    Declare, Drain, PROTOCOL, PublishPlan, PublishReport, ServerInfo, Stats,
+};
+use pushbench_protocol::transport::{Profile, Transport};
 
 #[derive(Clone)]
 struct Control {
@@ -209,7 +140,7 @@ async fn stats(State(control): State<Control>) -> Json<Stats> {
 
 async fn publish(
     State(control): State<Control>,
-    body: Result<Json<Plan>, JsonRejection>,
+    body: Result<Json<PublishPlan>, JsonRejection>,
 ) -> Result<Response, Response> {
     let Json(plan) = body.map_err(|e| error(e.status(), e.body_text()))?;
     let hub = control.server.hub.clone();
@@ -228,14 +159,14 @@ async fn publish(
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-async fn report(State(control): State<Control>) -> Result<Json<Report>, Response> {
+async fn report(State(control): State<Control>) -> Result<Json<PublishReport>, Response> {
     let report = control.server.report();
     report
         .map(Json)
         .ok_or_else(|| error(StatusCode::NOT_FOUND, "no schedule was started"))
 }
 
-async fn stop(State(control): State<Control>) -> Result<Json<Report>, Response> {
+async fn stop(State(control): State<Control>) -> Result<Json<PublishReport>, Response> {
     let mut running = control.server.publisher();
     let publisher = running.as_mut();
     let publisher =

@@ -10,11 +10,12 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use bytes::Bytes;
 
-use crate::envelope;
-use crate::overflow::Overflow;
-use crate::schedule::Timetable;
-use crate::sys::monotonic_ns;
-use crate::wake::Wake;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_os::wake::Wake;
+use pushbench_protocol::control::MAX_CHANNELS;
+use pushbench_protocol::envelope;
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::schedule::Timetable;
 
 /// Most messages that wait for one shard. 65,536: over three seconds at 20,000 a second, and at
 /// 128 bytes 8 MiB. Beyond it the publisher waits, and the wait shows as publish lag.
@@ -22,9 +23,6 @@ const MAX_INBOX_MESSAGES: usize = 65_536;
 
 /// Most bytes that wait for one shard: 64 MiB, for large payloads.
 const MAX_INBOX_BYTES: usize = 64 << 20;
-
-/// Most channels of one server. A million private channels and some room.
-pub const MAX_CHANNELS: u32 = 4_000_000;
 
 /// How far a cursor may be ahead of the schedule that is being published: what another server on
 /// the same log may be ahead of this one.

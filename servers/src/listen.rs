@@ -16,26 +16,27 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::door::Door;
 use crate::ending::{Departure, Ending, Turn};
-use crate::framing::Framing;
 use crate::hub::{DeclareError, Hub};
-use crate::overflow::Overflow;
-use crate::publisher::{Plan, Publisher, Report};
+use crate::publisher::Publisher;
 use crate::refill::Refill;
 use crate::ring::RingLimits;
 use crate::shard::{self, ShardStats};
-use crate::sys;
 use crate::transport::lean::{Connections, Speaks};
 use crate::transport::stream::Stream;
-use crate::transport::{Profile, Transport, http, tcp};
+use crate::transport::{http, tcp};
 use crate::unwritten;
-use crate::wake::{Wake, shared_descriptors};
+use pushbench_os::sys;
+use pushbench_os::wake::{Wake, shared_descriptors};
+use pushbench_protocol::control::{Addresses, PublishPlan, PublishReport};
+use pushbench_protocol::framing::Framing;
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::transport::{Profile, Transport};
 
 /// Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
@@ -89,7 +90,7 @@ pub struct Config {
     pub channels: Vec<(String, Overflow)>,
     /// What it publishes from its start on. Its rings are filled first, before it listens, with
     /// what this schedule had due before, as if the server had run since.
-    pub publish: Option<Plan>,
+    pub publish: Option<PublishPlan>,
     /// How long an `EventSource` is told to wait before it reconnects; its own choice where `None`.
     pub retry: Option<Duration>,
     /// Send buffer of every connection (`SO_SNDBUF`), 4,096 bytes to 64 MiB; where `None`, the
@@ -145,17 +146,6 @@ impl Config {
         }
         framings
     }
-}
-
-/// Where a server listens.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Addresses {
-    /// The HTTP transports.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http: Option<SocketAddr>,
-    /// Raw TCP.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<SocketAddr>,
 }
 
 /// Why a server did not start.
@@ -361,7 +351,7 @@ impl Server {
     }
 
     /// Has the channels begin behind what a schedule had due before now.
-    fn take_over(&self, plan: Plan) -> Result<Arc<Refill>, StartError> {
+    fn take_over(&self, plan: PublishPlan) -> Result<Arc<Refill>, StartError> {
         plan.check(self.hub.channel_count())
             .map_err(StartError::Plan)?;
         let refill = Refill::until_now(plan);
@@ -378,7 +368,7 @@ impl Server {
     }
 
     /// How the schedule that is being published, or was the last, is held. `None` before the first.
-    pub fn report(&self) -> Option<Report> {
+    pub fn report(&self) -> Option<PublishReport> {
         self.publisher().as_ref().map(Publisher::report)
     }
 

@@ -1,6 +1,6 @@
 //! The open-loop publisher: walks a schedule and appends each message when it is due.
 //!
-//! Place on the data path: its beginning. In: a [`Plan`]. Out: appends to the hub, and a report of
+//! Place on the data path: its beginning. In: a [`PublishPlan`]. Out: appends to the hub, and a report of
 //! how well the schedule was held. It has a thread of its own that sleeps to absolute times; when
 //! it is late it appends all that is due at once, and never skips or shifts a message (closed
 //! loops hide the stalls that they cause: Schroeder et al., *Open Versus Closed*, NSDI 2006).
@@ -9,17 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use base64::Engine;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2Serializer};
-use serde::{Deserialize, Serialize};
+use pushbench_protocol::control::{PublishPlan, PublishReport};
+use pushbench_protocol::histogram;
 
-use crate::envelope::{HEAD_BYTES, MAX_BYTES};
 use crate::hub::{AppendError, Hub};
-use crate::payload::{self, PayloadKind};
 use crate::refill::Refill;
-use crate::schedule::{Arrival, MAX_POISSON_TICKS, Schedule, Timetable};
-use crate::sys;
+use pushbench_os::sys;
+use pushbench_protocol::envelope::HEAD_BYTES;
+use pushbench_protocol::payload::{self};
+use pushbench_protocol::schedule::Timetable;
 
 /// Longest sleep at a stretch, so that a stop is noticed within 50 ms.
 const NAP_NS: u64 = 50_000_000;
@@ -34,97 +33,11 @@ const MAX_GAPS: usize = 10_000;
 /// How long the publisher waits before it offers a message again that no shard had room for.
 const RETRY_NS: u64 = 200_000;
 
-/// What to publish. Messages of the schedule's channel `c` go to the server's channel number `c`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// When each message is due.
-    pub schedule: Schedule,
-    /// What it says.
-    pub payload: PayloadKind,
-    /// Bytes of the whole envelope: 51 to 1 MiB.
-    pub payload_bytes: usize,
-    /// Seed of the payloads.
-    pub seed: u64,
-    /// Messages intended in `measure_from_ns..measure_until_ns` (`CLOCK_MONOTONIC`) are reported.
-    pub measure_from_ns: u64,
-    /// End of the measure phase, exclusive.
-    pub measure_until_ns: u64,
-}
-
-impl Plan {
-    /// Checks what the types do not.
-    ///
-    /// # Errors
-    /// A text that names the field, what was expected and what was found.
-    pub fn check(&self, channels: u32) -> Result<(), String> {
-        let s = &self.schedule;
-        if !(s.rate_per_s > 0.0 && s.rate_per_s.is_finite()) {
-            return Err(format!(
-                "'rate_per_s' is {}, expected a number above 0",
-                s.rate_per_s
-            ));
-        }
-        if s.burst == 0 || s.channels == 0 {
-            return Err("'burst' and 'channels' must be at least 1".into());
-        }
-        if s.channels > channels {
-            return Err(format!(
-                "'channels' is {}, but only {channels} are declared; declare them first",
-                s.channels
-            ));
-        }
-        if s.arrival == Arrival::Poisson {
-            let seconds = s.end_ns.saturating_sub(s.start_ns) as f64 / 1e9;
-            let ticks = s.rate_per_s / f64::from(s.burst) * seconds;
-            if ticks > 0.9 * MAX_POISSON_TICKS as f64 {
-                return Err(format!(
-                    "'arrival' is 'poisson' with some {ticks:.0} arrivals, expected at most {:.0}; \
-                     lower the rate or the duration",
-                    0.9 * MAX_POISSON_TICKS as f64
-                ));
-            }
-        }
-        if !(HEAD_BYTES..=MAX_BYTES).contains(&self.payload_bytes) {
-            return Err(format!(
-                "'payload_bytes' is {}, expected {HEAD_BYTES} to {MAX_BYTES}",
-                self.payload_bytes
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// How a schedule was held.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// Whether the schedule is over, or was stopped.
-    pub finished: bool,
-    /// Messages that were due before this server began, and that it took from the schedule without
-    /// publishing them: those published here follow behind them.
-    #[serde(default)]
-    pub refilled: u64,
-    /// Messages appended since the start.
-    pub published: u64,
-    /// Messages of the measure phase that were appended.
-    pub measured: u64,
-    /// Actual time of the first message of the measure phase, in ns; 0 before it.
-    pub first_actual_ns: u64,
-    /// Actual time of the last message of the measure phase, in ns; 0 before it.
-    pub last_actual_ns: u64,
-    /// Times between actual publishes of the measure phase in ns, the first 10,000 at the most:
-    /// for a test of the arrival process. Within a burst they are left out.
-    pub gaps_ns: Vec<u64>,
-    /// Publish lag (actual − intended) of the measure phase in ns: a histogram in HdrHistogram's
-    /// V2 form, base64. Filled in when finished.
-    pub lag_histogram: String,
-}
-
 /// A running schedule.
 #[derive(Debug)]
 pub struct Publisher {
     stop: Arc<AtomicBool>,
-    report: Arc<Mutex<Report>>,
+    report: Arc<Mutex<PublishReport>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -133,7 +46,7 @@ impl Publisher {
     ///
     /// # Errors
     /// Those of starting a thread.
-    pub fn start(hub: Arc<Hub>, plan: Plan) -> std::io::Result<Self> {
+    pub fn start(hub: Arc<Hub>, plan: PublishPlan) -> std::io::Result<Self> {
         Self::begin(hub, plan, None, 0)
     }
 
@@ -149,14 +62,14 @@ impl Publisher {
     /// Publishes the messages of `plan` from number `first` on.
     fn begin(
         hub: Arc<Hub>,
-        plan: Plan,
+        plan: PublishPlan,
         timetable: Option<Arc<Timetable>>,
         first: u64,
     ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let report = Arc::new(Mutex::new(Report {
+        let report = Arc::new(Mutex::new(PublishReport {
             refilled: first,
-            ..Report::default()
+            ..PublishReport::default()
         }));
         let thread = std::thread::Builder::new()
             .name("publisher".into())
@@ -181,7 +94,7 @@ impl Publisher {
     }
 
     /// How the schedule is held so far.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> PublishReport {
         self.report.lock().expect("no panic while held").clone()
     }
 
@@ -202,11 +115,11 @@ impl Drop for Publisher {
 
 fn run(
     hub: &Hub,
-    plan: &Plan,
+    plan: &PublishPlan,
     timetable: &Timetable,
     first: u64,
     stop: &AtomicBool,
-    report: &Mutex<Report>,
+    report: &Mutex<PublishReport>,
 ) {
     sys::sharpen_sleeps();
     let mut lag = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3)
@@ -270,7 +183,7 @@ fn run(
     hub.follow(None);
     let mut report = report.lock().expect("no panic while held");
     report.gaps_ns = gaps_ns;
-    report.lag_histogram = encode_histogram(&lag);
+    report.lag_histogram = histogram::encode(&lag);
     report.finished = true;
 }
 
@@ -295,7 +208,7 @@ impl Progress {
         }
     }
 
-    fn add_to(&self, report: &mut Report) {
+    fn add_to(&self, report: &mut PublishReport) {
         report.published += self.published;
         if self.measured > 0 {
             if report.measured == 0 {
@@ -307,37 +220,17 @@ impl Progress {
     }
 }
 
-/// A histogram in HdrHistogram's V2 form, base64, as it travels over the control protocol.
-pub fn encode_histogram(histogram: &Histogram<u64>) -> String {
-    let mut bytes = Vec::new();
-    V2Serializer::new()
-        .serialize(histogram, &mut bytes)
-        .expect("writing to memory does not fail, and the counts are below 2^63");
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// The opposite of [`encode_histogram`].
-///
-/// # Errors
-/// A text that says what is wrong with it.
-pub fn decode_histogram(text: &str) -> Result<Histogram<u64>, String> {
-    let bytes = base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .map_err(|e| format!("a histogram must be base64: {e}"))?;
-    hdrhistogram::serialization::Deserializer::new()
-        .deserialize(&mut bytes.as_slice())
-        .map_err(|e| format!("a histogram must be in HdrHistogram's V2 form: {e}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hub::Appended;
+    use pushbench_protocol::payload::PayloadKind;
+    use pushbench_protocol::schedule::{Arrival, Schedule};
 
-    fn plan(rate_per_s: f64, messages: u64, channels: u32) -> Plan {
+    fn plan(rate_per_s: f64, messages: u64, channels: u32) -> PublishPlan {
         let start_ns = sys::monotonic_ns();
         let length = (messages as f64 * 1e9 / rate_per_s) as u64;
-        Plan {
+        PublishPlan {
             schedule: Schedule {
                 start_ns,
                 end_ns: start_ns + length,
@@ -375,7 +268,8 @@ mod tests {
         assert_eq!(taken.len(), 300);
         for (i, message) in taken.iter().enumerate() {
             let due = Timetable::new(plan.schedule).message(i as u64);
-            let envelope = crate::envelope::decode(&message.envelope).expect("an envelope");
+            let envelope =
+                pushbench_protocol::envelope::decode(&message.envelope).expect("an envelope");
             assert_eq!(
                 (message.channel, message.sequence),
                 (due.channel, due.sequence)
@@ -390,7 +284,7 @@ mod tests {
         let report = publisher.report();
         assert_eq!((report.published, report.measured), (300, 150));
         assert_eq!(report.gaps_ns.len(), 149);
-        let lag = decode_histogram(&report.lag_histogram).expect("a histogram");
+        let lag = histogram::decode(&report.lag_histogram).expect("a histogram");
         assert_eq!(lag.len(), 150);
     }
 
@@ -409,7 +303,8 @@ mod tests {
         let taken = published(&hub);
         assert_eq!(taken.len(), 100);
         for message in taken {
-            let envelope = crate::envelope::decode(&message.envelope).expect("an envelope");
+            let envelope =
+                pushbench_protocol::envelope::decode(&message.envelope).expect("an envelope");
             assert!(envelope.actual_ns - envelope.intended_ns > 59_000_000_000);
         }
     }
@@ -419,7 +314,7 @@ mod tests {
         let good = plan(10.0, 10, 2);
         assert_eq!(good.check(2), Ok(()));
         assert!(good.check(1).is_err());
-        let bad = |change: fn(&mut Plan)| {
+        let bad = |change: fn(&mut PublishPlan)| {
             let mut plan = good.clone();
             change(&mut plan);
             plan.check(2).expect_err("refused")

@@ -1,6 +1,6 @@
 //! The log of a server that begins in the middle of a schedule, as when it was restarted.
 //!
-//! Place on the data path: before its beginning. In: a [`Plan`] and the time. Out: rings that hold
+//! Place on the data path: before its beginning. In: a [`PublishPlan`] and the time. Out: rings that hold
 //! what a server that had run since the schedule's start would hold, byte for byte but for the
 //! actual times: there is one for all, that of the refill. Nothing is appended and nothing is
 //! measured here. Each shard fills its own rings, since every message is a pure function of the
@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::envelope::{self, HEAD_BYTES};
 use crate::hub::{Appended, Hub};
-use crate::payload;
-use crate::publisher::Plan;
 use crate::ring::RingLimits;
-use crate::schedule::Timetable;
-use crate::{shard, sys};
+use crate::shard;
+use pushbench_os::sys;
+use pushbench_protocol::control::PublishPlan;
+use pushbench_protocol::envelope::{self, HEAD_BYTES};
+use pushbench_protocol::payload;
+use pushbench_protocol::schedule::Timetable;
 
 /// Messages handed to the shard at once, and the most bytes of them: little beside the rings that
 /// they go to.
@@ -28,14 +29,14 @@ const BATCH_BYTES: usize = 1 << 20;
 /// What a schedule said before this server began.
 #[derive(Debug)]
 pub struct Refill {
-    plan: Plan,
+    plan: PublishPlan,
     timetable: Arc<Timetable>,
     now_ns: u64,
 }
 
 impl Refill {
     /// What `plan`, which must have been checked, says of the time before `now_ns`.
-    pub fn new(plan: Plan, now_ns: u64) -> Self {
+    pub fn new(plan: PublishPlan, now_ns: u64) -> Self {
         let timetable = Arc::new(Timetable::new(plan.schedule));
         Self {
             plan,
@@ -45,12 +46,12 @@ impl Refill {
     }
 
     /// As [`Self::new`], before now.
-    pub fn until_now(plan: Plan) -> Self {
+    pub fn until_now(plan: PublishPlan) -> Self {
         Self::new(plan, sys::monotonic_ns())
     }
 
     /// The plan.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &PublishPlan {
         &self.plan
     }
 

@@ -10,7 +10,7 @@
 //!
 //! A subscriber that reads slowly costs its cursor and what its transport has taken for it, never a
 //! queue. What becomes of one whose cursor fell off the ring is its channel's policy
-//! ([`crate::overflow`]): it is told the range that it lost and disconnected ([`Ready::Lagged`]), or
+//! ([`pushbench_protocol::overflow`]): it is told the range that it lost and disconnected ([`Ready::Lagged`]), or
 //! told and served on ([`Ready::Skipped`]), or gets the newest message only. All are counted.
 
 use std::cell::RefCell;
@@ -22,13 +22,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ending::{STEP, Turn};
-use crate::framing::{Framing, Start};
 use crate::hub::{Appended, Hub};
-use crate::overflow::Overflow;
 use crate::pages::Pages;
 use crate::ring::{Ring, RingLimits};
 use crate::stall::{Watch, Watches};
 use crate::wheel::{Place, TICK_MS, Wheel};
+use pushbench_protocol::framing::{Framing, Start};
+use pushbench_protocol::overflow::Overflow;
 
 /// Most bytes that one write takes from a ring: 256 KiB, several times a socket's default buffer.
 /// More that is pending follows in the next write.
@@ -362,7 +362,8 @@ impl Shard {
                 continue;
             }
             some_fell_off = true;
-            if watch.stall.look(&watch.socket) && crate::sys::give_up(&watch.socket).is_ok() {
+            if watch.stall.look(&watch.socket) && pushbench_os::sys::give_up(&watch.socket).is_ok()
+            {
                 count(&self.stats.cut_off, 1);
                 watch.socket = -1;
             }
@@ -921,7 +922,7 @@ mod tests {
     fn subscribers_come_and_go_in_any_order_and_leave_nothing_behind() {
         let (hub, stats) = start(RingLimits::default());
         let mut all: Vec<Subscription> = (0..50).map(|_| open(None).expect("channel")).collect();
-        let mut random = crate::payload::SplitMix64::new(1);
+        let mut random = pushbench_protocol::payload::SplitMix64::new(1);
         for _ in 0..200 {
             let index = random.below(all.len() as u64) as usize;
             drop(all.swap_remove(index));

@@ -13,7 +13,7 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use crate::sys;
+use pushbench_os::sys;
 
 /// Time between two looks at a socket, in ticks: 0.4 s.
 pub(crate) const LOOK_TICKS: u32 = 4;

@@ -5,7 +5,7 @@
 //! predicted for the speed that the machine had while the record was made, as its raw-TCP baseline
 //! shows it; so the baseline's own CPU is no check and is left out.
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use serde::Serialize;
 
 use super::framing;

@@ -12,7 +12,7 @@ use super::rules::rules;
 use super::workload::{Audience, Workload};
 use crate::compare::judge::percent;
 use crate::report::figure::{NONE, count, three};
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 /// Width of the text: what a terminal shows without breaking a line.
 const WIDTH: usize = 100;

@@ -3,7 +3,7 @@
 //! Payload of TCP: heads of HTTP are in it, headers of TCP and IP are not. Checked against the
 //! kernel's counters of every record by [`check`](super::check).
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 use super::workload::Workload;
 

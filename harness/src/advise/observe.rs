@@ -1,7 +1,7 @@
 //! A trial as a point of the fit: what it did in a second, and what that took.
 
-use pushbench_servers::schedule::Arrival;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::schedule::Arrival;
+use pushbench_protocol::transport::{Profile, Transport};
 
 use super::workload::{Audience, Load, Workload};
 use crate::client::upstream::posts;

@@ -4,7 +4,7 @@
 //! What a transport cannot do comes first, what it costs second: a saving of memory is no reason for
 //! a transport that cannot carry the workload.
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use serde::Serialize;
 
 use super::model::{Key, Model, Prediction};

@@ -1,7 +1,7 @@
 //! What no measurement here decides: what a transport can do at all, and what stands in its way
 //! between server and client. Each rule with its specification.
 
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 
 use super::workload::{Audience, Workload};
 

@@ -4,7 +4,7 @@
 //! checked, and its [`Load`] on a transport.
 
 use clap::ValueEnum;
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 use serde::{Deserialize, Serialize};
 
 /// Who listens.

@@ -3,8 +3,8 @@
 use super::*;
 use crate::fleet::ProbeReport;
 use crate::results::{Probe, Quantiles};
-use pushbench_servers::payload::SplitMix64;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::payload::SplitMix64;
+use pushbench_protocol::transport::{Profile, Transport};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -1,6 +1,6 @@
 //! What the HTTP clients share: an answer's head, put together however it is cut.
 
-use pushbench_servers::framing::http1::{self, ResponseHead};
+use pushbench_protocol::framing::http1::{self, ResponseHead};
 
 use super::ClientError;
 

@@ -12,9 +12,9 @@ use std::task::{Context, Poll};
 
 use eventsource_stream::Eventsource;
 use futures_util::{SinkExt, Stream};
-use pushbench_servers::framing::websocket::CLOSE_LAGGED;
-use pushbench_servers::framing::{self, parse_decimal, parse_range};
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::framing::websocket::CLOSE_LAGGED;
+use pushbench_protocol::framing::{self, parse_decimal, parse_range};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;

@@ -12,7 +12,7 @@
 use std::net::SocketAddr;
 
 use clap::ValueEnum;
-use pushbench_servers::framing::{self, Start};
+use pushbench_protocol::framing::{self, Start};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -206,7 +206,7 @@ pub enum ClientError {
     Ended(String),
     /// What arrived is no message.
     #[error("not an envelope: {0}")]
-    Envelope(#[from] pushbench_servers::envelope::DecodeError),
+    Envelope(#[from] pushbench_protocol::envelope::DecodeError),
 }
 
 macro_rules! protocol_errors {

@@ -15,7 +15,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
-use pushbench_servers::sys::{bind_address_no_port, monotonic_ns};
+use pushbench_os::sys::{bind_address_no_port, monotonic_ns};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpSocket;
 

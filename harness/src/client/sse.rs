@@ -2,8 +2,8 @@
 //!
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
-use pushbench_servers::framing::http1::{Body, BodyLength};
-use pushbench_servers::framing::{parse_range, sse};
+use pushbench_protocol::framing::http1::{Body, BodyLength};
+use pushbench_protocol::framing::{parse_range, sse};
 
 use super::http::HeadReader;
 use super::{ClientError, Next, Protocol, Sink, Target};

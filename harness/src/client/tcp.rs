@@ -2,7 +2,7 @@
 //!
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
-use pushbench_servers::framing::tcp::{self, Decoder, Line};
+use pushbench_protocol::framing::tcp::{self, Decoder, Line};
 
 use super::{ClientError, Next, Protocol, Sink, Target};
 

@@ -12,11 +12,11 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use pushbench_servers::framing::http1::{self, Body};
-use pushbench_servers::framing::tcp;
-use pushbench_servers::framing::websocket::{self, Opcode};
-use pushbench_servers::sys::monotonic_ns;
-use pushbench_servers::transport::Transport;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::framing::http1::{self, Body};
+use pushbench_protocol::framing::tcp;
+use pushbench_protocol::framing::websocket::{self, Opcode};
+use pushbench_protocol::transport::Transport;
 
 use super::http::HeadReader;
 use super::{ClientError, Target, socket, websocket::MASK};

@@ -2,10 +2,10 @@
 //!
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
-use pushbench_servers::envelope;
-use pushbench_servers::framing::long_poll::parse_lagged;
-use pushbench_servers::framing::parse_range;
-use pushbench_servers::framing::websocket::{self, CLOSE_LAGGED, Decoder, Event, Opcode, Role};
+use pushbench_protocol::envelope;
+use pushbench_protocol::framing::long_poll::parse_lagged;
+use pushbench_protocol::framing::parse_range;
+use pushbench_protocol::framing::websocket::{self, CLOSE_LAGGED, Decoder, Event, Opcode, Role};
 
 use super::http::HeadReader;
 use super::{ClientError, Next, Protocol, Sink, Target};

@@ -5,7 +5,7 @@
 use std::os::unix::process::CommandExt;
 
 use anyhow::anyhow;
-use pushbench_servers::allocator::{Allocator, VARIABLE, in_use};
+use pushbench_os::allocator::{Allocator, VARIABLE, in_use};
 
 use super::{Failure, failed};
 use crate::text;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 use super::progress::Bar;
 use super::{Failure, Outcome, interrupt, print, runtime, say, usage};

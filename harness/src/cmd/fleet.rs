@@ -1,7 +1,7 @@
 //! `pushbench fleet`: the process that holds a trial's clients. Started by a run, not by people.
 
-use pushbench_servers::allocator::{self, Allocator};
-use pushbench_servers::sys;
+use pushbench_os::allocator::{self, Allocator};
+use pushbench_os::sys;
 
 use super::{Failure, Outcome, end_of_input, failed, interrupt, pin, print, runtime};
 

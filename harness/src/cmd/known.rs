@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use pushbench_servers::allocator::Allocator;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::{Profile, Transport};
 
 use super::progress::Bar;
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say};

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pushbench_servers::allocator::Allocator;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::{Profile, Transport};
 
 use super::addresses::{self, Addresses, addresses};
 use super::progress::Bar;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 
-use pushbench_servers::sys;
+use pushbench_os::sys;
 
 use crate::text;
 

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use pushbench_servers::allocator::{self, Allocator};
+use pushbench_os::allocator::{self, Allocator};
+use pushbench_os::sys;
+use pushbench_protocol::control::PublishPlan;
+use pushbench_protocol::envelope::{HEAD_BYTES, MAX_BYTES};
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::payload::PayloadKind;
+use pushbench_protocol::schedule::{Arrival, Schedule};
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::control;
-use pushbench_servers::envelope::{HEAD_BYTES, MAX_BYTES};
 use pushbench_servers::listen::{Config, MAX_DRAIN, Server, StartError};
-use pushbench_servers::overflow::Overflow;
-use pushbench_servers::payload::PayloadKind;
-use pushbench_servers::publisher::{Plan, Publisher};
+use pushbench_servers::publisher::Publisher;
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::schedule::{Arrival, Schedule};
-use pushbench_servers::sys;
-use pushbench_servers::transport::{Profile, Transport};
 
 use crate::text;
 
@@ -53,7 +54,7 @@ pub(super) struct Arguments {
         value_parser = publish_plan,
         conflicts_with_all = ["rate", "payload_bytes", "payload"]
     )]
-    publish_plan: Option<Plan>,
+    publish_plan: Option<PublishPlan>,
     /// Messages a second over all channels; 0 publishes nothing by itself
     #[arg(long, value_name = "PER_S", default_value_t = 1.0)]
     rate: f64,
@@ -158,8 +159,8 @@ fn payload_kind(text: &str) -> Result<PayloadKind, String> {
     }
 }
 
-/// Parses a [`Plan`]. What its values must be is checked against the channels, when it is started.
-fn publish_plan(text: &str) -> Result<Plan, String> {
+/// Parses a [`PublishPlan`]. What its values must be is checked against the channels, when it is started.
+fn publish_plan(text: &str) -> Result<PublishPlan, String> {
     serde_json::from_str(text).map_err(|error| {
         format!("{error}; expected the JSON that 'POST /v1/publish' of the control interface takes")
     })
@@ -249,7 +250,7 @@ impl Arguments {
     }
 
     /// What the server publishes by itself: an endless schedule, or nothing.
-    fn plan(&self, channels: u32) -> Result<Option<Plan>, Failure> {
+    fn plan(&self, channels: u32) -> Result<Option<PublishPlan>, Failure> {
         if self.no_channels || self.publish_plan.is_some() || self.rate == 0.0 {
             return Ok(None);
         }
@@ -275,7 +276,7 @@ impl Arguments {
             arrival: Arrival::Uniform,
             seed: 0,
         };
-        Ok(Some(Plan {
+        Ok(Some(PublishPlan {
             schedule,
             payload: self.payload,
             payload_bytes: self.payload_bytes,
@@ -347,7 +348,7 @@ async fn serve(
     arguments: &Arguments,
     config: &Config,
     server: &Arc<Server>,
-    plan: Option<Plan>,
+    plan: Option<PublishPlan>,
     drain: Duration,
 ) -> Result<(), Failure> {
     let address = arguments.control;

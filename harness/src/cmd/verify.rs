@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 use super::known::Known;
 use super::progress::Bar;

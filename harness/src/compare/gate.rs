@@ -13,7 +13,7 @@
 
 use std::ops::Range;
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 use super::metric::{METRICS, Metric, Unit, find};
 use crate::text::{nearest, quoted};

@@ -7,7 +7,7 @@ use crate::probe::environment::Environment;
 use crate::probe::{field_bytes, memory, read};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{SysconfVar, sysconf};
-use pushbench_servers::sys;
+use pushbench_os::sys;
 use serde::Serialize;
 
 /// Limits of a machine and of this process, as they are read.

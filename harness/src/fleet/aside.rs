@@ -8,8 +8,8 @@
 use std::cell::RefCell;
 
 use hdrhistogram::Histogram;
-use pushbench_servers::envelope::Envelope;
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::envelope::Envelope;
 
 use super::cuts::Cuts;
 use super::reconnect::{ATTEMPT_NS, Losses, Recovery};

@@ -2,7 +2,7 @@
 //!
 //! Beside the data path, before the first connect. In: a setup. Out: nothing, or what is wrong.
 
-use pushbench_servers::framing::MAX_LAST;
+use pushbench_protocol::framing::MAX_LAST;
 
 use super::{ChannelSizes, Setup};
 

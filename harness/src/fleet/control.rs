@@ -26,7 +26,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 use serde::{Deserialize, Serialize};
 
 use super::handle::{Command, Handle};

@@ -3,7 +3,7 @@
 //! Beside the data path. In: a [`CutPlan`]. Out: when a client is cut next, and how; `poller.rs`
 //! does it. What comes of it is counted in `reconnect.rs`.
 
-use pushbench_servers::payload::SplitMix64;
+use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use super::sessions::exponential_ns;

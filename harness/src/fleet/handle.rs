@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, mpsc};
 
-use pushbench_servers::sys;
-use pushbench_servers::transport::Transport;
-use pushbench_servers::wake::{Wake, shared_descriptors};
+use pushbench_os::sys;
+use pushbench_os::wake::{Wake, shared_descriptors};
+use pushbench_protocol::transport::Transport;
 
 use super::channels::Channels;
 use super::poller::Poller;

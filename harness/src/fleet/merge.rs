@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use pushbench_servers::publisher::encode_histogram;
+use pushbench_protocol::histogram;
 
 use super::reconnect::Losses;
 use super::round_trip::RoundTripCounts;
@@ -93,23 +93,23 @@ pub(super) fn merge(
             *last = (*last).max(other);
         }
     }
-    report.delivery = encode_histogram(&delivery);
-    report.service = encode_histogram(&service);
+    report.delivery = histogram::encode(&delivery);
+    report.service = histogram::encode(&service);
     report.probes = ProbeReport {
         reads: probes.waited.len(),
-        waited: encode_histogram(&probes.waited),
-        rest: encode_histogram(&probes.rest),
+        waited: histogram::encode(&probes.waited),
+        rest: histogram::encode(&probes.rest),
         impossible: probes.impossible,
     };
     report.intervals_of_quantiles = intervals_of_quantiles(&samples);
     let mean = |s: &Slice| (s.count > 0).then(|| (s.sum_of_logs / s.count as f64).exp());
     report.series = series.iter().map(mean).collect();
-    report.connect = encode_histogram(&connect);
-    report.scheduler_lag = encode_histogram(&lag);
-    report.fanout = encode_histogram(&fanout(&last_receipt_ns, phase));
+    report.connect = histogram::encode(&connect);
+    report.scheduler_lag = histogram::encode(&lag);
+    report.fanout = histogram::encode(&fanout(&last_receipt_ns, phase));
     report.intervals = intervals
         .into_iter()
-        .map(|(number, h)| (number, encode_histogram(&h)))
+        .map(|(number, h)| (number, histogram::encode(&h)))
         .collect();
     report.wire = sockets_known.then_some(wire);
     let messages = phase.and_then(|phase| phase.upstream.as_ref());
@@ -122,7 +122,7 @@ pub(super) fn merge(
     });
     report.recovery = losses.map(|losses| losses.report());
     report.arrivals = arrivals.map(|arrivals| arrivals.report(phase_ns));
-    report.snapshot = snapshots.as_ref().map(encode_histogram);
+    report.snapshot = snapshots.as_ref().map(histogram::encode);
     report
 }
 

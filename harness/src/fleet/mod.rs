@@ -8,10 +8,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use pushbench_servers::payload::PayloadKind;
-use pushbench_servers::schedule::{Schedule, Timetable};
-use pushbench_servers::sys::TcpCounters;
-use pushbench_servers::transport::Transport;
+use pushbench_os::sys::TcpCounters;
+use pushbench_protocol::payload::PayloadKind;
+use pushbench_protocol::schedule::{Schedule, Timetable};
+use pushbench_protocol::transport::Transport;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Family;

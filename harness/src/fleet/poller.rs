@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
 
 use super::handle::{Command, Mailbox};
 use super::shard::{LAG_TICK_NS, Shard, ShardReport};

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use pushbench_servers::payload::SplitMix64;
-use pushbench_servers::publisher::encode_histogram;
+use pushbench_protocol::histogram;
+use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use super::merge::sum;
@@ -190,13 +190,13 @@ impl Losses {
             gave_up: self.gave_up,
             attempts: self.attempts,
             failed_attempts: self.failed_attempts,
-            away: encode_histogram(&self.away),
+            away: histogram::encode(&self.away),
             after_fault: if self.after_fault.is_empty() {
                 String::new()
             } else {
-                encode_histogram(&self.after_fault)
+                histogram::encode(&self.after_fault)
             },
-            caught_up: encode_histogram(&self.caught_up),
+            caught_up: histogram::encode(&self.caught_up),
             peak_returns_per_s: self.returns.peak_per_s(),
             peak_attempts_per_s: self.tries.peak_per_s(),
             first_loss_ns: self.first_loss_ns.unwrap_or(0),

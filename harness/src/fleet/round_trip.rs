@@ -11,9 +11,9 @@
 use std::os::fd::{AsRawFd, RawFd};
 
 use hdrhistogram::Histogram;
-use pushbench_servers::envelope::Envelope;
-use pushbench_servers::publisher::encode_histogram;
-use pushbench_servers::sys::{TcpCounters, tcp_counters};
+use pushbench_os::sys::{TcpCounters, tcp_counters};
+use pushbench_protocol::envelope::Envelope;
+use pushbench_protocol::histogram;
 use serde::{Deserialize, Serialize};
 
 use super::merge::sum;
@@ -110,9 +110,9 @@ impl RoundTripCounts {
             returned: self.returned,
             lost: due.saturating_sub(self.returned),
             doubled: self.doubled,
-            round_trip: encode_histogram(&self.round_trip),
-            send_lag: encode_histogram(&self.send_lag),
-            acknowledge: encode_histogram(&self.acknowledge),
+            round_trip: histogram::encode(&self.round_trip),
+            send_lag: histogram::encode(&self.send_lag),
+            acknowledge: histogram::encode(&self.acknowledge),
             connections: self.connections,
             reopened: self.reopened,
             wire: self.posts.then_some(self.wire),

@@ -15,8 +15,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pushbench_servers::sys::{monotonic_ns, tcp_counters};
-use pushbench_servers::{envelope, payload};
+use pushbench_os::sys::{monotonic_ns, tcp_counters};
+use pushbench_protocol::{envelope, payload};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 

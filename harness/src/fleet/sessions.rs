@@ -4,8 +4,8 @@
 //! ends, and an [`ArrivalsReport`]. What a client received is in its ledger, not here.
 
 use hdrhistogram::Histogram;
-use pushbench_servers::payload::SplitMix64;
-use pushbench_servers::publisher::encode_histogram;
+use pushbench_protocol::histogram;
+use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use crate::recorder::histogram;
@@ -182,13 +182,13 @@ impl Arrivals {
         ArrivalsReport {
             arrivals: self.begun,
             failed: self.failed,
-            set_up: encode_histogram(&self.set_up),
+            set_up: histogram::encode(&self.set_up),
             achieved_per_s: if phase_ns == 0 {
                 0.0
             } else {
                 self.set_up.len() as f64 * 1e9 / phase_ns as f64
             },
-            caught_up: encode_histogram(&self.caught_up),
+            caught_up: histogram::encode(&self.caught_up),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hdrhistogram::Histogram;
-use pushbench_servers::payload::SplitMix64;
-use pushbench_servers::sys::{self, TcpCounters, monotonic_ns};
+use pushbench_os::sys::{self, TcpCounters, monotonic_ns};
+use pushbench_protocol::payload::SplitMix64;
 
 use super::aside::{Extras, ExtrasReport};
 use super::channels::Channels;

@@ -4,7 +4,7 @@
 //! slow, how much each may read, and a [`SlowReport`] of their own: they are in no count and no
 //! latency of the others. The reading itself is in `poller.rs`.
 
-use pushbench_servers::payload::SplitMix64;
+use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Counts;

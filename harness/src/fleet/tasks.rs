@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use pushbench_servers::sys::monotonic_ns;
-use pushbench_servers::transport::Transport;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::transport::Transport;
 use tokio::task::LocalSet;
 
 use super::handle::{Command, Mailbox};

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use pushbench_servers::envelope;
+use pushbench_protocol::envelope;
 use serde::{Deserialize, Serialize};
 
 use super::shard::random_of_client;
@@ -314,8 +314,8 @@ fn read_hex(field: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::client::Family;
-    use pushbench_servers::schedule::{self, Arrival};
-    use pushbench_servers::transport::Transport;
+    use pushbench_protocol::schedule::{self, Arrival};
+    use pushbench_protocol::transport::Transport;
 
     fn plan(rate_per_client_s: f64) -> UpstreamPlan {
         UpstreamPlan {

@@ -218,7 +218,7 @@ fn evidence(trial: &Trial, short_of: &[String], broke: Broke) -> String {
 mod tests {
     use super::*;
     use crate::results::{Check, MemoryPoint, Reason, Span};
-    use pushbench_servers::transport::{Profile, Transport};
+    use pushbench_protocol::transport::{Profile, Transport};
 
     const CORES: Cores = Cores {
         server: 1,

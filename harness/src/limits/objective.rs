@@ -255,7 +255,7 @@ fn duration(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::results::Latency;
-    use pushbench_servers::transport::{Profile, Transport};
+    use pushbench_protocol::transport::{Profile, Transport};
 
     fn trial() -> Trial {
         let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);

@@ -7,7 +7,7 @@
 //! in and out (`NO_HZ`), but user and system time, in the same line of `/proc/stat`, by sampling at
 //! the timer tick: work that a timer starts hides from that, and a third of it was missing here.
 
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
 
 use super::read;
 

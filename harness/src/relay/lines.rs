@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use pushbench_servers::envelope;
+use pushbench_protocol::envelope;
 
 /// The messages whose sequence leaves `offset` when divided by `period`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

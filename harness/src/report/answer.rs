@@ -12,7 +12,7 @@ use super::measures;
 use super::rows::Relation;
 use super::view::View;
 use crate::compare::Says;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use words::{certainty, clause, cost, latency, observed, scenario, why_no_winner};
 
 /// What the answer speaks of.

@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use serde::Deserialize;
 
 use super::answer::less;

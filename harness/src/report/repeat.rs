@@ -143,7 +143,7 @@ fn difference(scenario: &Scenario, ran: &Scenario) -> (Overrides, String) {
 mod tests {
     use super::*;
     use crate::results::sample;
-    use pushbench_servers::transport::{Profile, Transport};
+    use pushbench_protocol::transport::{Profile, Transport};
 
     #[test]
     fn a_built_in_scenario_is_repeated_by_name_and_options() {

@@ -4,7 +4,7 @@
 //! profile, and the point of a sweep where the record has one) is compared as a whole, in one
 //! place.
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 use super::figure::three;
 use super::tree::Tree;

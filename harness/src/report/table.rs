@@ -16,7 +16,7 @@ use crate::results::{Record, Status, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::stats::decision::SMALLEST_EFFECT;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 use std::fmt::Write;
 
 /// Prose in lines shorter than this is harder to read than what the terminal makes of long ones.

@@ -8,7 +8,7 @@ use super::view::View;
 use super::*;
 use crate::compare::compare_all;
 use crate::results::{IntervalNs, Probe, Reason, Trial, Verdict, sample, summarise};
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 /// Six rounds of every transport in both profiles, all of whose numbers differ.
 pub(super) fn rounds() -> Record {

@@ -6,7 +6,7 @@
 
 use super::summary::SummaryRow;
 use crate::scenario::{Point, profile_schema, transport_schema};
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! What a search for a limit found: every step of it, and what broke.
 
 use crate::scenario::{profile_schema, transport_schema};
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -358,7 +358,7 @@ pub(super) fn beside_none(with: &[&Trial], all: &[Trial]) -> Option<BesideNone> 
 mod tests {
     use super::*;
     use crate::scenario::Point;
-    use pushbench_servers::transport::{Profile, Transport};
+    use pushbench_protocol::transport::{Profile, Transport};
 
     fn recovered(lost: u64, p50: u64) -> Measures {
         Measures {

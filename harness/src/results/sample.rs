@@ -3,8 +3,8 @@
 use super::*;
 use crate::probe::environment::Pinning;
 use crate::scenario::Sweep;
-use pushbench_servers::allocator::Allocator;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::{Profile, Transport};
 use std::collections::BTreeMap;
 
 /// Two good trials and a failed one, `quick` on a made-up machine.

@@ -9,7 +9,7 @@ use super::quantiles::{Latency, Quantiles};
 use super::trial::{Group, Trial, Verdict};
 use crate::scenario::{Point, profile_schema, transport_schema};
 use crate::stats::median;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

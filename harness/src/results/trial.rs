@@ -6,8 +6,8 @@ use super::memory::{Fit, Memory};
 use super::quantiles::{Latency, Quantiles};
 use crate::client::Family;
 use crate::scenario::{Point, known_allocator_schema, profile_schema, transport_schema};
-use pushbench_servers::allocator::Allocator;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -5,9 +5,9 @@ use super::error::Problem;
 use super::{
     ChannelCount, Channels, Phases, Publish, Scenario, Server, Sessions, check_conditions, sweep,
 };
-use pushbench_servers::envelope;
-use pushbench_servers::hub::MAX_CHANNELS;
-use pushbench_servers::schedule::{Arrival, MAX_POISSON_TICKS};
+use pushbench_protocol::control::MAX_CHANNELS;
+use pushbench_protocol::envelope;
+use pushbench_protocol::schedule::{Arrival, MAX_POISSON_TICKS};
 
 /// Longest wait of any kind, in s: one day. Longer is a slip of the unit, and a `Duration` made of
 /// a number without bound would panic.

@@ -3,8 +3,8 @@
 //! Before the data path. In: the tables of `conditions.rs` and what they depend on. Out: the first
 //! rule that is broken, with the key it is about.
 
-use pushbench_servers::envelope;
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::envelope;
+use pushbench_protocol::transport::Transport;
 
 use crate::fleet::upstream::{MAX_RATE_PER_CLIENT_S, MIN_PAYLOAD_BYTES};
 

@@ -2,8 +2,8 @@
 
 use super::error::ScenarioError;
 use super::{Scenario, Sweep, SweepKey, check};
-use pushbench_servers::allocator::Allocator;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::{Profile, Transport};
 
 /// Options of `pushbench run` that take the place of a scenario's values; `None` leaves them.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -140,7 +140,7 @@ fn polynomial(terms: &[f64], x: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::stats::simulate::{exponential, park_miller, uniform};
-    use pushbench_servers::payload::SplitMix64;
+    use pushbench_protocol::payload::SplitMix64;
 
     /// Fifty gaps with the mean 3: `x = -numpy.log(u[:50]) * 3`.
     fn gaps() -> Vec<f64> {

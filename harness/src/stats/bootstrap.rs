@@ -8,7 +8,7 @@
 //! *Bootstrapping clustered data*, J. R. Statist. Soc. B 69). Publishes themselves are taken for
 //! independent; where a stall spans many, intervals are too narrow still.
 
-use pushbench_servers::payload::SplitMix64;
+use pushbench_protocol::payload::SplitMix64;
 
 /// How many publishes must be expected beyond a quantile for it to have an interval: 12 publishes
 /// for p50, 570 for p99, 5,700 for p99.9. With fewer, the interval ends at the largest latency

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
     use crate::stats::ratio::paired_log_ratio;
     use crate::stats::simulate::normal;
-    use pushbench_servers::payload::SplitMix64;
+    use pushbench_protocol::payload::SplitMix64;
 
     fn interval(low: f64, high: f64) -> Ratio {
         Ratio {

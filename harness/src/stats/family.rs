@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::stats::decision::{Decision, decide};
     use crate::stats::simulate::normal;
-    use pushbench_servers::payload::SplitMix64;
+    use pushbench_protocol::payload::SplitMix64;
 
     #[test]
     fn holm_has_its_known_answers() {

@@ -91,7 +91,7 @@ pub fn paired_log_ratio(a: &[f64], b: &[f64], confidence: f64) -> Option<Ratio> 
 mod tests {
     use super::*;
     use crate::stats::simulate::normal;
-    use pushbench_servers::payload::SplitMix64;
+    use pushbench_protocol::payload::SplitMix64;
 
     const A: [f64; 6] = [10.2, 11.1, 9.8, 10.7, 10.4, 11.5];
     const B: [f64; 6] = [9.9, 10.2, 9.9, 9.8, 10.1, 10.3];

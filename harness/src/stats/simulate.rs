@@ -1,6 +1,6 @@
 //! What the seeded simulations of the tests draw from.
 
-use pushbench_servers::payload::SplitMix64;
+use pushbench_protocol::payload::SplitMix64;
 
 /// Uniform, above 0 and at most 1.
 pub(super) fn uniform(random: &mut SplitMix64) -> f64 {

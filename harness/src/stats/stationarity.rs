@@ -165,7 +165,7 @@ fn automatic_lags(series: &[f64]) -> usize {
 mod tests {
     use super::*;
     use crate::stats::simulate::{normal, park_miller};
-    use pushbench_servers::payload::SplitMix64;
+    use pushbench_protocol::payload::SplitMix64;
     use std::f64::consts::PI;
 
     fn ramp(u: &[f64]) -> Vec<f64> {

@@ -156,7 +156,7 @@ fn more_trials(logs: &Welch, smallest_effect: f64) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::stats::simulate::normal;
-    use pushbench_servers::payload::SplitMix64;
+    use pushbench_protocol::payload::SplitMix64;
 
     const A: [f64; 6] = [10.2, 11.1, 9.8, 10.7, 10.4, 11.5];
     const B: [f64; 7] = [9.9, 10.2, 9.9, 9.8, 10.1, 10.3, 9.5];

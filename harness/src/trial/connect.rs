@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use pushbench_servers::control::Stats;
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::control::Stats;
 use serde_json::Value;
 
 use super::{Running, TrialError, network_since};

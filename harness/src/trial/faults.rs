@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pushbench_servers::publisher;
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::control::PublishPlan;
 use serde_json::{Value, json};
 
 use super::{LOOK, Running, TrialError, server_arguments};
@@ -30,7 +30,7 @@ const DRAIN_LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(super) struct Servers {
     /// What every one of them publishes.
-    pub(super) publish: Option<publisher::Plan>,
+    pub(super) publish: Option<PublishPlan>,
     /// CPU time of those that have ended.
     pub(super) ended_cpu_ns: u64,
     /// How many have ended.

@@ -4,9 +4,9 @@
 //! Beside the data path. In: reports and readings. Out: [`Measures`]. Nothing is measured here but
 //! the memory and CPU of processes, at each look.
 
-use pushbench_servers::control::Stats;
-use pushbench_servers::publisher::decode_histogram;
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::control::Stats;
+use pushbench_protocol::histogram;
 use pushbench_servers::transport;
 
 use super::{Running, TrialError};
@@ -287,7 +287,7 @@ fn quantiles(text: Option<&str>) -> Result<Quantiles, TrialError> {
     match text {
         None | Some("") => Ok(Quantiles::default()),
         Some(text) => {
-            let histogram = decode_histogram(text).map_err(TrialError::Histogram)?;
+            let histogram = histogram::decode(text).map_err(TrialError::Histogram)?;
             Ok(Quantiles::from_histogram(&histogram))
         }
     }
@@ -297,6 +297,6 @@ fn latency(text: &str) -> Result<Latency, TrialError> {
     if text.is_empty() {
         return Ok(Latency::default());
     }
-    let histogram = decode_histogram(text).map_err(TrialError::Histogram)?;
+    let histogram = histogram::decode(text).map_err(TrialError::Histogram)?;
     Ok(Latency::from_histogram(&histogram))
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use pushbench::fleet::{ChannelSizes, SessionPlan, Setup, SlowPlan, Spread};
-use pushbench_servers::sys::monotonic_ns;
-use pushbench_servers::transport::Transport;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::transport::Transport;
 
 use crate::fleets::{Bench, MESSAGES, MS, SOON, entries, setup, standing};
 use crate::support::{PATIENCE, await_some};

@@ -6,7 +6,7 @@ use assert_cmd::Command;
 use pushbench::probe::environment::Environment;
 use pushbench::results::{Record, Status, Trial};
 use pushbench::scenario::Scenario;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::support::{PATIENCE, text};
 

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use pushbench::results::{Measures, Record, Trial};
 use pushbench::scenario::FaultKind;
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 
 use crate::support::{Running, TINY, pushbench, scenario, text};
 

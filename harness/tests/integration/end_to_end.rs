@@ -10,7 +10,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use nix::sys::signal::Signal;
 use pushbench::results::{Outcome, Record, Status, Trial, Verdict};
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 use tempfile::TempDir;
 
 use crate::support::{

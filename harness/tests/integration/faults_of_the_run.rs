@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pushbench::results::{Record, Status, Verdict};
-use pushbench_servers::payload::SplitMix64;
+use pushbench_protocol::payload::SplitMix64;
 
 use crate::support::{
     Process, Running, TINY, await_some, children, pushbench, scenario, send, text,

@@ -11,13 +11,14 @@ use pushbench::child::Helper;
 use pushbench::client::Family;
 use pushbench::fleet::control::Connect;
 use pushbench::fleet::{ChannelSizes, FleetReport, ReconnectPlan, Setup, Status, Timing};
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::control::PublishPlan;
+use pushbench_protocol::payload::PayloadKind;
+use pushbench_protocol::schedule::{Arrival, Schedule};
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
-use pushbench_servers::payload::PayloadKind;
-use pushbench_servers::publisher::{self, Publisher};
+use pushbench_servers::publisher::Publisher;
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::schedule::{Arrival, Schedule};
-use pushbench_servers::sys::monotonic_ns;
-use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
 
 use crate::support::PATIENCE;
@@ -214,7 +215,7 @@ impl Bench {
             .post("/v1/fleet/begin", &timing)
             .await
             .expect("it runs");
-        let plan = publisher::Plan {
+        let plan = PublishPlan {
             schedule,
             payload: PayloadKind::Text,
             payload_bytes: self.payload_bytes,
@@ -277,7 +278,7 @@ pub(crate) fn entries(histogram: &str) -> u64 {
     if histogram.is_empty() {
         return 0;
     }
-    publisher::decode_histogram(histogram)
+    pushbench_protocol::histogram::decode(histogram)
         .expect("a histogram")
         .len()
 }

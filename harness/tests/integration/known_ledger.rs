@@ -14,10 +14,10 @@ use pushbench::client::tcp::Tcp;
 use pushbench::client::websocket::WebSocket;
 use pushbench::client::{ClientError, Next, Protocol, Sink, Target};
 use pushbench::ledger::{Counts, Ledger};
-use pushbench_servers::envelope;
-use pushbench_servers::framing::{Framing, sse, tcp, websocket};
-use pushbench_servers::payload::SplitMix64;
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::envelope;
+use pushbench_protocol::framing::{Framing, sse, tcp, websocket};
+use pushbench_protocol::payload::SplitMix64;
+use pushbench_protocol::transport::Transport;
 
 /// Faults of each kind, over all clients.
 const FAULTS: u64 = 10_000;

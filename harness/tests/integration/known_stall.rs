@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 use pushbench::fleet::{MeasurePhase, Timing};
 use pushbench::recorder::{self, Delivery, INTERVAL_NS, Recorder, histogram};
-use pushbench_servers::schedule::{Arrival, Schedule};
+use pushbench_protocol::schedule::{Arrival, Schedule};
 
 const MS: u64 = 1_000_000;
 

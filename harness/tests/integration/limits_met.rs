@@ -14,8 +14,8 @@ use pushbench::layout::Layout;
 use pushbench::results::{Cause, Outcome, Trial, Verdict};
 use pushbench::scenario::Scenario;
 use pushbench::trial::{self, Plan};
-use pushbench_servers::allocator::Allocator;
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::{Profile, Transport};
 use serde_json::Value;
 
 use crate::support::{PATIENCE, Served, TINY, await_some, pushbench};

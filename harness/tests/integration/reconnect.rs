@@ -2,7 +2,7 @@
 //! still has is missing, and nothing comes twice.
 
 use pushbench::fleet::{CutBy, CutPlan, FleetReport, RecoveryReport, Setup};
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 
 use crate::fleets::{Bench, MESSAGES, MS, Mode, SOON, entries, setup};
 

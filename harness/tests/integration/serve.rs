@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
 
 use crate::support::{PATIENCE, Running, Served, await_some, pushbench, send, text};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
 
 use pushbench::results::Record;
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 
 use crate::support::{Running, TINY, pushbench, scenario, text};
 

@@ -19,11 +19,11 @@ use pushbench::fleet::{
     FleetReport, PayloadCheck, RoundTripReport, SessionPlan, Setup, Status, Timing,
 };
 use pushbench::ledger::Counts;
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::payload::PayloadKind;
+use pushbench_protocol::schedule::{Arrival, Schedule};
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
-use pushbench_servers::payload::PayloadKind;
-use pushbench_servers::schedule::{Arrival, Schedule};
-use pushbench_servers::sys::monotonic_ns;
-use pushbench_servers::transport::{Profile, Transport};
 use serde_json::Value;
 
 use crate::support::PATIENCE;

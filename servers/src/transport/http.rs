@@ -13,11 +13,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::query::{Query, QueryError};
-use super::{Profile, Transport};
-use crate::envelope::{self, MAX_PAYLOAD_BYTES};
-use crate::framing::{Framing, Start, parse_decimal};
 use crate::hub::{AppendError, Hub};
 use crate::shard::{SubscribeError, Subscription};
+use pushbench_protocol::envelope::{self, MAX_PAYLOAD_BYTES};
+use pushbench_protocol::framing::{Framing, Start, parse_decimal};
+use pushbench_protocol::transport::{Profile, Transport};
 
 /// Carries a cursor: where a stream starts, or what the next poll should pass as `since`.
 pub(crate) const PUSH_CURSOR: HeaderName = HeaderName::from_static("push-cursor");

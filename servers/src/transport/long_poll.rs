@@ -10,8 +10,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::http::{Http, Refusal, answer, subscribe};
-use crate::framing::{Framing, long_poll};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+use pushbench_protocol::framing::{Framing, long_poll};
 
 /// `GET /long-poll?channel=C&since=N`; without `since` answers with the cursor of the tail, or of
 /// `&last=N`, at once.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::framing::{MAX_LAST, Start, parse_last};
+use pushbench_protocol::framing::{MAX_LAST, Start, parse_last};
 
 /// What a query asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

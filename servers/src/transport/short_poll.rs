@@ -10,8 +10,8 @@ use axum::response::Response;
 
 use super::http::{Http, Refusal, subscribe};
 use super::long_poll::respond;
-use crate::framing::Framing;
 use crate::shard::Ready;
+use pushbench_protocol::framing::Framing;
 
 /// `GET /poll?channel=C&since=N`; without `since` answers with the cursor of the tail, or of
 /// `&last=N`, and no message.

@@ -13,11 +13,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body::Frame;
 
-use super::Profile;
 use super::http::{Http, Refusal, X_ACCEL_BUFFERING, answer, subscribe};
 use super::stream;
-use crate::framing::{Framing, sse};
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
+use pushbench_protocol::framing::{Framing, sse};
+use pushbench_protocol::transport::Profile;
 
 /// `GET /sse?channel=C[&since=N | &last=N]`
 pub(crate) async fn handler(

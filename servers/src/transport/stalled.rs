@@ -5,9 +5,10 @@
 //! [`Config::send_buffer_bytes`](crate::listen::Config::send_buffer_bytes) for each connection
 //! where that is set.
 
-use super::{Profile, Transport, websocket};
+use super::websocket;
 use crate::listen::HTTP_BUFFER_BYTES;
 use crate::shard::MAX_WRITE_BYTES;
+use pushbench_protocol::transport::{Profile, Transport};
 
 /// What any framing puts around one envelope, at most: field names, a sequence of 20 digits, the
 /// size of a chunk, line ends.

@@ -14,13 +14,13 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::http::append;
-use crate::envelope;
-use crate::framing::tcp::{self, Request};
-use crate::framing::{Framing, find};
 use crate::hub::{Hub, MAX_NAME_BYTES};
 use crate::shard::{self, MAX_WRITE_BYTES, Ready, SubscribeError, Subscription, Written};
-use crate::sys;
 use crate::wheel::TICK_MS;
+use pushbench_os::sys;
+use pushbench_protocol::envelope;
+use pushbench_protocol::framing::tcp::{self, Request};
+use pushbench_protocol::framing::{Framing, find};
 
 /// How long a client may take to send its first line.
 pub(super) const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);

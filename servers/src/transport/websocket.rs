@@ -17,14 +17,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, Stream};
 use tokio_tungstenite::tungstenite;
 
-use super::Profile;
 use super::http::{Http, PUSH_CURSOR, Refusal, append, subscribe};
 use super::stream;
-use crate::envelope::{self, MAX_PAYLOAD_BYTES};
-use crate::framing::Framing;
-use crate::framing::websocket::CLOSE_LAGGED;
 use crate::hub::{AppendError, Hub};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
+use pushbench_protocol::envelope::{self, MAX_PAYLOAD_BYTES};
+use pushbench_protocol::framing::Framing;
+use pushbench_protocol::framing::websocket::CLOSE_LAGGED;
+use pushbench_protocol::transport::Profile;
 
 /// `tuned`: a client of a push channel sends little, and tungstenite allocates this eagerly and
 /// clears it at every read. Stock is 128 KiB.

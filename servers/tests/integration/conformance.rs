@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pushbench_servers::envelope::{HEAD_BYTES, MAX_BYTES};
+use pushbench_protocol::envelope::{HEAD_BYTES, MAX_BYTES};
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::transport::{Profile, Transport};
 
 use crate::support::bytes::{
     self, Message, client_frame, close_payload, masked_frame, server_frame,

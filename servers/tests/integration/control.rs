@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use pushbench_protocol::histogram;
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::control;
 use pushbench_servers::listen::{Config, Server};
-use pushbench_servers::overflow::Overflow;
-use pushbench_servers::publisher::decode_histogram;
-use pushbench_servers::transport::{Profile, Transport};
 use serde_json::{Value, json};
 
 use crate::support::wire::Wire;
@@ -321,7 +321,7 @@ fn a_schedule_is_published_to_its_subscribers_and_reported() {
     let times = ["first_actual_ns", "last_actual_ns"].map(|f| report[f].as_u64());
     assert!(times[0] > Some(0) && times[0] <= times[1], "{times:?}");
     let lag = report["lag_histogram"].as_str().expect("a text");
-    assert_eq!(decode_histogram(lag).expect("a histogram").len(), MESSAGES);
+    assert_eq!(histogram::decode(lag).expect("a histogram").len(), MESSAGES);
 
     // Stopping what is over changes nothing, and another may follow.
     assert_eq!(

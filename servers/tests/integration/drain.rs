@@ -8,9 +8,9 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, MAX_DRAIN, Server};
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::transport::{Profile, Transport};
 
 use crate::support::bytes;
 use crate::support::wire::Wire;

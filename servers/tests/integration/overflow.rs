@@ -5,10 +5,10 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
-use pushbench_servers::overflow::Overflow;
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::transport::{Profile, Transport};
 
 use crate::support::bytes;
 use crate::support::wire::Wire;

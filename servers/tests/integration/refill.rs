@@ -7,15 +7,15 @@
 
 use std::time::Duration;
 
-use pushbench_servers::envelope::{self, HEAD_BYTES};
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::control::PublishPlan;
+use pushbench_protocol::envelope::{self, HEAD_BYTES};
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::payload::{self, PayloadKind};
+use pushbench_protocol::schedule::{Arrival, Schedule, Timetable};
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server, StartError};
-use pushbench_servers::overflow::Overflow;
-use pushbench_servers::payload::{self, PayloadKind};
-use pushbench_servers::publisher::Plan;
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::schedule::{Arrival, Schedule, Timetable};
-use pushbench_servers::sys::monotonic_ns;
-use pushbench_servers::transport::{Profile, Transport};
 
 use crate::support::bytes;
 use crate::support::wire::Wire;
@@ -27,9 +27,9 @@ const SHARDS: usize = 3;
 
 /// The three kinds of schedules over three channels, from `before_ns` ago until `behind_ns` from
 /// now, at 600 messages a second.
-fn plans(before_ns: u64, behind_ns: u64) -> [Plan; 3] {
+fn plans(before_ns: u64, behind_ns: u64) -> [PublishPlan; 3] {
     let now = monotonic_ns();
-    [Arrival::Uniform, Arrival::Poisson, Arrival::Burst].map(|arrival| Plan {
+    [Arrival::Uniform, Arrival::Poisson, Arrival::Burst].map(|arrival| PublishPlan {
         schedule: Schedule {
             start_ns: now - before_ns,
             end_ns: now + behind_ns,
@@ -48,12 +48,12 @@ fn plans(before_ns: u64, behind_ns: u64) -> [Plan; 3] {
 }
 
 /// As in the past, however long ago this machine was started.
-fn past_plans() -> [Plan; 3] {
+fn past_plans() -> [PublishPlan; 3] {
     let length_ns = SECOND_NS.min(monotonic_ns() / 2);
     plans(length_ns, 0)
 }
 
-fn start(plan: &Plan, config: Config) -> Server {
+fn start(plan: &PublishPlan, config: Config) -> Server {
     let config = Config {
         channels: vec![("c*4".into(), Overflow::Disconnect)],
         publish: Some(plan.clone()),
@@ -63,7 +63,7 @@ fn start(plan: &Plan, config: Config) -> Server {
 }
 
 /// Each message of channel `channel`: intended time and payload, by sequence from 1.
-fn expected(plan: &Plan, channel: u32) -> Vec<(u64, Vec<u8>)> {
+fn expected(plan: &PublishPlan, channel: u32) -> Vec<(u64, Vec<u8>)> {
     let timetable = Timetable::new(plan.schedule);
     let all = (0..timetable.len()).map(|index| timetable.message(index));
     let bytes = plan.payload_bytes - HEAD_BYTES;

@@ -1,9 +1,9 @@
 //! A subscription that starts before the tail: `last=N`, over every transport and profile.
 
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
-use pushbench_servers::overflow::Overflow;
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::transport::{Profile, Transport};
 
 use crate::support::bytes::{self, Message};
 use crate::support::wire::Wire;

@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-use pushbench_servers::envelope::HEAD_BYTES;
+use pushbench_protocol::envelope::HEAD_BYTES;
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::transport::{Profile, Transport, stalled_bytes};
+use pushbench_servers::transport::stalled_bytes;
 
 use crate::support::wire::Wire;
 use crate::support::{

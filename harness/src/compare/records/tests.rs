@@ -3,7 +3,7 @@
 use super::*;
 use crate::compare::draw::{Form, answer};
 use crate::results::{RoundTrip, sample};
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 const BASE: [u64; 6] = [1_000_000, 1_030_000, 980_000, 1_010_000, 990_000, 1_000_000];
 

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
 
 use super::{Poller, Purpose, State};
 use crate::client::lean::{Connection, Turn};

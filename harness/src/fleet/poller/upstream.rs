@@ -15,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use pushbench_servers::sys::monotonic_ns;
+use pushbench_os::sys::monotonic_ns;
 
 use super::{Poller, State};
 use crate::client::socket;

@@ -1,7 +1,7 @@
 //! Cost and where time goes: bars against the floor, a dot for each trial.
 
 use maud::{Markup, html};
-use pushbench_servers::transport::Transport;
+use pushbench_protocol::transport::Transport;
 
 use super::super::columns::{BYTES, CONNECT, CPU, Column, MEMORY, SPLIT};
 use super::super::figure::{NONE, three};

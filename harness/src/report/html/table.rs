@@ -146,7 +146,7 @@ pub(super) fn class(key: &Key) -> String {
 
 /// Whether markers of a row are hollow: all profiles but `tuned`, in which every transport runs.
 pub(super) fn is_hollow(key: &Key) -> bool {
-    key.profile != pushbench_servers::transport::Profile::Tuned
+    key.profile != pushbench_protocol::transport::Profile::Tuned
 }
 
 /// A fold with a table in it.

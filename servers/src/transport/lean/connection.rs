@@ -9,11 +9,11 @@ use std::io;
 use super::socket::Socket;
 use super::timer::Timer;
 use super::{Common, Speaks, frames, http, ticks};
-use crate::framing::http1::{Body, BodyLength, LAST_CHUNK, encode_chunk};
-use crate::framing::{find, sse, tcp as lines};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription, Written};
 use crate::stall::LOOK_TICKS;
 use crate::transport::tcp::{self, FIRST_LINE_WAIT, MAX_LINE_BYTES, Refused};
+use pushbench_protocol::framing::http1::{Body, BodyLength, LAST_CHUNK, encode_chunk};
+use pushbench_protocol::framing::{find, sse, tcp as lines};
 
 /// Most bytes of a client that wait while it is being answered.
 const MAX_WAITING_BYTES: usize = 64 << 10;
@@ -522,7 +522,7 @@ fn unchunk(bytes: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::framing::Framing;
+    use pushbench_protocol::framing::Framing;
 
     #[test]
     fn a_client_of_http_1_0_gets_the_events_without_the_chunks() {

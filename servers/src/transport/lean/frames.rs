@@ -10,11 +10,11 @@ use axum::extract::ws::close_code;
 use super::Common;
 use super::connection;
 use super::socket::Socket;
-use crate::envelope::MAX_PAYLOAD_BYTES;
-use crate::framing::websocket::{self, Decoder, Event, Opcode, ProtocolError, Role};
 use crate::shard::{Ready, Subscription};
 pub(super) use crate::transport::websocket::CLOSE_WAIT;
 use crate::transport::websocket::{BAD_FRAME, CLOSING, NOT_TEXT, NOT_UTF8, TOO_LARGE, upstream};
+use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
+use pushbench_protocol::framing::websocket::{self, Decoder, Event, Opcode, ProtocolError, Role};
 
 /// An open WebSocket.
 pub(super) struct Frames {

@@ -12,14 +12,14 @@ use super::Common;
 use super::connection::{Events, Step};
 use super::frames::Frames;
 use super::socket::Socket;
-use crate::envelope::MAX_PAYLOAD_BYTES;
-use crate::framing::http1::{
+use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
+use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, subscribe};
+use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
+use pushbench_protocol::framing::http1::{
     Body, BodyLength, RequestError, RequestHead, ResponseWriter, encode_chunk, parse_request,
 };
-use crate::framing::{Framing, long_poll, sse, websocket};
-use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
-use crate::transport::Transport;
-use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, subscribe};
+use pushbench_protocol::framing::{Framing, long_poll, sse, websocket};
+use pushbench_protocol::transport::Transport;
 
 const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");

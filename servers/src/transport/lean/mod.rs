@@ -2,7 +2,7 @@
 //!
 //! Place on the data path: shard → **transport** → socket. In: what is pending behind cursors,
 //! readiness of sockets. Out: writes, straight from the ring. The protocols are those of
-//! [`crate::framing`], as everywhere; what this adds is a loop over `epoll` (through mio) that holds
+//! [`pushbench_protocol::framing`], as everywhere; what this adds is a loop over `epoll` (through mio) that holds
 //! a small struct for each connection and nothing else: buffers for reading are the shard's, and a
 //! connection has one of its own only while a request or a write is unfinished.
 //!
@@ -118,7 +118,7 @@ impl Connections {
     /// Those of `epoll_create(2)` and `epoll_ctl(2)`.
     pub(crate) fn new(
         listeners: Vec<(TcpListener, Speaks)>,
-        wake: &crate::wake::Wake,
+        wake: &pushbench_os::wake::Wake,
         shared: Shared,
         head_timeout: Duration,
     ) -> io::Result<Self> {
@@ -167,7 +167,7 @@ impl Connections {
     /// Those of `epoll_wait(2)`.
     pub(crate) fn run(
         &mut self,
-        wake: &crate::wake::Wake,
+        wake: &pushbench_os::wake::Wake,
         mut departure: Departure,
     ) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);

@@ -10,8 +10,9 @@ use std::os::fd::AsRawFd;
 
 use mio::net::TcpStream;
 
+use crate::shard;
 use crate::stall::Stall;
-use crate::{shard, sys};
+use pushbench_os::sys;
 
 /// A socket and its unfinished write.
 #[derive(Debug)]

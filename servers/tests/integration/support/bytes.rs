@@ -3,7 +3,7 @@
 //! No `match` over transports here has a wildcard: a new transport does not compile before it says
 //! what its bytes are, and is tested from then on.
 
-use pushbench_servers::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Profile, Transport};
 
 /// The intended time of all messages published by a test.
 pub(crate) const INTENDED_NS: u64 = 0x1234;

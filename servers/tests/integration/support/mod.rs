@@ -11,9 +11,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
-use pushbench_servers::overflow::Overflow;
-use pushbench_servers::transport::{Profile, Transport};
 
 use bytes::{INTENDED_NS, Message};
 use wire::Wire;

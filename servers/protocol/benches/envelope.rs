@@ -8,7 +8,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use pushbench_servers::envelope::{self, Envelope, HEAD_BYTES};
+use pushbench_protocol::envelope::{self, Envelope, HEAD_BYTES};
 
 /// A usual message, and one whose payload outweighs its head.
 const ENVELOPE_BYTES: [usize; 2] = [128, 4 << 10];

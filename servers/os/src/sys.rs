@@ -202,7 +202,7 @@ fn replace(fd: RawFd, by: &impl AsRawFd) -> io::Result<()> {
 /// # Errors
 /// Those of `epoll_ctl(2)`.
 #[allow(unsafe_code)]
-pub(crate) fn watch(fd: BorrowedFd<'static>) -> io::Result<AsyncFd<BorrowedFd<'static>>> {
+pub fn watch(fd: BorrowedFd<'static>) -> io::Result<AsyncFd<BorrowedFd<'static>>> {
     // SAFETY: the borrow lasts to the end of the process, so the descriptor stays open and the
     // same for as long as the registration; `BorrowedFd` always gives the same number.
     unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)

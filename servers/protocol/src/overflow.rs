@@ -2,7 +2,7 @@
 //!
 //! Place on the data path: beside it. A shard asks for a subscriber's policy, one byte of its
 //! channel, when there is something to hand out. In: the ids of control interface and command
-//! line. Out: what [`crate::shard`] and the transports do.
+//! line. Out: what the shards and the transports do.
 //!
 //! | policy | the subscriber gets | counted as |
 //! |---|---|---|

@@ -12,8 +12,8 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use pushbench_servers::envelope;
-use pushbench_servers::framing::{Framing, http1, long_poll, sse, tcp, websocket};
+use pushbench_protocol::envelope;
+use pushbench_protocol::framing::{Framing, http1, long_poll, sse, tcp, websocket};
 
 const ENVELOPE_BYTES: usize = 128;
 const SEQUENCE: u64 = 123_456;

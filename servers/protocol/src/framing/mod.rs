@@ -97,7 +97,7 @@ impl From<Option<u64>> for Start {
 }
 
 /// Reads the count of `last`.
-pub(crate) fn parse_last(text: &[u8]) -> Option<u64> {
+pub fn parse_last(text: &[u8]) -> Option<u64> {
     parse_decimal(text).filter(|&count| count <= MAX_LAST)
 }
 
@@ -115,7 +115,7 @@ pub fn parse_decimal(text: &[u8]) -> Option<u64> {
 
 /// Appends a number in decimal. Own code because `write!` costs several times as much, and an SSE
 /// id is written for every message published.
-pub(crate) fn push_decimal(mut value: u64, out: &mut Vec<u8>) {
+pub fn push_decimal(mut value: u64, out: &mut Vec<u8>) {
     // 20 digits hold 2^64 - 1.
     let mut digits = [0; 20];
     let mut start = digits.len();
@@ -154,7 +154,7 @@ pub fn parse_range(text: &[u8]) -> Option<(u64, u64)> {
 /// Sixteen bytes at a time without a branch between them, which the compiler turns into vector
 /// instructions; `Iterator::position` looks at one byte at a time, and finding line ends is most
 /// of what a client's decoder does.
-pub(crate) fn find(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
+pub fn find(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
     let (chunks, tail) = bytes.as_chunks::<16>();
     for (i, chunk) in chunks.iter().enumerate() {
         if chunk.iter().fold(false, |any, &byte| any | is(byte)) {
@@ -170,7 +170,7 @@ pub(crate) fn find(bytes: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
 }
 
 /// `bytes` as text for an error message, cut where it gets long.
-pub(crate) fn excerpt(bytes: &[u8]) -> String {
+pub fn excerpt(bytes: &[u8]) -> String {
     // Long enough to recognise a line, short enough for a terminal.
     const SHOWN_BYTES: usize = 60;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES)]);
