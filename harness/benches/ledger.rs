@@ -2,7 +2,7 @@
 //! so it must stay far below the microseconds of a delivery.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use pushbench::ledger::Ledger;
+use pushbench::load::ledger::Ledger;
 use std::hint::black_box;
 
 const MESSAGES: u64 = 1_000;

@@ -6,7 +6,7 @@
 //! ```
 
 use criterion::{BatchSize, Criterion, Throughput};
-use pushbench::recorder::{Delivery, INTERVAL_NS, Plan, Recorder};
+use pushbench::load::recorder::{Delivery, INTERVAL_NS, Plan, Recorder};
 use std::hint::black_box;
 
 const DELIVERIES: u64 = 10_000;
@@ -39,7 +39,7 @@ fn plan() -> Plan {
         messages: DELIVERIES,
         deliveries: DELIVERIES,
         max_samples: DELIVERIES,
-        max_fanout_messages: pushbench::recorder::MAX_FANOUT_MESSAGES,
+        max_fanout_messages: pushbench::load::recorder::MAX_FANOUT_MESSAGES,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use pushbench::results::Record;
+use pushbench::record::Record;
 
 const SCHEMA: &str = include_str!("../../results/run.schema.json");
 

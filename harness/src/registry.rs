@@ -1,7 +1,7 @@
 //! One row a transport: what a reader, a list and a test ask of it.
 //!
 //! A new transport is a file in `servers/protocol/src/framing/` and one in `servers/src/transport/`, one in
-//! `harness/src/client/`, and a row here; a test fails where one is missing.
+//! `harness/src/load/client/`, and a row here; a test fails where one is missing.
 
 use pushbench_protocol::transport::Transport;
 
@@ -73,7 +73,7 @@ mod tests {
             for folder in [
                 "servers/protocol/src/framing",
                 "servers/src/transport",
-                "harness/src/client",
+                "harness/src/load/client",
             ] {
                 let file = root.join(folder).join(format!("{}.rs", row.transport.id()));
                 assert!(file.is_file(), "{} is missing", file.display());

@@ -1,8 +1,8 @@
 //! Every check has a test in which it fires, and none fires on a good trial.
 
 use super::*;
-use crate::fleet::ProbeReport;
-use crate::results::{Probe, Quantiles};
+use crate::load::ProbeReport;
+use crate::record::{Probe, Quantiles};
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -294,7 +294,7 @@ fn what_cannot_be_tested_says_so_and_is_held_against_nobody() {
     case.trial.publish.offered_per_s = 0.0;
     case.trial.deliveries.expected = 0;
     case.trial.deliveries.received = 0;
-    case.trial.latency_ns = crate::results::Latency::default();
+    case.trial.latency_ns = crate::record::Latency::default();
     case.trial.probe = None;
     case.report.series = vec![None; 100];
     let trial = judge(case);
@@ -383,7 +383,7 @@ fn a_short_phase_is_not_void_for_a_last_message_that_is_a_little_late() {
     let achieved = |per_s, phase_ns| {
         let mut case = good();
         case.trial.publish.achieved_per_s = Some(per_s);
-        case.trial.phase_ns.measure = Some(crate::results::Span {
+        case.trial.phase_ns.measure = Some(crate::record::Span {
             start: SECOND,
             end: SECOND + phase_ns,
         });

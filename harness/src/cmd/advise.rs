@@ -6,13 +6,13 @@ use anyhow::anyhow;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::{Failure, Outcome, print, usage};
-use crate::advise::draw::{self, Advice};
-use crate::advise::observe::{Observation, observe};
-use crate::advise::recommend::{key, recommend};
-use crate::advise::workload::Asked;
-use crate::advise::{Model, Prediction, check};
-use crate::probe::environment::Environment;
-use crate::results::Record;
+use crate::analysis::advise::draw::{self, Advice};
+use crate::analysis::advise::observe::{Observation, observe};
+use crate::analysis::advise::recommend::{key, recommend};
+use crate::analysis::advise::workload::Asked;
+use crate::analysis::advise::{Model, Prediction, check};
+use crate::observe::environment::Environment;
+use crate::record::Record;
 use crate::text::io_reason;
 
 /// The reference records of the project: name and text of each, built in by `build.rs`.
@@ -148,7 +148,7 @@ fn checked(
     })
 }
 
-fn asked(path: Option<&Path>, flags: Asked) -> Result<crate::advise::Workload, Failure> {
+fn asked(path: Option<&Path>, flags: Asked) -> Result<crate::analysis::advise::Workload, Failure> {
     let file = match path {
         None => Asked::default(),
         Some(path) => {
@@ -193,7 +193,7 @@ fn records(from: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>, Failure> {
     }
     let mut found = Vec::new();
     for path in from {
-        let is_run = path.is_file() || path.join(crate::results::RECORD_FILE).exists();
+        let is_run = path.is_file() || path.join(crate::record::RECORD_FILE).exists();
         if is_run {
             found.push(path.clone());
             continue;
@@ -208,14 +208,14 @@ fn records(from: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>, Failure> {
         })?;
         let mut runs: Vec<PathBuf> = runs
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.join(crate::results::RECORD_FILE).exists())
+            .filter(|path| path.join(crate::record::RECORD_FILE).exists())
             .collect();
         if runs.is_empty() {
             return Err(usage(anyhow!(
                 "'{}' holds no run: expected folders with a '{}'; record some with 'pushbench run', and \
                  name their folder with '--from'",
                 path.display(),
-                crate::results::RECORD_FILE
+                crate::record::RECORD_FILE
             )));
         }
         runs.sort_unstable();

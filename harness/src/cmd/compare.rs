@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::{Failure, Outcome, failed, print, say, usage};
-use crate::compare::draw::Form;
-use crate::compare::gate::{Gate, Selector};
-use crate::compare::records::{Report, Source, compare_records};
-use crate::results::Record;
+use crate::analysis::compare::draw::Form;
+use crate::analysis::compare::gate::{Gate, Selector};
+use crate::analysis::compare::records::{Report, Source, compare_records};
+use crate::record::Record;
 use crate::text;
 
 /// Where GitHub Actions wants the summary of a job, in Markdown.

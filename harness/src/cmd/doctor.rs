@@ -6,9 +6,9 @@ use pushbench_protocol::transport::{Profile, Transport};
 
 use super::progress::Bar;
 use super::{Failure, Outcome, interrupt, print, runtime, say, usage};
-use crate::client::Family;
-use crate::doctor::{Machine, MemoryPerClient, examine, render};
-use crate::results::{Record, Trial};
+use crate::environment::doctor::{Machine, MemoryPerClient, examine, render};
+use crate::load::client::Family;
+use crate::record::{Record, Trial};
 use crate::run::Options;
 use crate::scenario::Scenario;
 

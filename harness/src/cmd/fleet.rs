@@ -28,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         let line = serde_json::json!({ "control": address, "allocator": allocator::in_use() });
         print(&format!("{line}\n"))?;
         tokio::select! {
-            served = axum::serve(listener, crate::fleet::control::router()) => served.map_err(failed)?,
+            served = axum::serve(listener, crate::load::control::router()) => served.map_err(failed)?,
             () = end_of_input() => {}
             () = interrupted => {}
         }

@@ -10,15 +10,15 @@ use pushbench_protocol::transport::{Profile, Transport};
 
 use super::progress::Bar;
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say};
-use crate::client::Family;
-use crate::interfere::{Stall, Starve};
-use crate::known::{self, Answer};
-use crate::layout::Layout;
-use crate::relay::{Every, LineFaults, RelayPlan};
-use crate::results::Trial;
+use crate::environment::layout::Layout;
+use crate::environment::relay::{Every, LineFaults, RelayPlan};
+use crate::load::client::Family;
+use crate::record::Trial;
 use crate::run::{Turn, Watch, congestion_of_this_machine};
 use crate::scenario::{ChannelCount, Scenario};
+use crate::trial::interfere::{Stall, Starve};
 use crate::trial::{self, Histograms};
+use crate::verify::known_answers::{self, Answer};
 
 /// What the trials have in common.
 const BASE: (&str, &str) = ("known-answers.toml", include_str!("known-answers.toml"));
@@ -180,8 +180,8 @@ impl Runner {
         });
         let (trial, histograms) = self.run(&doing).await?;
         Ok(match histograms {
-            Some(histograms) => known::stall(&trial, &histograms),
-            None => known::not_done("stall", &trial),
+            Some(histograms) => known_answers::stall(&trial, &histograms),
+            None => known_answers::not_done("stall", &trial),
         })
     }
 
@@ -198,9 +198,9 @@ impl Runner {
         let (relayed, histograms) = self.run(&doing).await?;
         Ok(match histograms {
             Some(histograms) => {
-                known::delay(&direct, &relayed, &histograms, DELAY.as_nanos() as u64)
+                known_answers::delay(&direct, &relayed, &histograms, DELAY.as_nanos() as u64)
             }
-            None => known::not_done("delay", &relayed),
+            None => known_answers::not_done("delay", &relayed),
         })
     }
 
@@ -223,8 +223,8 @@ impl Runner {
         });
         let (trial, histograms) = self.run(&doing).await?;
         Ok(match histograms {
-            Some(histograms) => known::faults(&trial, &histograms),
-            None => known::not_done("faults", &trial),
+            Some(histograms) => known_answers::faults(&trial, &histograms),
+            None => known_answers::not_done("faults", &trial),
         })
     }
 
@@ -237,7 +237,7 @@ impl Runner {
         doing.scenario.phases.measure_s = 0.5;
         doing.scenario.phases.drain_s = 0.5;
         let (trial, _) = self.run(&doing).await?;
-        Ok(known::late_publisher(&trial))
+        Ok(known_answers::late_publisher(&trial))
     }
 
     async fn starved(&mut self) -> Result<Answer, Failure> {
@@ -255,8 +255,8 @@ impl Runner {
         });
         let (starved, histograms) = self.run(&doing).await?;
         Ok(match histograms {
-            Some(histograms) => known::starved(&direct, &starved, &histograms),
-            None => known::not_done("starved harness", &starved),
+            Some(histograms) => known_answers::starved(&direct, &starved, &histograms),
+            None => known_answers::not_done("starved harness", &starved),
         })
     }
 

@@ -10,12 +10,12 @@ use super::addresses::{self, Addresses, addresses};
 use super::progress::Bar;
 use super::run::{console_width, keep_page, run_failure};
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
-use crate::client::Family;
-use crate::layout::MAX_SHARDS;
-use crate::limits::objective::{DEFAULT, Objective};
-use crate::limits::{self, Options};
+use crate::environment::layout::MAX_SHARDS;
+use crate::load::client::Family;
+use crate::record::{LimitOf, Record, Status};
 use crate::report::Format;
-use crate::results::{LimitOf, Record, Status};
+use crate::run::limits::objective::{DEFAULT, Objective};
+use crate::run::limits::{self, Options};
 use crate::scenario::{Overrides, Scenario};
 
 /// What is grown where no scenario is named.

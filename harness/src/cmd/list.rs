@@ -1,8 +1,8 @@
 //! `pushbench list`: what there is to run.
 
 use super::{Failure, Outcome, print, usage};
+use crate::record;
 use crate::registry::ROWS;
-use crate::results;
 use crate::scenario::{EMBEDDED, Scenario};
 
 /// Arguments of `list`.
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
 /// Prints it.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let text = if arguments.schema {
-        results::schema_text()
+        record::schema_text()
     } else if let Some(name) = &arguments.show {
         Scenario::load(name).map_err(usage)?;
         // By what was asked for, not by the scenario's name: a file may be called like one of ours.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::live::Live;
-use crate::report::figure::{NONE, count, in_unit, ms, three};
-use crate::results::{Record, Verdict};
+use crate::observe::live::Live;
+use crate::record::{Record, Verdict};
 use crate::run::{Turn, Watch};
+use crate::text::figure::{NONE, count, in_unit, ms, three};
 use crate::trial::Progress;
 
 /// The bar of a run.
@@ -182,7 +182,7 @@ fn join(parts: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::sample;
+    use crate::record::sample;
 
     #[test]
     fn the_live_lines_read_like_this() {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::{Failure, Outcome, print, say, usage};
+use crate::record::{RECORD_FILE, Record, write_atomically};
 use crate::report::{DEFAULT_WIDTH, Format, hgrm, splice};
-use crate::results::{RECORD_FILE, Record, write_atomically};
 use crate::text;
 
 /// Where `run` keeps records unless told otherwise.

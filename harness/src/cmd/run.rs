@@ -9,11 +9,11 @@ use pushbench_protocol::transport::{Profile, Transport};
 use super::addresses::{self, Addresses, addresses};
 use super::progress::Bar;
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
-use crate::client::Family;
-use crate::compare::MIN_ROUNDS;
-use crate::layout::MAX_SHARDS;
+use crate::analysis::compare::MIN_ROUNDS;
+use crate::environment::layout::MAX_SHARDS;
+use crate::load::client::Family;
+use crate::record::{Record, RecordError, Status, Verdict, create_folder, write_atomically};
 use crate::report::{DEFAULT_WIDTH, Format, HTML_FILE};
-use crate::results::{Record, RecordError, Status, Verdict, create_folder, write_atomically};
 use crate::run::{Done, Options, RunError};
 use crate::scenario::{Overrides, Scenario, ScenarioError, Sweep};
 

@@ -193,8 +193,8 @@ impl Arguments {
         } else {
             self.transports.clone()
         };
-        if self.shards == 0 || self.shards > crate::layout::MAX_SHARDS {
-            let most = crate::layout::MAX_SHARDS;
+        if self.shards == 0 || self.shards > crate::environment::layout::MAX_SHARDS {
+            let most = crate::environment::layout::MAX_SHARDS;
             return Err(usage(anyhow!(
                 "'--shards' is {}, expected 1 to {most}",
                 self.shards

@@ -15,15 +15,15 @@ use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say};
+use crate::analysis::compare::{Comparison, MetricComparison, Says, compare_pair};
+use crate::analysis::stats::{Ratio, paired_log_ratio};
 use crate::audit::MAX_STEAL;
-use crate::client::Family;
-use crate::compare::{Comparison, MetricComparison, Says, compare_pair};
-use crate::layout::Layout;
-use crate::relay::RelayPlan;
-use crate::results::{MIN_CLIENTS_FOR_SLOPE, Trial, Verdict};
+use crate::environment::layout::Layout;
+use crate::environment::relay::RelayPlan;
+use crate::load::client::Family;
+use crate::record::{MIN_CLIENTS_FOR_SLOPE, Trial, Verdict};
 use crate::run::congestion_of_this_machine;
 use crate::scenario::Scenario;
-use crate::stats::{Ratio, paired_log_ratio};
 use crate::trial;
 
 /// What the trials of A/A and A/B have in common.
@@ -200,7 +200,7 @@ impl Runner {
             "A/B: 11 ms against 10 ms of delay, {runs} runs of {PAIRS} paired trials: p50 different \
              in {found}, +10% (in whole percent) within the interval in {sized}, +10.0% in {exact}, \
              median ratio {:.3}; at least {least} asked of the first two: {}\n",
-            crate::stats::median(ratios).unwrap_or(f64::NAN),
+            crate::analysis::stats::median(ratios).unwrap_or(f64::NAN),
             word(holds)
         ))?;
         Ok(holds)

@@ -10,8 +10,8 @@ use super::progress::Bar;
 use super::run::run_failure;
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
 use crate::audit::TIMED_CHECKS;
-use crate::client::Family;
-use crate::results::{Check, Outcome as CheckOutcome, Status, Trial, Verdict};
+use crate::load::client::Family;
+use crate::record::{Check, Outcome as CheckOutcome, Status, Trial, Verdict};
 use crate::run::Options;
 use crate::scenario::{Overrides, Scenario};
 

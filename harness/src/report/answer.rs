@@ -11,7 +11,7 @@ pub(super) use words::{board, less, trials_in_words};
 use super::measures;
 use super::rows::Relation;
 use super::view::View;
-use crate::compare::Says;
+use crate::analysis::compare::Says;
 use pushbench_protocol::transport::{Profile, Transport};
 use words::{certainty, clause, cost, latency, observed, scenario, why_no_winner};
 

@@ -11,15 +11,15 @@ use pushbench_protocol::transport::{Profile, Transport};
 use serde::Deserialize;
 
 use super::answer::less;
-use super::figure::three;
 use super::markdown::escape;
 use super::rows::{Key, Relation};
 use super::splice::{Reference, SpliceError};
 use super::view::View;
-use crate::compare::{MIN_ROUNDS, Says};
-use crate::results::RECORD_FILE;
+use crate::analysis::compare::{MIN_ROUNDS, Says};
+use crate::analysis::stats::decision::SMALLEST_EFFECT;
+use crate::record::RECORD_FILE;
 use crate::scenario::EMBEDDED;
-use crate::stats::decision::SMALLEST_EFFECT;
+use crate::text::figure::three;
 
 const CLAIMS: &str = include_str!("claims.toml");
 
@@ -241,8 +241,8 @@ fn holds(view: &View<'_>, claim: &Claim) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::compare_all;
-    use crate::results::{Record, sample};
+    use crate::analysis::compare::compare_all;
+    use crate::record::{Record, sample};
 
     fn claims() -> Vec<Claim> {
         toml::from_str::<Claims>(CLAIMS).expect("claims.toml").claim
@@ -269,7 +269,7 @@ mod tests {
                 ]
             })
             .collect();
-        record.summary = crate::results::summarise(&record.trials, &Default::default());
+        record.summary = crate::record::summarise(&record.trials, &Default::default());
         record.comparisons = compare_all(&record.trials);
         record
     }
@@ -301,7 +301,7 @@ mod tests {
                 }
             }
             if let Some(verdict) = &claim.verdict {
-                let compared = crate::compare::metric::find(&verdict.metric);
+                let compared = crate::analysis::compare::metric::find(&verdict.metric);
                 assert!(compared.is_some(), "{}", verdict.metric);
             }
         }

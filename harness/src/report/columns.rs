@@ -1,8 +1,8 @@
 //! What the tables of Markdown and HTML hold: for each column the record's key, a heading, the unit
 //! and how the number is written. No figure comes from anywhere but the key that stands here.
 
-use super::figure::{NONE, count, three};
 use super::tree::Tree;
+use crate::text::figure::{NONE, count, three};
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
@@ -309,14 +309,14 @@ pub(super) const CHECK: &[Column] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::compare_all;
-    use crate::results::sample;
+    use crate::analysis::compare::compare_all;
+    use crate::record::sample;
 
     #[test]
     fn every_column_is_a_key_of_the_record() {
         let mut record = sample::record();
         let reference = record.trials[0].clone();
-        let interval = Some(crate::results::IntervalNs { low: 1, high: 2 });
+        let interval = Some(crate::record::IntervalNs { low: 1, high: 2 });
         record.trials = (0..6)
             .flat_map(|index| {
                 let mut a = reference.clone();

@@ -3,7 +3,7 @@
 //! together. Nothing is rounded; a value that there is not is an empty field.
 
 use super::tree::Tree;
-use crate::results::Record;
+use crate::record::Record;
 
 /// What a run has beside its trials. Summary and comparisons follow from the trials, and prose is no
 /// column.

@@ -12,8 +12,8 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
 use super::view::View;
-use crate::recorder::histogram;
-use crate::results::MIN_BEYOND;
+use crate::load::recorder::histogram;
+use crate::record::MIN_BEYOND;
 use crate::text;
 
 /// Why a log cannot be used.
@@ -208,7 +208,7 @@ fn coarse(view: &View<'_>, row: usize, why: String) -> Distribution {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{sample, write_log};
+    use crate::record::{sample, write_log};
     use std::time::SystemTime;
 
     /// The logs that the trials of the sample record have: as many deliveries as it says.

@@ -12,8 +12,8 @@ use hdrhistogram::Histogram;
 use super::LogError;
 use super::distribution::{of_row, of_trial};
 use super::view::View;
-use crate::recorder::DIGITS;
-use crate::results::Record;
+use crate::load::recorder::DIGITS;
+use crate::record::Record;
 
 const NS_PER_MS: f64 = 1e6;
 
@@ -114,8 +114,8 @@ fn distribution(histogram: &Histogram<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recorder::histogram;
-    use crate::results::{sample, write_log};
+    use crate::load::recorder::histogram;
+    use crate::record::{sample, write_log};
     use std::time::SystemTime;
 
     #[test]

@@ -1,6 +1,6 @@
 //! `--format json`: the record itself, as `run.json` holds it.
 
-use crate::results::Record;
+use crate::record::Record;
 
 /// The record as JSON, ended by a line end.
 pub fn render(record: &Record) -> String {
@@ -10,7 +10,7 @@ pub fn render(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::sample;
+    use crate::record::sample;
 
     #[test]
     fn the_json_report_is_the_record() {

@@ -1,8 +1,8 @@
 //! Limits that were searched for: the curve of every step, and a sentence for each transport.
 
-use super::figure::{NONE, count, ms, three};
 use super::table::{aligned, bare, paragraph, section};
-use crate::results::{Ended, Limit, LimitOf, LimitStep, Record, Status};
+use crate::record::{Ended, Limit, LimitOf, LimitStep, Record, Status};
+use crate::text::figure::{NONE, count, ms, three};
 
 /// The report of a record that holds limits, for a terminal of `width` columns.
 pub(super) fn render(record: &Record, width: u16) -> String {
@@ -192,7 +192,7 @@ fn held(record: &Record, limit: &Limit, good: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Broke, sample};
+    use crate::record::{Broke, sample};
 
     #[test]
     fn the_curve_of_each_limit_is_followed_by_its_sentence() {

@@ -10,7 +10,7 @@ use super::columns::{COST, Column, DELIVERY, DIFFERENCE, LEDGER};
 use super::measures;
 use super::repeat::repeat;
 use super::view::View;
-use crate::results::Verdict;
+use crate::record::Verdict;
 
 /// The whole report.
 pub(super) fn render(view: &View<'_>) -> String {
@@ -120,7 +120,7 @@ pub(super) fn differences(view: &View<'_>) -> String {
     if rows.is_empty() {
         return format!(
             "The record compares nothing: that needs {} rounds that are not void.\n",
-            crate::compare::MIN_ROUNDS
+            crate::analysis::compare::MIN_ROUNDS
         );
     }
     table(view, "pair", &rows, DIFFERENCE)
@@ -161,7 +161,10 @@ pub(super) fn environment(view: &View<'_>) -> String {
     let tree = view.tree.at("environment");
     for (key, value) in tree.map(|tree| tree.leaves("", '.')).unwrap_or_default() {
         let text = value.text().filter(|text| !text.is_empty());
-        let text = text.map_or_else(|| super::figure::NONE.to_owned(), |text| escape(&text));
+        let text = text.map_or_else(
+            || crate::text::figure::NONE.to_owned(),
+            |text| escape(&text),
+        );
         let _ = writeln!(out, "| {key} | {text} |");
     }
     out

@@ -12,7 +12,6 @@ mod claims;
 mod columns;
 pub mod csv;
 mod distribution;
-pub(crate) mod figure;
 pub mod hgrm;
 mod html;
 pub mod json;
@@ -31,7 +30,7 @@ pub use distribution::LogError;
 
 use std::path::Path;
 
-use crate::results::Record;
+use crate::record::Record;
 use view::View;
 
 /// What the page beside a record is called.

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::tree::Tree;
 use super::view::View;
-use crate::client::Family;
-use crate::results::Record;
+use crate::load::client::Family;
+use crate::record::Record;
 use crate::scenario::{EMBEDDED, Overrides, Scenario};
 
 /// How a run is repeated.
@@ -142,7 +142,7 @@ fn difference(scenario: &Scenario, ran: &Scenario) -> (Overrides, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::sample;
+    use crate::record::sample;
     use pushbench_protocol::transport::{Profile, Transport};
 
     #[test]

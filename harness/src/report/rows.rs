@@ -6,10 +6,10 @@
 
 use pushbench_protocol::transport::{Profile, Transport};
 
-use super::figure::three;
 use super::tree::Tree;
-use crate::compare::{MetricComparison, Says};
-use crate::results::Record;
+use crate::analysis::compare::{MetricComparison, Says};
+use crate::record::Record;
+use crate::text::figure::three;
 
 /// What identifies a row of the summary: all trials with the same key are in it.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,7 +51,7 @@ impl Point {
         let values = self.values.iter();
         let named = values.map(|(key, value)| {
             let value = if value.fract() == 0.0 {
-                super::figure::count(*value as u64)
+                crate::text::figure::count(*value as u64)
             } else {
                 three(*value)
             };

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::markdown;
 use super::view::View;
 use super::{answer, claims, columns, table};
-use crate::results::{RECORD_FILE, Record, RecordError};
+use crate::record::{RECORD_FILE, Record, RecordError};
 use crate::text;
 
 const BEGIN: &str = "<!-- pushbench:";

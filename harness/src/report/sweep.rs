@@ -1,10 +1,10 @@
 //! What a table shows of a sweep: a column for what varies, the growth of each curve, both ends of it
 //! in the headline.
 
-use super::figure::{NONE, count, in_unit, three};
 use super::table::{Column, aligned, bare};
-use crate::results::Growth;
+use crate::record::Growth;
 use crate::scenario::{Point, Scenario, SweepKey};
+use crate::text::figure::{NONE, count, in_unit, three};
 use comfy_table::Table;
 
 /// The keys that the sweep of `scenario` varies.

@@ -5,16 +5,16 @@
 //! transport is a curve: a row a point, and below it how its cost grows.
 
 use super::answer::answer;
-use super::figure::{NONE, count, in_unit, ms, three};
 use super::limits;
 use super::measures;
 use super::sweep::{ends, growth, varying, with_point};
 use super::view::View;
-use crate::compare::metric::{Metric, find};
-use crate::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
-use crate::results::{Record, Status, SummaryRow, Verdict};
+use crate::analysis::compare::metric::{Metric, find};
+use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
+use crate::analysis::stats::decision::SMALLEST_EFFECT;
+use crate::record::{Record, Status, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
-use crate::stats::decision::SMALLEST_EFFECT;
+use crate::text::figure::{NONE, count, in_unit, ms, three};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use pushbench_protocol::transport::Transport;
 use std::fmt::Write;
@@ -408,7 +408,7 @@ pub(crate) fn paragraph(out: &mut String, width: u16, indent: &str, text: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::{Reason, sample, summarise};
+    use crate::record::{Reason, sample, summarise};
 
     #[test]
     fn the_closing_table_of_a_run_reads_like_this() {

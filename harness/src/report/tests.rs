@@ -2,12 +2,12 @@
 //! from outside stays text.
 
 use super::columns::{COST, Column, DELIVERY, LEDGER, Show};
-use super::figure::{count, three};
 use super::tree::Tree;
 use super::view::View;
 use super::*;
-use crate::compare::compare_all;
-use crate::results::{IntervalNs, Probe, Reason, Trial, Verdict, sample, summarise};
+use crate::analysis::compare::compare_all;
+use crate::record::{IntervalNs, Probe, Reason, Trial, Verdict, sample, summarise};
+use crate::text::figure::{count, three};
 use pushbench_protocol::transport::{Profile, Transport};
 
 /// Six rounds of every transport in both profiles, all of whose numbers differ.
@@ -364,9 +364,9 @@ fn the_page_of_a_large_run_stays_below_two_megabytes() {
     // As many checks as a real trial has.
     for trial in &mut record.trials {
         trial.validity.checks = (0..25)
-            .map(|check| crate::results::Check {
+            .map(|check| crate::record::Check {
                 check: format!("check_number_{check}"),
-                outcome: crate::results::Outcome::Passed,
+                outcome: crate::record::Outcome::Passed,
                 measured: Some(0.010_292_633_703_329_97),
                 limit: Some(0.001),
                 not_tested: None,

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::distribution::{self, Distribution};
 use super::rows::{Key, Pair};
 use super::tree::Tree;
-use crate::results::Record;
+use crate::record::Record;
 
 /// All that a report may look at.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use pushbench_protocol::envelope;
 use pushbench_protocol::transport::Transport;
 
-use crate::fleet::upstream::{MAX_RATE_PER_CLIENT_S, MIN_PAYLOAD_BYTES};
+use crate::load::conditions::upstream::{MAX_RATE_PER_CLIENT_S, MIN_PAYLOAD_BYTES};
 
 use super::check::{Check, positive, refuse, wait_ms};
 use super::conditions::{Fault, FaultKind, MAX_FAULTS, Reconnect, SlowReaders, Upstream, Via};

@@ -10,13 +10,13 @@ use pushbench_protocol::control::Stats;
 use serde_json::Value;
 
 use super::{Running, TrialError, network_since};
-use crate::fleet::Status;
-use crate::fleet::control::Connect;
-use crate::guard::MemoryGuard;
-use crate::probe::kernel::{self, KernelMemory};
-use crate::probe::network::NetworkCounters;
-use crate::probe::process;
-use crate::results::{Cause, Check, MemoryPoint, Outcome, Reason, Span, Trial, Verdict};
+use crate::environment::guard::MemoryGuard;
+use crate::load::Status;
+use crate::load::control::Connect;
+use crate::observe::kernel::{self, KernelMemory};
+use crate::observe::network::NetworkCounters;
+use crate::observe::process;
+use crate::record::{Cause, Check, MemoryPoint, Outcome, Reason, Span, Trial, Verdict};
 
 /// How long memory is left to come to rest before it is read.
 const MEMORY_REST: Duration = Duration::from_millis(100);

@@ -15,9 +15,9 @@ use pushbench_protocol::control::PublishPlan;
 use serde_json::{Value, json};
 
 use super::{LOOK, Running, TrialError, server_arguments};
-use crate::child::Helper;
-use crate::probe::process;
-use crate::results::FaultDone;
+use crate::environment::process::Helper;
+use crate::observe::process;
+use crate::record::FaultDone;
 use crate::scenario::{Fault, FaultKind};
 
 /// How long beyond its `over_ms` a draining server may take to end.

@@ -10,9 +10,9 @@ use pushbench_protocol::histogram;
 use pushbench_servers::transport;
 
 use super::{Running, TrialError};
-use crate::fleet::{FleetReport, RecoveryReport, RoundTripReport, SlowReport, Wire};
-use crate::probe::kernel::KernelMemory;
-use crate::results::{
+use crate::load::{FleetReport, RecoveryReport, RoundTripReport, SlowReport, Wire};
+use crate::observe::kernel::KernelMemory;
+use crate::record::{
     Arrivals, Latency, Measures, Moment, OverTime, Overflow, Quantiles, Recovery, RoundTrip,
     SlowReaders, Snapshot, Trial,
 };

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use pushbench::fleet::{ChannelSizes, SessionPlan, Setup, SlowPlan, Spread};
+use pushbench::load::{ChannelSizes, SessionPlan, Setup, SlowPlan, Spread};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::transport::Transport;
 

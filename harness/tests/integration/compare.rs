@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use pushbench::probe::environment::Environment;
-use pushbench::results::{Record, Status, Trial};
+use pushbench::observe::environment::Environment;
+use pushbench::record::{Record, Status, Trial};
 use pushbench::scenario::Scenario;
 use pushbench_protocol::transport::{Profile, Transport};
 

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use pushbench::results::{Measures, Record, Trial};
+use pushbench::record::{Measures, Record, Trial};
 use pushbench::scenario::FaultKind;
 use pushbench_protocol::transport::Transport;
 

@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use nix::sys::signal::Signal;
-use pushbench::results::{Outcome, Record, Status, Trial, Verdict};
+use pushbench::record::{Outcome, Record, Status, Trial, Verdict};
 use pushbench_protocol::transport::{Profile, Transport};
 use tempfile::TempDir;
 

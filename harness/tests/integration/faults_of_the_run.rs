@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pushbench::results::{Record, Status, Verdict};
+use pushbench::record::{Record, Status, Verdict};
 use pushbench_protocol::payload::SplitMix64;
 
 use crate::support::{

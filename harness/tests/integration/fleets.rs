@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pushbench::child::Helper;
-use pushbench::client::Family;
-use pushbench::fleet::control::Connect;
-use pushbench::fleet::{ChannelSizes, FleetReport, ReconnectPlan, Setup, Status, Timing};
+use pushbench::environment::process::Helper;
+use pushbench::load::client::Family;
+use pushbench::load::control::Connect;
+use pushbench::load::{ChannelSizes, FleetReport, ReconnectPlan, Setup, Status, Timing};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::payload::PayloadKind;

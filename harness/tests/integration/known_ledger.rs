@@ -7,13 +7,13 @@
 
 use std::net::SocketAddr;
 
-use pushbench::client::long_poll::LongPoll;
-use pushbench::client::short_poll::ShortPoll;
-use pushbench::client::sse::Sse;
-use pushbench::client::tcp::Tcp;
-use pushbench::client::websocket::WebSocket;
-use pushbench::client::{ClientError, Next, Protocol, Sink, Target};
-use pushbench::ledger::{Counts, Ledger};
+use pushbench::load::client::long_poll::LongPoll;
+use pushbench::load::client::short_poll::ShortPoll;
+use pushbench::load::client::sse::Sse;
+use pushbench::load::client::tcp::Tcp;
+use pushbench::load::client::websocket::WebSocket;
+use pushbench::load::client::{ClientError, Next, Protocol, Sink, Target};
+use pushbench::load::ledger::{Counts, Ledger};
 use pushbench_protocol::envelope;
 use pushbench_protocol::framing::{Framing, sse, tcp, websocket};
 use pushbench_protocol::payload::SplitMix64;

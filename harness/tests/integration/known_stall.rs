@@ -2,8 +2,8 @@
 //! second is seen in full in delivery latency, and hidden in service latency.
 
 use hdrhistogram::Histogram;
-use pushbench::fleet::{MeasurePhase, Timing};
-use pushbench::recorder::{self, Delivery, INTERVAL_NS, Recorder, histogram};
+use pushbench::load::recorder::{self, Delivery, INTERVAL_NS, Recorder, histogram};
+use pushbench::load::{MeasurePhase, Timing};
 use pushbench_protocol::schedule::{Arrival, Schedule};
 
 const MS: u64 = 1_000_000;

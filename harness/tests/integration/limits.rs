@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::signal::Signal;
-use pushbench::limits::search::{Found, Search};
-use pushbench::results::{Broke, Ended, Limit, Record, Status};
+use pushbench::record::{Broke, Ended, Limit, Record, Status};
+use pushbench::run::limits::search::{Found, Search};
 use tempfile::TempDir;
 
 use crate::support::{Running, TINY, await_some, children, pushbench, scenario, send, text};

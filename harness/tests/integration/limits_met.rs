@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pushbench::child::Helper;
-use pushbench::client::Family;
-use pushbench::fleet::control::Connect;
-use pushbench::fleet::{ChannelSizes, FleetReport, Setup, Status};
-use pushbench::layout::Layout;
-use pushbench::results::{Cause, Outcome, Trial, Verdict};
+use pushbench::environment::layout::Layout;
+use pushbench::environment::process::Helper;
+use pushbench::load::client::Family;
+use pushbench::load::control::Connect;
+use pushbench::load::{ChannelSizes, FleetReport, Setup, Status};
+use pushbench::record::{Cause, Outcome, Trial, Verdict};
 use pushbench::scenario::Scenario;
 use pushbench::trial::{self, Plan};
 use pushbench_os::allocator::Allocator;

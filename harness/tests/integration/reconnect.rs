@@ -1,7 +1,7 @@
 //! Clients that lose their connections and come back, on every transport: nothing that the server
 //! still has is missing, and nothing comes twice.
 
-use pushbench::fleet::{CutBy, CutPlan, FleetReport, RecoveryReport, Setup};
+use pushbench::load::{CutBy, CutPlan, FleetReport, RecoveryReport, Setup};
 use pushbench_protocol::transport::Transport;
 
 use crate::fleets::{Bench, MESSAGES, MS, Mode, SOON, entries, setup};

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use pushbench::results::Record;
+use pushbench::record::Record;
 use tempfile::TempDir;
 
 use crate::support::{Running, TINY, pushbench, scenario, text};

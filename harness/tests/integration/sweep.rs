@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
 
-use pushbench::results::Record;
+use pushbench::record::Record;
 use pushbench_protocol::transport::Transport;
 
 use crate::support::{Running, TINY, pushbench, scenario, text};

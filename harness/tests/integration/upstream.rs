@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
-use pushbench::child::Helper;
-use pushbench::client::Family;
-use pushbench::fleet::control::Connect;
-use pushbench::fleet::upstream::{Head, Messages, UpstreamPlan, write_payload};
-use pushbench::fleet::{
+use pushbench::environment::process::Helper;
+use pushbench::load::client::Family;
+use pushbench::load::conditions::upstream::{Head, Messages, UpstreamPlan, write_payload};
+use pushbench::load::control::Connect;
+use pushbench::load::ledger::Counts;
+use pushbench::load::{
     FleetReport, PayloadCheck, RoundTripReport, SessionPlan, Setup, Status, Timing,
 };
-use pushbench::ledger::Counts;
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::{Arrival, Schedule};

@@ -1,7 +1,7 @@
 use super::*;
-use crate::compare::compare_all;
+use crate::analysis::compare::compare_all;
+use crate::record::{Record, RoundTrip, Status, sample, summarise};
 use crate::report::tests::rounds;
-use crate::results::{Record, RoundTrip, Status, sample, summarise};
 
 fn of(record: &Record) -> Answer {
     answer(&View::of(record))
@@ -155,7 +155,7 @@ fn one_trial_each_names_no_winner() {
     );
     let mut record = rounds();
     record.trials.retain(|trial| trial.index == 1);
-    record.summary = crate::results::summarise(&record.trials, &Default::default());
+    record.summary = crate::record::summarise(&record.trials, &Default::default());
     record.comparisons = compare_all(&record.trials);
     let seen = of(&record).sentences[1].clone();
     assert!(

@@ -1,14 +1,14 @@
 //! The answer's sentences: findings, figures and verdicts in words.
 
 use super::{Finding, LATENCIES, METRICS, Metric};
-use crate::compare::MIN_ROUNDS;
+use crate::analysis::compare::MIN_ROUNDS;
+use crate::analysis::stats::decision::SMALLEST_EFFECT;
+use crate::record::{Status, Verdict};
 use crate::report::columns::Show;
-use crate::report::figure::{count, three};
 use crate::report::rows::{Key, Relation};
 use crate::report::view::View;
-use crate::results::{Status, Verdict};
 use crate::scenario::ChannelCount;
-use crate::stats::decision::SMALLEST_EFFECT;
+use crate::text::figure::{count, three};
 
 /// The scenario in a sentence.
 pub(super) fn scenario(view: &View<'_>) -> String {
@@ -230,7 +230,7 @@ pub(super) fn certainty(view: &View<'_>) -> String {
         "How sure: a winner is named where the {:.0}% interval of the ratio over {rounds} paired \
          trials excludes no difference, 'the same' where it lies within {:.0}%; the three that decide \
          (p50, p99, CPU) are corrected for being three, the others for nothing; {}.",
-        crate::compare::CONFIDENCE * 100.0,
+        crate::analysis::compare::CONFIDENCE * 100.0,
         SMALLEST_EFFECT * 100.0,
         lower_first(trials_in_words(view).trim_end_matches('.'))
     )
@@ -379,7 +379,7 @@ fn why_not(view: &View<'_>, metric: &Metric) -> String {
     } else if metric.key.contains("memory") {
         format!(
             "not told by every trial; a slope needs {} clients",
-            count(crate::results::MIN_CLIENTS_FOR_SLOPE)
+            count(crate::record::MIN_CLIENTS_FOR_SLOPE)
         )
     } else {
         "not told by every trial".to_owned()

@@ -4,11 +4,11 @@ use maud::{Markup, html};
 use pushbench_protocol::transport::Transport;
 
 use super::super::columns::{BYTES, CONNECT, CPU, Column, MEMORY, SPLIT};
-use super::super::figure::{NONE, three};
 use super::super::rows::Key;
 use super::super::view::View;
 use super::svg::{Scale, chart, marker, path, px};
 use super::table::{class, fold, is_hollow, summary_rows, table, trial_rows};
+use crate::text::figure::{NONE, three};
 
 /// Width of a chart of this page that is not the widest.
 pub(super) const WIDTH: f64 = 470.0;

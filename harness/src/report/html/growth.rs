@@ -5,13 +5,13 @@
 use maud::{Markup, html};
 
 use super::super::columns::{Column, Show};
-use super::super::figure::{count, three};
 use super::super::rows::Key;
 use super::super::tree::Tree;
 use super::super::view::View;
 use super::cost::WIDTH;
 use super::svg::{Scale, chart, marker, path, px};
 use super::table::{Row, class, fold, is_hollow, swatch, table};
+use crate::text::figure::{count, three};
 
 /// What is drawn over the points of a sweep: key of the summary, title, unit, units in one.
 const GROWTH: [(&str, &str, &str, f64); 6] = [

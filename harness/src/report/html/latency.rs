@@ -4,12 +4,12 @@ use maud::{Markup, html};
 
 use super::super::columns::{INTERVALS, QUANTILES};
 use super::super::distribution::Distribution;
-use super::super::figure::{NONE, three};
 use super::super::rows::Key;
 use super::super::tree::Tree;
 use super::super::view::View;
 use super::svg::{Scale, chart, marker, path, px};
 use super::table::{class, fold, is_hollow, summary_rows, swatch, table, trial_rows};
+use crate::text::figure::{NONE, three};
 
 const NS_PER_MS: f64 = 1e6;
 

@@ -5,13 +5,13 @@
 use maud::{Markup, html};
 
 use super::super::columns::Show;
-use super::super::figure::three;
 use super::super::rows::Key;
 use super::super::tree::Tree;
 use super::super::view::View;
 use super::cost::WIDTH;
 use super::svg::{Scale, chart, path, px};
 use super::table::{Row, boxed, cell, class, fold, swatch, trial_rows};
+use crate::text::figure::three;
 
 const NS_PER_S: f64 = 1e9;
 const MB: f64 = 1e6;

@@ -14,7 +14,7 @@ use super::super::tree::Tree;
 use super::super::view::View;
 use super::table::{Row, boxed, cell, fold, summary_rows, swatch, table, trial_rows, verdict};
 use super::{cost, growth, latency, moments};
-use crate::results::Verdict;
+use crate::record::Verdict;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -239,9 +239,9 @@ fn differences(view: &View<'_>) -> Markup {
     if comparisons.is_empty() {
         return html! { p {
             "The record compares nothing: a difference needs "
-            (crate::compare::MIN_ROUNDS)
+            (crate::analysis::compare::MIN_ROUNDS)
             " rounds in which neither of two rows is void. '--trials "
-            (crate::compare::MIN_ROUNDS)
+            (crate::analysis::compare::MIN_ROUNDS)
             "' runs as many, '--trials auto' goes on until each difference is decided."
         } };
     }

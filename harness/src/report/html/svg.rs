@@ -5,7 +5,7 @@
 
 use maud::{Markup, html};
 
-use super::super::figure::three;
+use crate::text::figure::three;
 
 /// A straight scale from values to places.
 #[derive(Debug, Clone, Copy)]

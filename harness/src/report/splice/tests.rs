@@ -1,6 +1,6 @@
 use super::*;
+use crate::record::sample;
 use crate::report::tests::rounds;
-use crate::results::sample;
 use tempfile::TempDir;
 
 /// A folder with a record in `reference/quick`, and a file beside it.

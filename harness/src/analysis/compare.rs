@@ -1,0 +1,392 @@
+//! Two transports over the trials of one run: *different*, *same* or *undecided*, metric by metric.
+//!
+//! Place on the data path: after the trials, beside their summary. In: rows of the record, paired
+//! by round (trial 3 of one ran next to trial 3 of the other). Out: ratios with intervals and what
+//! they say. A trial that is void is no witness: its round is left out, and counted.
+//!
+//! Three metrics are primary (the medians and tails of delivery latency, and server CPU per
+//! delivery) and corrected for being three; whatever else is compared is marked as secondary, is
+//! not corrected, and should be believed only as far as it fits the rest.
+//!
+//! Two *records* are compared by [`records`], over the table of [`metric`]s, held against [`gate`]s
+//! and drawn by [`mod@draw`].
+
+pub mod draw;
+mod environment;
+pub mod gate;
+pub mod judge;
+pub mod metric;
+pub mod records;
+
+use std::collections::BTreeMap;
+
+use pushbench_protocol::transport::{Profile, Transport};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::metric::{Kind, METRICS, Metric, is_of_measure};
+use crate::analysis::stats::decision::SMALLEST_EFFECT;
+use crate::analysis::stats::{Decision, Ratio, decide, family, paired_log_ratio};
+use crate::record::{Trial, Verdict};
+use crate::scenario::{Point, profile_schema, transport_schema};
+
+/// Confidence of the intervals that decide. 99%: who acts on *different* should be wrong once in a
+/// hundred comparisons, not once in twenty.
+pub const CONFIDENCE: f64 = 0.99;
+
+/// Rounds that a comparison needs; a bootstrap or a t-interval of fewer is no interval.
+pub const MIN_ROUNDS: usize = crate::analysis::stats::ratio::MIN_PAIRS;
+
+/// A transport in a profile.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub struct Side {
+    /// The transport.
+    #[schemars(schema_with = "transport_schema")]
+    pub transport: Transport,
+    /// The profile of its server.
+    #[schemars(schema_with = "profile_schema")]
+    pub profile: Profile,
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.transport, self.profile)
+    }
+}
+
+/// One side held against another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Comparison {
+    /// What is compared …
+    pub a: Side,
+    /// … with this: a ratio of 1.1 says that `a` has 10% more.
+    pub b: Side,
+    /// At which point of the sweep; `null` where the scenario has none.
+    pub point: Option<Point>,
+    /// Rounds in which both have a trial that is not void.
+    pub rounds: u32,
+    /// Rounds that were left out, since one of the two is void.
+    pub left_out: u32,
+    /// Metric by metric, primary ones first. One that some trial does not tell is not compared.
+    pub metrics: Vec<MetricComparison>,
+}
+
+/// One metric of two sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MetricComparison {
+    /// Which: a key of a trial.
+    pub metric: String,
+    /// Whether it is one of the three that decide.
+    pub primary: bool,
+    /// What there is to say.
+    pub says: Says,
+    /// Geometric mean of the ratios `a / b` of the rounds.
+    pub ratio: f64,
+    /// Lower end of its interval.
+    pub low: f64,
+    /// Upper end of its interval.
+    pub high: f64,
+    /// Confidence of the interval, corrected for the number of primary metrics.
+    pub confidence: f64,
+    /// P-value of "the ratio is 1"; after Holm for primary metrics.
+    pub p_value: f64,
+    /// For `undecided`: how many more rounds would decide with a probability of about 0.8, if all
+    /// goes on as so far; `null` where more than 1,000.
+    pub more_trials: Option<u32>,
+}
+
+impl MetricComparison {
+    /// Whether people are shown it before they ask for everything: a metric that decides, or what the
+    /// scenario's own measures found.
+    pub fn is_foremost(&self) -> bool {
+        self.primary || is_of_measure(&self.metric)
+    }
+}
+
+/// What a comparison says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Says {
+    /// The ratio is not 1.
+    Different,
+    /// The ratio lies within the smallest effect that matters (5%) of 1.
+    Same,
+    /// It may be either.
+    Undecided,
+}
+
+/// What is shown beside the primary metrics, other than the figures of named measures, which all are:
+/// of two metrics that say nearly the same, one.
+const BESIDE: [&str; 7] = [
+    "latency_ns.p90",
+    "service_ns.p50",
+    "fanout_ns.p50",
+    "clients.connect_ns.p50",
+    "server.memory.user_bytes_per_client",
+    "harness.cpu_ns_per_delivery",
+    "wire.server_to_client_bytes_per_delivery",
+];
+
+fn primary() -> impl Iterator<Item = &'static Metric> {
+    METRICS.iter().filter(|m| m.kind == Kind::Primary)
+}
+
+fn secondary() -> impl Iterator<Item = &'static Metric> {
+    let shown = |m: &&Metric| BESIDE.contains(&m.key) || is_of_measure(m.key);
+    METRICS
+        .iter()
+        .filter(|m| m.kind == Kind::Secondary)
+        .filter(shown)
+}
+
+/// Every pair of sides that `trials` hold at one point of a sweep, the earlier transport first.
+pub fn compare_all(trials: &[Trial]) -> Vec<Comparison> {
+    let mut points: BTreeMap<u32, BTreeMap<Side, BTreeMap<u32, &Trial>>> = BTreeMap::new();
+    for trial in trials {
+        let side = Side {
+            transport: trial.transport,
+            profile: trial.profile,
+        };
+        let sides = points.entry(trial.group().point).or_default();
+        sides.entry(side).or_default().insert(trial.index, trial);
+    }
+    let mut comparisons = Vec::new();
+    for sides in points.values() {
+        for (i, (a, of_a)) in sides.iter().enumerate() {
+            for (b, of_b) in sides.iter().skip(i + 1) {
+                comparisons.extend(compare(*a, of_a, *b, of_b));
+            }
+        }
+    }
+    comparisons
+}
+
+/// Two lists of trials that were paired by their index, whatever they are of. `None` with fewer
+/// than [`MIN_ROUNDS`] rounds.
+pub fn compare_pair(a: &[Trial], b: &[Trial]) -> Option<Comparison> {
+    let side = |trials: &[Trial]| {
+        let first = trials.first()?;
+        Some(Side {
+            transport: first.transport,
+            profile: first.profile,
+        })
+    };
+    let of_a = a.iter().map(|t| (t.index, t)).collect();
+    let of_b = b.iter().map(|t| (t.index, t)).collect();
+    compare(side(a)?, &of_a, side(b)?, &of_b)
+}
+
+/// `None` with fewer than [`MIN_ROUNDS`] rounds.
+fn compare(
+    a: Side,
+    of_a: &BTreeMap<u32, &Trial>,
+    b: Side,
+    of_b: &BTreeMap<u32, &Trial>,
+) -> Option<Comparison> {
+    let rounds: Vec<(&Trial, &Trial)> = of_a
+        .iter()
+        .filter_map(|(index, trial)| Some((*trial, *of_b.get(index)?)))
+        .collect();
+    let witness = |t: &Trial| t.validity.verdict != Verdict::Void;
+    let kept: Vec<(&Trial, &Trial)> = rounds
+        .iter()
+        .copied()
+        .filter(|(a, b)| witness(a) && witness(b))
+        .collect();
+    if kept.len() < MIN_ROUNDS {
+        return None;
+    }
+    let columns = |metric: &Metric| -> Option<(Vec<f64>, Vec<f64>)> {
+        kept.iter()
+            .map(|(a, b)| Some(((metric.of)(a)?, (metric.of)(b)?)))
+            .collect()
+    };
+    let of_primary: Vec<(Vec<f64>, Vec<f64>)> =
+        primary().map(|m| columns(m).unwrap_or_default()).collect();
+    let pairs: Vec<(&[f64], &[f64])> = of_primary
+        .iter()
+        .map(|(a, b)| (a.as_slice(), b.as_slice()))
+        .collect();
+    let mut metrics: Vec<MetricComparison> = primary()
+        .zip(family(&pairs, CONFIDENCE))
+        .filter_map(|(metric, member)| {
+            let member = member?;
+            Some(told(metric.key, true, &member.ratio, member.p_adjusted))
+        })
+        .collect();
+    metrics.extend(secondary().filter_map(|metric| {
+        let (a, b) = columns(metric)?;
+        let ratio = paired_log_ratio(&a, &b, CONFIDENCE)?;
+        Some(told(metric.key, false, &ratio, ratio.p_value))
+    }));
+    Some(Comparison {
+        a,
+        b,
+        point: kept[0].0.point,
+        rounds: kept.len() as u32,
+        left_out: (rounds.len() - kept.len()) as u32,
+        metrics,
+    })
+}
+
+fn told(metric: &str, primary: bool, ratio: &Ratio, p_value: f64) -> MetricComparison {
+    let (says, more_trials) = match decide(ratio, SMALLEST_EFFECT) {
+        Decision::Different { .. } => (Says::Different, None),
+        Decision::Same { .. } => (Says::Same, None),
+        Decision::Undecided { more_trials } => (Says::Undecided, more_trials),
+    };
+    MetricComparison {
+        metric: metric.to_owned(),
+        primary,
+        says,
+        ratio: ratio.ratio,
+        low: ratio.low,
+        high: ratio.high,
+        confidence: ratio.confidence,
+        p_value,
+        more_trials,
+    }
+}
+
+/// Whether every primary metric of every pair is decided: more trials would change nothing.
+pub fn all_decided(comparisons: &[Comparison]) -> bool {
+    let undecided = |m: &MetricComparison| m.primary && m.says == Says::Undecided;
+    !comparisons.is_empty() && !comparisons.iter().flat_map(|c| &c.metrics).any(undecided)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Latency, RoundTrip};
+
+    fn trials(transport: Transport, p50: &[u64]) -> Vec<Trial> {
+        let trial = |(i, &ns): (usize, &u64)| {
+            let mut trial = Trial::new(transport, Profile::Tuned, i as u32 + 1);
+            trial.latency_ns.p50 = Some(ns);
+            trial.server.cpu_ns_per_delivery = Some(1e4 + i as f64);
+            trial
+        };
+        p50.iter().enumerate().map(trial).collect()
+    }
+
+    const BASE: [u64; 6] = [1_000, 1_100, 900, 1_050, 980, 1_020];
+
+    fn against(factor: f64) -> Vec<Trial> {
+        let other: Vec<u64> = BASE.iter().map(|&ns| (ns as f64 * factor) as u64).collect();
+        let mut all = trials(Transport::Sse, &other);
+        all.extend(trials(Transport::WebSocket, &BASE));
+        all
+    }
+
+    fn metric<'a>(comparison: &'a Comparison, name: &str) -> &'a MetricComparison {
+        comparison
+            .metrics
+            .iter()
+            .find(|m| m.metric == name)
+            .expect("compared")
+    }
+
+    #[test]
+    fn rounds_are_paired_so_that_what_changed_for_both_drops_out() {
+        let found = compare_all(&against(1.2));
+        assert_eq!(found.len(), 1);
+        let p50 = metric(&found[0], "latency_ns.p50");
+        assert_eq!((p50.says, p50.primary), (Says::Different, true));
+        assert!((p50.ratio - 1.2).abs() < 0.001 && p50.low > 1.19 && p50.high < 1.21);
+        assert_eq!(
+            metric(&found[0], "server.cpu_ns_per_delivery").says,
+            Says::Same
+        );
+        assert!(all_decided(&found));
+    }
+
+    #[test]
+    fn only_trials_of_one_point_are_compared() {
+        let at = |index: u32, mut trials: Vec<Trial>| {
+            for trial in &mut trials {
+                trial.point = Some(Point {
+                    index,
+                    ..Point::default()
+                });
+            }
+            trials
+        };
+        let all = [at(1, against(1.2)), at(2, against(1.0))].concat();
+        let found = compare_all(&all);
+        let told = |c: &Comparison| {
+            let point = c.point.map(|point| point.index);
+            (point, metric(c, "latency_ns.p50").says)
+        };
+        assert_eq!(
+            found.iter().map(told).collect::<Vec<_>>(),
+            [(Some(1), Says::Different), (Some(2), Says::Same)]
+        );
+    }
+
+    #[test]
+    fn what_no_trial_tells_is_not_compared() {
+        let found = compare_all(&against(1.0));
+        assert!(
+            found[0]
+                .metrics
+                .iter()
+                .all(|m| m.metric != "latency_ns.p99")
+        );
+        assert_eq!(metric(&found[0], "latency_ns.p50").says, Says::Same);
+    }
+
+    #[test]
+    fn what_a_scenario_measures_by_name_is_compared_too() {
+        let mut all = against(1.0);
+        for (index, trial) in all.iter_mut().enumerate() {
+            let longer = if trial.transport == Transport::Sse {
+                1.3
+            } else {
+                1.0
+            };
+            let p50 = (BASE[index % BASE.len()] as f64 * longer) as u64;
+            trial.measures.round_trip = Some(RoundTrip {
+                round_trip_ns: Latency {
+                    p50: Some(p50),
+                    ..Latency::default()
+                },
+                ..RoundTrip::default()
+            });
+        }
+        let found = compare_all(&all);
+        let trip = metric(&found[0], "measures.round_trip.round_trip_ns.p50");
+        assert_eq!((trip.says, trip.primary), (Says::Different, false));
+        assert!(trip.is_foremost() && (trip.ratio - 1.3).abs() < 0.01);
+        // Counts are no ratios, and what a trial leaves out is not compared.
+        let told = found[0].metrics.iter().filter(|m| is_of_measure(&m.metric));
+        assert_eq!(told.count(), 1);
+    }
+
+    #[test]
+    fn fewer_than_five_rounds_say_nothing_and_void_ones_are_left_out() {
+        let mut all = against(1.2);
+        all[0].validity.verdict = Verdict::Void;
+        let found = compare_all(&all);
+        assert_eq!((found[0].rounds, found[0].left_out), (5, 1));
+        all[1].validity.verdict = Verdict::Void;
+        assert!(compare_all(&all).is_empty());
+        assert!(!all_decided(&[]));
+    }
+
+    #[test]
+    fn noise_larger_than_the_difference_is_undecided_with_a_number_of_trials() {
+        let mut all = trials(Transport::Sse, &[1_000, 1_133, 882, 1_134, 921, 1_040]);
+        all.extend(trials(Transport::WebSocket, &BASE));
+        let found = compare_all(&all);
+        let p50 = metric(&found[0], "latency_ns.p50");
+        assert_eq!(p50.says, Says::Undecided);
+        assert!(
+            p50.more_trials.is_some_and(|n| n > 6),
+            "{:?}",
+            p50.more_trials
+        );
+        assert!(!all_decided(&found));
+    }
+}

@@ -1,0 +1,188 @@
+//! What bounds no number of clients, but makes something slower, or leaves it untold.
+
+use super::limits::{At, number, sysctl};
+use super::{LimitFound, State};
+use crate::text::figure::count;
+
+/// Queue of a listener that the servers ask for.
+const BACKLOG: u64 = 4_096;
+
+/// Connects under way at once over all shards of the fleet, at most; and at most half of a queue.
+const CONNECTING: u64 = 2_048;
+
+/// With fewer than this under way, connecting waits for the round from client to server and back.
+const FEW: u64 = 512;
+
+/// Share of the machine that others may take before the audit doubts a trial.
+const STEAL: f64 = crate::audit::MAX_STEAL;
+
+impl At<'_> {
+    /// A limit that does not bound the number of clients.
+    pub(super) fn noted(
+        limit: &'static str,
+        value: String,
+        slows: bool,
+        raise: Option<String>,
+        instead: impl Into<String>,
+    ) -> LimitFound {
+        LimitFound {
+            limit,
+            value,
+            alone: None,
+            allows: None,
+            state: if slows { State::Slows } else { State::Free },
+            raise,
+            instead: instead.into(),
+        }
+    }
+
+    pub(super) fn backlog(&self) -> LimitFound {
+        let somaxconn = self.machine.somaxconn;
+        Self::noted(
+            "net.core.somaxconn",
+            number(somaxconn),
+            somaxconn.is_some_and(|queue| queue < 2 * FEW),
+            sysctl("net.core.somaxconn", BACKLOG).filter(|_| somaxconn < Some(BACKLOG)),
+            format!(
+                "has at most {} connects under way, and no more than half of this queue holds; the \
+                 server has a listener in each shard",
+                count(CONNECTING)
+            ),
+        )
+    }
+
+    pub(super) fn syn_backlog(&self) -> LimitFound {
+        let backlog = self.machine.syn_backlog;
+        Self::noted(
+            "net.ipv4.tcp_max_syn_backlog",
+            number(backlog),
+            backlog.is_some_and(|queue| queue < FEW),
+            sysctl("net.ipv4.tcp_max_syn_backlog", BACKLOG).filter(|_| backlog < Some(BACKLOG)),
+            format!("has at most {} connects under way", count(CONNECTING)),
+        )
+    }
+
+    pub(super) fn tcp_memory(&self) -> LimitFound {
+        let pages = self.machine.tcp_mem_pages;
+        // An unread message takes at least a page; idle connections take none.
+        let pressed = pages.is_some_and(|[_, pressure, _]| pressure < self.clients);
+        let value = pages.map_or_else(
+            || "unknown".to_owned(),
+            |[low, pressure, most]| {
+                format!(
+                    "{low} {pressure} {most} pages of {} bytes",
+                    self.machine.page_bytes
+                )
+            },
+        );
+        Self::noted(
+            "net.ipv4.tcp_mem",
+            value,
+            pressed,
+            sysctl(
+                "net.ipv4.tcp_mem",
+                format!("'{0} {0} {1}'", self.clients, 2 * self.clients),
+            ),
+            "holds no unread message on an idle connection; a broadcast to more clients than there \
+             are pages may make the kernel economise while it is on its way",
+        )
+    }
+
+    pub(super) fn time_wait(&self) -> LimitFound {
+        Self::noted(
+            "net.ipv4.tcp_max_tw_buckets",
+            number(self.machine.time_wait_buckets),
+            false,
+            sysctl("net.ipv4.tcp_max_tw_buckets", self.clients),
+            "takes other source addresses in each trial, so that connections which are still \
+             remembered do no harm; those beyond the limit are forgotten at once",
+        )
+    }
+
+    pub(super) fn cores(&self) -> LimitFound {
+        let cores = self.machine.usable_cores;
+        let instead = match cores {
+            0 | 1 => "pins nothing: server and clients share one core, and the record says so",
+            _ => "pins the server to the first half of the cores and the clients to the rest",
+        };
+        Self::noted("usable cores", cores.to_string(), cores < 2, None, instead)
+    }
+
+    pub(super) fn timers(&self) -> LimitFound {
+        let slack = self.machine.timer_slack_ns;
+        let value = slack.map_or_else(|| "unknown".to_owned(), |ns| format!("{} ns", count(ns)));
+        Self::noted(
+            "timer slack",
+            value,
+            false,
+            None,
+            "sets 1 ns for the thread of the publisher",
+        )
+    }
+
+    pub(super) fn clock(&self) -> LimitFound {
+        let source = self.machine.clock_source.as_deref().unwrap_or("unknown");
+        // Read by a system call, or by an access to a device: microseconds instead of 20 ns.
+        let slow = matches!(source, "hpet" | "acpi_pm" | "jiffies" | "refined-jiffies");
+        Self::noted(
+            "clock source",
+            source.to_owned(),
+            slow,
+            slow.then(|| {
+                "echo tsc | sudo tee /sys/devices/system/clocksource/clocksource0/\
+                 current_clocksource"
+                    .to_owned()
+            }),
+            "reads the clock once a read, whatever it costs",
+        )
+    }
+
+    pub(super) fn congestion(&self) -> LimitFound {
+        let cubic = self.machine.congestions.iter().any(|name| name == "cubic");
+        let default = self.machine.congestion.as_deref().unwrap_or("unknown");
+        let instead = match cubic {
+            true => "sets cubic on every socket, whatever the default is",
+            false => "keeps the default on every socket, as cubic is not there",
+        };
+        let paces = !cubic && default.starts_with("bbr");
+        let raise = (!cubic).then(|| "sudo modprobe tcp_cubic".to_owned());
+        Self::noted(
+            "congestion control",
+            default.to_owned(),
+            paces,
+            raise,
+            instead,
+        )
+    }
+
+    pub(super) fn steal(&self) -> LimitFound {
+        let share = self.machine.steal_share;
+        let value = share.map_or_else(
+            || "unknown".to_owned(),
+            |share| format!("{:.2}% since boot", share * 100.0),
+        );
+        Self::noted(
+            "steal",
+            value,
+            share.is_some_and(|share| share > STEAL),
+            None,
+            format!(
+                "makes a trial suspect in which the hypervisor gave more than {:.0}% to others",
+                STEAL * 100.0
+            ),
+        )
+    }
+
+    pub(super) fn stamps(&self) -> LimitFound {
+        let (value, instead) = match self.machine.stamps {
+            Some(true) => (
+                "works",
+                "measures the clients' own share of a latency with it",
+            ),
+            Some(false) => ("refused", "leaves the clients' share of a latency untold"),
+            None => ("unknown", "tries again in each trial"),
+        };
+        let missing = self.machine.stamps == Some(false);
+        Self::noted("SO_TIMESTAMPING", value.to_owned(), missing, None, instead)
+    }
+}

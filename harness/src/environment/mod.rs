@@ -1,0 +1,11 @@
+//! Where a trial runs: this machine's cores and limits, the processes of both sides, and what stands
+//! between them.
+//!
+//! Around the data path. In: what a run asks for and what the machine allows. Out: processes that are
+//! started, pinned and reaped.
+
+pub mod doctor;
+pub mod guard;
+pub mod layout;
+pub mod process;
+pub mod relay;

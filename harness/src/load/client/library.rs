@@ -1,0 +1,298 @@
+//! Clients as an application would write them: reqwest for SSE and polling, tokio-tungstenite for
+//! WebSocket, with the libraries' own buffers and parsers.
+//!
+//! Place on the data path: socket → library → **client** → sink. The receive time is read when the
+//! library hands the message over: that is when an application has it. Not measured here: bytes on
+//! the wire of reqwest's connections, which it keeps to itself.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use eventsource_stream::Eventsource;
+use futures_util::{SinkExt, Stream};
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::framing::websocket::CLOSE_LAGGED;
+use pushbench_protocol::framing::{self, parse_decimal, parse_range};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use super::{ClientError, Sink, socket};
+use crate::load::session::{Departure, Session};
+
+/// Server-sent events through reqwest and eventsource-stream.
+pub(crate) async fn sse(session: &Session) -> Result<(), ClientError> {
+    let client = http_client(session)?;
+    session.with_sink(|_, sink| sink.request());
+    let url = url(session, "sse", None);
+    let answer = client
+        .get(url)
+        .header("accept", "text/event-stream")
+        .send()
+        .await;
+    let answer = answer.map_err(|e| connect_error(session, e))?;
+    let cursor = cursor_of(&answer, &[200])?;
+    subscribed(session, cursor);
+    let mut events = answer.bytes_stream().eventsource();
+    let mut departure = session.departure();
+    while let Some(event) = next(session, &mut departure, &mut events).await? {
+        let event = event.map_err(|e| ClientError::Protocol(e.to_string()))?;
+        if event.event == "lagged" {
+            // Whether the stream goes on behind it is the channel's policy.
+            lagged(session, &event.data);
+            continue;
+        }
+        session.receive_at(monotonic_ns(), |_, sink| {
+            sink.envelope(event.data.as_bytes())
+        })?;
+    }
+    Ok(())
+}
+
+/// WebSocket through tokio-tungstenite.
+pub(crate) async fn websocket(session: &Session) -> Result<(), ClientError> {
+    let server = session.server();
+    let stream = socket::connect(session.index(), server, session.options())
+        .await
+        .map_err(|e| ClientError::Connect(server, e))?;
+    let url = url(session, "websocket", None).replacen("http", "ws", 1);
+    let request = url
+        .into_client_request()
+        .map_err(|e| ClientError::Protocol(format!("not a WebSocket address: {e}")))?;
+    session.opened(&stream);
+    let stream = Counted { stream, session };
+    session.with_sink(|_, sink| sink.request());
+    let (mut socket, answer) = tokio_tungstenite::client_async(request, stream)
+        .await
+        .map_err(|e| ClientError::Protocol(e.to_string()))?;
+    let cursor = answer
+        .headers()
+        .get("push-cursor")
+        .and_then(|c| parse_decimal(c.as_bytes()));
+    subscribed(session, cursor.ok_or_else(no_cursor)?);
+    let mut departure = session.departure();
+    while let Some(message) = next(session, &mut departure, &mut socket).await? {
+        match message.map_err(|e| ClientError::Protocol(e.to_string()))? {
+            Message::Text(text) => {
+                let bytes = text.as_bytes();
+                if let Some((from, to)) = framing::long_poll::parse_lagged(bytes) {
+                    session.with_sink(|_, sink| sink.lagged(from, to));
+                    continue;
+                }
+                session.receive_at(monotonic_ns(), |_, sink| sink.envelope(bytes))?;
+            }
+            // tungstenite has queued the pong; it goes out with the next write.
+            Message::Ping(_) => {
+                socket
+                    .flush()
+                    .await
+                    .map_err(|e| ClientError::Protocol(e.to_string()))?;
+            }
+            Message::Close(frame) => {
+                if let Some(frame) = frame
+                    && u16::from(frame.code) == CLOSE_LAGGED
+                {
+                    lagged(session, &frame.reason);
+                }
+                return Err(ClientError::Eof("after saying why"));
+            }
+            Message::Pong(_) | Message::Frame(_) => {}
+            Message::Binary(_) => {
+                return Err(ClientError::Protocol(
+                    "expected text messages, got a binary".into(),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A stream whose kernel counters are kept when it is closed.
+struct Counted<'a> {
+    stream: TcpStream,
+    session: &'a Session,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.session.closing(&self.stream);
+    }
+}
+
+impl AsyncRead for Counted<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counted<'_> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Long-polling through reqwest.
+pub(crate) async fn long_poll(session: &Session) -> Result<(), ClientError> {
+    poll(session, "long-poll", false).await
+}
+
+/// Plain polling through reqwest.
+pub(crate) async fn short_poll(session: &Session) -> Result<(), ClientError> {
+    poll(session, "poll", true).await
+}
+
+async fn poll(session: &Session, path: &str, pauses: bool) -> Result<(), ClientError> {
+    let client = http_client(session)?;
+    let mut departure = session.departure();
+    let mut since = None;
+    loop {
+        session.with_sink(|_, sink| sink.request());
+        let request = client.get(url(session, path, since)).send();
+        let Some(answer) = or_departure(session, &mut departure, request).await else {
+            return Ok(());
+        };
+        let answer = answer.map_err(|e| connect_error(session, e))?;
+        let cursor = cursor_of(&answer, &[200, 204, 410])?;
+        match answer.status().as_u16() {
+            204 if since.is_none() => subscribed(session, cursor),
+            204 => session.with_sink(|_, sink| sink.empty_response()),
+            status => {
+                let body = answer
+                    .bytes()
+                    .await
+                    .map_err(|e| connect_error(session, e))?;
+                if status == 410 {
+                    if let Some((from, to)) = framing::long_poll::parse_lagged(&body) {
+                        session.with_sink(|_, sink| sink.lagged(from, to));
+                    }
+                } else {
+                    let at_ns = monotonic_ns();
+                    let mut result = Ok(());
+                    framing::long_poll::lines(&body, |line| {
+                        if let Err(error) = session.receive_at(at_ns, |_, sink| sink.envelope(line))
+                        {
+                            result = Err(error);
+                        }
+                    });
+                    result?;
+                }
+            }
+        }
+        since = Some(session.cursor());
+        if pauses {
+            let pause = tokio::time::sleep(session.until_next_poll());
+            if or_departure(session, &mut departure, pause).await.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A reqwest client of this simulated client's own, as each application has its own.
+fn http_client(session: &Session) -> Result<reqwest::Client, ClientError> {
+    let source = session
+        .options()
+        .source_of(session.index(), session.server());
+    reqwest::Client::builder()
+        .no_proxy()
+        .local_address(source)
+        .build()
+        .map_err(|e| ClientError::Protocol(format!("cannot set up reqwest: {e}")))
+}
+
+fn url(session: &Session, path: &str, since: Option<u64>) -> String {
+    let target = session.target();
+    let since = since
+        .map(|since| format!("&since={since}"))
+        .unwrap_or_default();
+    format!(
+        "http://{}/{path}?channel={}{since}",
+        target.host,
+        target.channel_name()
+    )
+}
+
+fn cursor_of(answer: &reqwest::Response, expected: &[u16]) -> Result<u64, ClientError> {
+    let got = answer.status().as_u16();
+    if !expected.contains(&got) {
+        return Err(ClientError::Status {
+            expected: expected[0],
+            got,
+        });
+    }
+    let cursor = answer.headers().get("push-cursor");
+    cursor
+        .and_then(|c| parse_decimal(c.as_bytes()))
+        .ok_or_else(no_cursor)
+}
+
+fn no_cursor() -> ClientError {
+    ClientError::Protocol("the answer has no 'Push-Cursor' header".into())
+}
+
+fn subscribed(session: &Session, cursor: u64) {
+    session.with_sink(|_, sink| sink.subscribed(cursor));
+    session.connected();
+}
+
+fn lagged(session: &Session, range: &str) {
+    if let Some((from, to)) = parse_range(range.as_bytes()) {
+        session.with_sink(|_, sink| sink.lagged(from, to));
+    }
+}
+
+fn connect_error(session: &Session, error: reqwest::Error) -> ClientError {
+    let text = std::error::Error::source(&error).map_or(error.to_string(), |s| s.to_string());
+    if error.is_connect() {
+        ClientError::Connect(session.server(), std::io::Error::other(text))
+    } else {
+        ClientError::Protocol(text)
+    }
+}
+
+/// What `future` gives, or `None` when the client departs first.
+async fn or_departure<F: Future>(
+    session: &Session,
+    departure: &mut Departure,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => departure.poll(session, cx).map(|()| None),
+    })
+    .await
+}
+
+/// The next item of a stream; `None` when the client departs, an error when the server ends it.
+async fn next<S: Stream + Unpin>(
+    session: &Session,
+    departure: &mut Departure,
+    stream: &mut S,
+) -> Result<Option<S::Item>, ClientError> {
+    let item = std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx));
+    match or_departure(session, departure, item).await {
+        None => Ok(None),
+        Some(Some(item)) => Ok(Some(item)),
+        Some(None) => Err(ClientError::Eof("without saying why")),
+    }
+}

@@ -1,0 +1,195 @@
+//! Server-sent events: one endless answer, taken apart as WHATWG HTML says.
+//!
+//! Place on the data path: socket → **client** → sink. Not measured here: anything.
+
+use pushbench_protocol::framing::http1::{Body, BodyLength};
+use pushbench_protocol::framing::{parse_range, sse};
+
+use super::http::HeadReader;
+use super::{ClientError, Next, Protocol, Sink, Target};
+
+/// The client of the `sse` transport.
+#[derive(Debug, Default)]
+pub struct Sse {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Head(HeadReader),
+    Stream { body: Body, decoder: sse::Decoder },
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Head(HeadReader::default())
+    }
+}
+
+impl Protocol for Sse {
+    fn open(
+        &mut self,
+        target: Target<'_>,
+        since: Option<u64>,
+        sink: &mut impl Sink,
+        out: &mut Vec<u8>,
+    ) {
+        sink.request();
+        // The URL of an EventSource stays as it was given; its last event id wins.
+        let start = target.start(None);
+        sse::encode_request(target.host, &target.channel_name(), start, since, out);
+    }
+
+    /// Another status or type fails the connection for good (WHATWG HTML, section 9.2.3); an
+    /// EventSource comes back only from what the network did.
+    fn is_final(error: &ClientError) -> bool {
+        matches!(
+            error,
+            ClientError::Status { .. } | ClientError::ContentType(_)
+        )
+    }
+
+    fn receive(
+        &mut self,
+        mut bytes: &mut [u8],
+        _target: Target<'_>,
+        sink: &mut impl Sink,
+        _out: &mut Vec<u8>,
+    ) -> Result<Next, ClientError> {
+        if let State::Head(reader) = &mut self.state {
+            let Some((head, length)) = reader.feed(bytes)? else {
+                return Ok(Next::Read);
+            };
+            if head.status != 200 {
+                return Err(ClientError::Status {
+                    expected: 200,
+                    got: head.status,
+                });
+            }
+            // Another content type fails the connection for good (WHATWG HTML 9.2.3).
+            if !head.event_stream {
+                return Err(ClientError::ContentType("text/event-stream"));
+            }
+            let Some(cursor) = head.push_cursor else {
+                return Err(ClientError::Protocol(
+                    "the answer has no 'Push-Cursor' header".into(),
+                ));
+            };
+            sink.subscribed(cursor);
+            bytes = &mut bytes[length..];
+            let body = Body::new(head.body);
+            debug_assert!(head.body != BodyLength::None);
+            self.state = State::Stream {
+                body,
+                decoder: sse::Decoder::default(),
+            };
+        }
+        let State::Stream { body, decoder } = &mut self.state else {
+            return Ok(Next::Read);
+        };
+        let mut result = Ok(Next::Read);
+        while !bytes.is_empty() {
+            let progress = body.decode(bytes)?;
+            decoder.feed(&bytes[..progress.payload_len], |block| {
+                if let Some(ms) = block.retry_ms {
+                    sink.retry(ms);
+                }
+                let Some(data) = &block.data else { return };
+                // Whether the stream goes on behind it is the channel's policy.
+                if block.event == sse::LAGGED_EVENT {
+                    if let Some((from, to)) = parse_range(data) {
+                        sink.lagged(from, to);
+                    }
+                } else if let Err(error) = sink.envelope(data) {
+                    result = Err(error);
+                }
+            })?;
+            if progress.finished {
+                return result.and(Ok(Next::Closed));
+            }
+            bytes = &mut bytes[progress.consumed..];
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::client::Target;
+
+    #[derive(Default)]
+    struct Heard(Vec<String>);
+
+    impl Sink for Heard {
+        fn subscribed(&mut self, cursor: u64) {
+            self.0.push(format!("subscribed {cursor}"));
+        }
+        fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+            self.0.push(String::from_utf8_lossy(bytes).into_owned());
+            Ok(())
+        }
+        fn lagged(&mut self, from: u64, to: u64) {
+            self.0.push(format!("lagged {from} {to}"));
+        }
+        fn request(&mut self) {}
+        fn empty_response(&mut self) {}
+        fn cursor(&self) -> u64 {
+            9
+        }
+        fn retry(&mut self, ms: u64) {
+            self.0.push(format!("retry {ms}"));
+        }
+    }
+
+    const TARGET: Target<'static> = Target {
+        server: std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 80),
+        host: "h",
+        prefix: "c",
+        channel: 0,
+        snapshot_messages: 0,
+    };
+
+    fn receive(text: &str) -> (Vec<String>, Result<Next, ClientError>) {
+        let (mut heard, mut client) = (Heard::default(), Sse::default());
+        let mut bytes = text.as_bytes().to_vec();
+        let result = client.receive(&mut bytes, TARGET, &mut heard, &mut Vec::new());
+        (heard.0, result)
+    }
+
+    #[test]
+    fn the_reconnection_time_is_handed_on_with_and_without_data() {
+        let (heard, result) = receive(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nPush-Cursor: 4\r\n\r\n\
+             retry: 750\n\nretry: 90\ndata: x\n\n",
+        );
+        assert_eq!(heard, ["subscribed 4", "retry 750", "retry 90", "x"]);
+        assert_eq!(result.expect("a good stream"), Next::Read);
+    }
+
+    #[test]
+    fn another_status_or_type_is_final_and_what_the_network_does_is_not() {
+        for (text, is_final) in [
+            ("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 204 No Content\r\n\r\n", true),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nPush-Cursor: 4\r\n\r\n",
+                true,
+            ),
+            ("HTTP/1.1 what\r\n\r\n", false),
+        ] {
+            let error = receive(text).1.expect_err("no stream");
+            assert_eq!(Sse::is_final(&error), is_final, "{text}");
+        }
+        assert!(!Sse::is_final(&ClientError::Eof("without saying why")));
+    }
+
+    #[test]
+    fn a_reconnect_names_its_cursor_as_last_event_id() {
+        let mut out = Vec::new();
+        Sse::default().open(TARGET, Some(7), &mut Heard::default(), &mut out);
+        let text = String::from_utf8(out).expect("ASCII");
+        assert!(text.starts_with("GET /sse?channel=c0 HTTP/1.1\r\n"));
+        assert!(text.contains("\r\nLast-Event-ID: 7\r\n"), "{text}");
+    }
+}

@@ -1,0 +1,445 @@
+//! Clients that come back when their connection was lost: when, and how it went.
+//!
+//! Beside the data path. In: a [`ReconnectPlan`], losses, attempts and cursors. Out: how long each
+//! client waits before it tries again, and a [`RecoveryReport`]. The sockets are `poller.rs`'s. A
+//! client's ledger goes on across the gap, so what is missing or came twice is in its counts, not
+//! here.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use pushbench_protocol::histogram;
+use pushbench_protocol::payload::SplitMix64;
+use serde::{Deserialize, Serialize};
+
+use crate::load::merge::sum;
+use crate::load::recorder::histogram;
+
+/// An attempt that has no cursor after this time is given up, in ns.
+pub(in crate::load) const ATTEMPT_NS: u64 = 10_000_000_000;
+
+/// Length of the bins from which the peaks are counted, in ns.
+const BIN_NS: u64 = 100_000_000;
+
+/// Bins of a window of 1 s.
+const BINS_A_WINDOW: u64 = 10;
+
+/// Most bins of a shard: an hour of losses. What comes after is in no peak.
+const MAX_BINS: usize = 36_000;
+
+/// Clients that come back after a loss: with back-off, behind their cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReconnectPlan {
+    /// The wait before the first attempt, in ms; for `sse` the `retry` of the server wins. It
+    /// doubles with each attempt that fails.
+    pub delay_ms: f64,
+    /// The longest wait before jitter, in ms.
+    pub max_delay_ms: f64,
+    /// Each wait is made longer by up to this share of it, at random.
+    pub jitter: f64,
+}
+
+impl ReconnectPlan {
+    /// The wait before the next attempt, in ns, after so many that failed. `uniform` is in [0, 1);
+    /// `retry_ms` is what the server asked for.
+    pub fn wait_ns(&self, failures: u32, retry_ms: Option<u64>, uniform: f64) -> u64 {
+        let base_ms = retry_ms.map_or(self.delay_ms, |ms| ms as f64);
+        let doubled_ms = base_ms * 2f64.powi(failures.min(1_000) as i32);
+        (doubled_ms.min(self.max_delay_ms) * (1.0 + self.jitter * uniform) * 1e6) as u64
+    }
+}
+
+/// How clients came back. Each loss ends as one of `back`, `not_back` and `gave_up`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct RecoveryReport {
+    /// Connections that ended when they were not to, after their client held a cursor.
+    pub lost: u64,
+    /// Those of them that the fleet cut itself …
+    pub cut: u64,
+    /// … and of these, those that the kernel ended by a reset: asked to, or because something had
+    /// arrived that the client had not read.
+    #[serde(default)]
+    pub cut_by_reset: u64,
+    /// Losses after which the client got a cursor again.
+    pub back: u64,
+    /// Losses after which it had none at the end.
+    pub not_back: u64,
+    /// Losses after which it was told not to come back: an EventSource that got another status
+    /// than 200 or another type.
+    pub gave_up: u64,
+    /// Connects begun in order to come back, or after a first connect that failed.
+    pub attempts: u64,
+    /// Connects that got no cursor: those attempts, and first connects.
+    pub failed_attempts: u64,
+    /// From each loss to the cursor, in ns: a histogram in HdrHistogram's V2 form, base64.
+    pub away: String,
+    /// From the last fault before the loss to the cursor, in ns; empty where there was none.
+    pub after_fault: String,
+    /// Delivery latency of the messages that were due between a client's loss and its return.
+    pub caught_up: String,
+    /// The most clients that got their cursor back within a second, from bins of 100 ms.
+    pub peak_returns_per_s: f64,
+    /// The most attempts begun within a second.
+    pub peak_attempts_per_s: f64,
+    /// When the first connection was lost, in ns of `CLOCK_MONOTONIC`; 0 where none was.
+    pub first_loss_ns: u64,
+    /// When the last client was back; 0 where none was.
+    pub last_return_ns: u64,
+}
+
+/// Counts over time, in bins.
+#[derive(Debug, Default)]
+pub(in crate::load) struct Bins(BTreeMap<u64, u64>);
+
+impl Bins {
+    fn count(&mut self, at_ns: u64) {
+        let bin = at_ns / BIN_NS;
+        if self.0.len() < MAX_BINS || self.0.contains_key(&bin) {
+            *self.0.entry(bin).or_default() += 1;
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (&bin, count) in &other.0 {
+            *self.0.entry(bin).or_default() += count;
+        }
+    }
+
+    /// The most within any window of 1 s.
+    fn peak_per_s(&self) -> f64 {
+        let window = |(&first, _)| -> u64 {
+            self.0
+                .range(first..first + BINS_A_WINDOW)
+                .map(|(_, n)| n)
+                .sum()
+        };
+        self.0.iter().map(window).max().unwrap_or(0) as f64
+    }
+}
+
+/// The account of all losses.
+#[derive(Debug)]
+pub(in crate::load) struct Losses {
+    lost: u64,
+    cut: u64,
+    cut_by_reset: u64,
+    back: u64,
+    not_back: u64,
+    gave_up: u64,
+    attempts: u64,
+    failed_attempts: u64,
+    away: Histogram<u64>,
+    after_fault: Histogram<u64>,
+    pub(in crate::load) caught_up: Histogram<u64>,
+    returns: Bins,
+    tries: Bins,
+    first_loss_ns: Option<u64>,
+    last_return_ns: u64,
+}
+
+impl Default for Losses {
+    fn default() -> Self {
+        Self {
+            lost: 0,
+            cut: 0,
+            cut_by_reset: 0,
+            back: 0,
+            not_back: 0,
+            gave_up: 0,
+            attempts: 0,
+            failed_attempts: 0,
+            away: histogram(),
+            after_fault: histogram(),
+            caught_up: histogram(),
+            returns: Bins::default(),
+            tries: Bins::default(),
+            first_loss_ns: None,
+            last_return_ns: 0,
+        }
+    }
+}
+
+impl Losses {
+    pub(in crate::load) fn add(&mut self, other: &Self) {
+        self.lost += other.lost;
+        self.cut += other.cut;
+        self.cut_by_reset += other.cut_by_reset;
+        self.back += other.back;
+        self.not_back += other.not_back;
+        self.gave_up += other.gave_up;
+        self.attempts += other.attempts;
+        self.failed_attempts += other.failed_attempts;
+        sum(&mut self.away, &other.away);
+        sum(&mut self.after_fault, &other.after_fault);
+        sum(&mut self.caught_up, &other.caught_up);
+        self.returns.add(&other.returns);
+        self.tries.add(&other.tries);
+        let firsts = [self.first_loss_ns, other.first_loss_ns];
+        self.first_loss_ns = firsts.into_iter().flatten().min();
+        self.last_return_ns = self.last_return_ns.max(other.last_return_ns);
+    }
+
+    pub(in crate::load) fn report(&self) -> RecoveryReport {
+        RecoveryReport {
+            lost: self.lost,
+            cut: self.cut,
+            cut_by_reset: self.cut_by_reset,
+            back: self.back,
+            not_back: self.not_back,
+            gave_up: self.gave_up,
+            attempts: self.attempts,
+            failed_attempts: self.failed_attempts,
+            away: histogram::encode(&self.away),
+            after_fault: if self.after_fault.is_empty() {
+                String::new()
+            } else {
+                histogram::encode(&self.after_fault)
+            },
+            caught_up: histogram::encode(&self.caught_up),
+            peak_returns_per_s: self.returns.peak_per_s(),
+            peak_attempts_per_s: self.tries.peak_per_s(),
+            first_loss_ns: self.first_loss_ns.unwrap_or(0),
+            last_return_ns: self.last_return_ns,
+        }
+    }
+}
+
+/// One client on its way back, or not.
+#[derive(Debug)]
+struct Comeback {
+    random: SplitMix64,
+    /// When its connection was lost; `None` while it has one, and before it had any.
+    lost_ns: Option<u64>,
+    /// When the attempt under way began.
+    attempt_ns: u64,
+    /// What the server asked for as `retry`.
+    retry_ms: Option<u64>,
+    failures: u32,
+}
+
+/// The clients of a shard that come back.
+#[derive(Debug)]
+pub(in crate::load) struct Recovery {
+    plan: ReconnectPlan,
+    clients: Vec<Comeback>,
+    /// Clients lost and not yet back.
+    away: u64,
+    pub(in crate::load) account: Losses,
+}
+
+impl Recovery {
+    pub(in crate::load) fn new(plan: ReconnectPlan) -> Self {
+        Self {
+            plan,
+            clients: Vec::new(),
+            away: 0,
+            account: Losses::default(),
+        }
+    }
+
+    pub(in crate::load) fn add_client(&mut self, random: SplitMix64) {
+        self.clients.push(Comeback {
+            random,
+            lost_ns: None,
+            attempt_ns: 0,
+            retry_ms: None,
+            failures: 0,
+        });
+    }
+
+    /// Clients lost and not yet back.
+    pub(in crate::load) fn away(&self) -> u64 {
+        self.away
+    }
+
+    /// Clients that are lost, each with the start of its last attempt.
+    pub(in crate::load) fn lost_clients(&self) -> impl Iterator<Item = (usize, u64)> {
+        let lost = self.clients.iter().enumerate();
+        lost.filter(|(_, client)| client.lost_ns.is_some())
+            .map(|(slot, client)| (slot, client.attempt_ns))
+    }
+
+    /// When the attempt under way of a client began.
+    pub(in crate::load) fn attempt_ns(&self, slot: usize) -> u64 {
+        self.clients[slot].attempt_ns
+    }
+
+    /// The server asks for another wait.
+    pub(in crate::load) fn retry(&mut self, slot: usize, ms: u64) {
+        self.clients[slot].retry_ms = Some(ms);
+    }
+
+    /// A client that held a cursor has lost its connection.
+    pub(in crate::load) fn lost(&mut self, slot: usize, now_ns: u64) {
+        self.clients[slot].lost_ns = Some(now_ns);
+        self.clients[slot].attempt_ns = 0;
+        self.away += 1;
+        self.account.lost += 1;
+        self.account.first_loss_ns.get_or_insert(now_ns);
+    }
+
+    /// The loss just entered was a cut of the fleet's own.
+    pub(in crate::load) fn was_cut(&mut self, by_reset: bool) {
+        self.account.cut += 1;
+        self.account.cut_by_reset += u64::from(by_reset);
+    }
+
+    /// A connect got no cursor.
+    pub(in crate::load) fn attempt_failed(&mut self, slot: usize) {
+        let client = &mut self.clients[slot];
+        client.failures = client.failures.saturating_add(1);
+        client.attempt_ns = 0;
+        self.account.failed_attempts += 1;
+    }
+
+    /// How long a client waits before it tries again, in ns.
+    pub(in crate::load) fn wait_ns(&mut self, slot: usize) -> u64 {
+        let client = &mut self.clients[slot];
+        let uniform = (client.random.next() >> 11) as f64 / (1u64 << 53) as f64;
+        self.plan.wait_ns(client.failures, client.retry_ms, uniform)
+    }
+
+    /// A client tries again.
+    pub(in crate::load) fn attempt(&mut self, slot: usize, now_ns: u64) {
+        self.clients[slot].attempt_ns = now_ns;
+        self.account.attempts += 1;
+        self.account.tries.count(now_ns);
+    }
+
+    /// A client holds a cursor. When it was lost, where it was; `faults_ns`: when the run disturbed
+    /// the server.
+    pub(in crate::load) fn returned(
+        &mut self,
+        slot: usize,
+        at_ns: u64,
+        faults_ns: &[u64],
+    ) -> Option<u64> {
+        let client = &mut self.clients[slot];
+        client.failures = 0;
+        let lost_ns = client.lost_ns.take()?;
+        self.away -= 1;
+        let account = &mut self.account;
+        account.back += 1;
+        account.returns.count(at_ns);
+        account.last_return_ns = account.last_return_ns.max(at_ns);
+        let since = |ns: u64| at_ns.saturating_sub(ns);
+        account.away.saturating_record(since(lost_ns));
+        let before = faults_ns.iter().filter(|&&fault_ns| fault_ns <= lost_ns);
+        if let Some(&fault_ns) = before.max() {
+            account.after_fault.saturating_record(since(fault_ns));
+        }
+        Some(lost_ns)
+    }
+
+    /// A client will not try again. `false` where it was not lost.
+    pub(in crate::load) fn gave_up(&mut self, slot: usize) -> bool {
+        let was_lost = self.clients[slot].lost_ns.take().is_some();
+        if was_lost {
+            self.away -= 1;
+            self.account.gave_up += 1;
+        }
+        was_lost
+    }
+
+    /// The account as it stands.
+    pub(in crate::load) fn settle(&mut self) -> Losses {
+        let mut account = std::mem::take(&mut self.account);
+        account.not_back = self.away;
+        account
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: ReconnectPlan = ReconnectPlan {
+        delay_ms: 100.0,
+        max_delay_ms: 5_000.0,
+        jitter: 0.5,
+    };
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_are_stretched_by_the_jitter() {
+        let ms = |failures, retry, uniform| PLAN.wait_ns(failures, retry, uniform) / 1_000_000;
+        let doubled: Vec<u64> = (0..8).map(|failures| ms(failures, None, 0.0)).collect();
+        assert_eq!(doubled, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+        assert_eq!(ms(0, None, 0.5), 125);
+        assert_eq!(ms(9, None, 0.5), 6_250);
+        assert_eq!(ms(u32::MAX, None, 0.0), 5_000, "no overflow");
+        // What an event stream asked for wins, and doubles too.
+        assert_eq!(ms(0, Some(7), 0.0), 7);
+        assert_eq!(ms(2, Some(7), 0.0), 28);
+        assert_eq!(ms(3, Some(0), 0.9), 0);
+    }
+
+    #[test]
+    fn every_loss_ends_as_back_not_back_or_given_up() {
+        let mut recovery = Recovery::new(PLAN);
+        (0..4).for_each(|seed| recovery.add_client(SplitMix64::new(seed)));
+        for slot in 0..3 {
+            recovery.lost(slot, 1_000 + slot as u64);
+        }
+        recovery.was_cut(true);
+        recovery.attempt(0, 2_000);
+        recovery.attempt_failed(0);
+        recovery.attempt(0, 3_000);
+        assert_eq!(recovery.returned(0, 4_000, &[500, 900, 2_500]), Some(1_000));
+        assert_eq!(
+            recovery.returned(0, 4_001, &[]),
+            None,
+            "it was back already"
+        );
+        assert!(recovery.gave_up(1));
+        assert!(!recovery.gave_up(3), "it was never lost");
+        assert_eq!(recovery.away(), 1);
+        let account = recovery.settle();
+        assert_eq!(
+            account.after_fault.max(),
+            3_100 | 1,
+            "from the last fault before"
+        );
+        let report = account.report();
+        assert_eq!((report.lost, report.cut, report.cut_by_reset), (3, 1, 1));
+        assert_eq!((report.back, report.not_back, report.gave_up), (1, 1, 1));
+        assert_eq!((report.attempts, report.failed_attempts), (2, 1));
+        assert_eq!(
+            (report.first_loss_ns, report.last_return_ns),
+            (1_000, 4_000)
+        );
+    }
+
+    #[test]
+    fn a_success_makes_the_next_wait_short_again() {
+        let plan = ReconnectPlan {
+            jitter: 0.0,
+            ..PLAN
+        };
+        let mut recovery = Recovery::new(plan);
+        recovery.add_client(SplitMix64::new(1));
+        recovery.attempt_failed(0);
+        recovery.attempt_failed(0);
+        assert_eq!(recovery.wait_ns(0), 400_000_000);
+        recovery.returned(0, 1, &[]);
+        assert_eq!(recovery.wait_ns(0), 100_000_000);
+        recovery.retry(0, 30);
+        assert_eq!(recovery.wait_ns(0), 30_000_000);
+    }
+
+    #[test]
+    fn the_peak_is_the_fullest_second_wherever_it_begins() {
+        let mut bins = Bins::default();
+        let ms = |ms: u64| ms * 1_000_000;
+        for at in [100, 950, 1_050, 1_150, 1_850, 3_000] {
+            bins.count(ms(at));
+        }
+        // 950 to 1,850 ms.
+        assert_eq!(bins.peak_per_s(), 4.0);
+        let mut other = Bins::default();
+        other.count(ms(1_250));
+        bins.add(&other);
+        assert_eq!(bins.peak_per_s(), 5.0);
+        assert_eq!(Bins::default().peak_per_s(), 0.0);
+    }
+}

@@ -1,0 +1,255 @@
+//! Clients that come and go: how long they stay and are away, and how their arrivals went.
+//!
+//! Beside the data path. In: a [`SessionPlan`], connects that begin, cursors. Out: when a session
+//! ends, and an [`ArrivalsReport`]. What a client received is in its ledger, not here.
+
+use hdrhistogram::Histogram;
+use pushbench_protocol::histogram;
+use pushbench_protocol::payload::SplitMix64;
+use serde::{Deserialize, Serialize};
+
+use crate::load::recorder::histogram;
+
+/// The longest stay or absence, in means: one client in 22,000 would draw more.
+const MOST_MEANS: f64 = 10.0;
+
+/// Clients that come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionPlan {
+    /// How long a client stays, in ms.
+    pub length_ms: f64,
+    /// How long it is away, in ms.
+    pub gap_ms: f64,
+    /// Whether a client that comes back resumes behind its cursor: then what was published
+    /// meanwhile is owed to it. Otherwise it starts at the tail.
+    #[serde(default)]
+    pub resume: bool,
+    /// How stays and absences are distributed.
+    #[serde(default)]
+    pub spread: Spread,
+}
+
+/// How stays and absences are distributed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// All as long as the plan says.
+    #[default]
+    Fixed,
+    /// Exponentially, with the plan's lengths as means, and at most ten times as long.
+    Exponential,
+}
+
+/// How the arrivals of clients that come and go went.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ArrivalsReport {
+    /// Sessions whose connect began in the measure phase.
+    pub arrivals: u64,
+    /// Those of them whose first connect failed.
+    pub failed: u64,
+    /// From their connect to their cursor, in ns: a histogram in HdrHistogram's V2 form, base64.
+    pub set_up: String,
+    /// Sessions of the measure phase that got their cursor, a second of the phase.
+    pub achieved_per_s: f64,
+    /// From the connect of a session that resumes to each message that was due while the client
+    /// was away by plan, in ns. These are counted like all others, but are not in the delivery
+    /// latency: the absence was the client's own.
+    #[serde(default)]
+    pub caught_up: String,
+}
+
+/// An exponentially distributed time in ns, at most ten means.
+pub(in crate::load) fn exponential_ns(mean_ns: f64, random: &mut SplitMix64) -> u64 {
+    // By inversion, from a number in (0, 1]: never the logarithm of 0.
+    let uniform = ((random.next() >> 11) + 1) as f64 / (1u64 << 53) as f64;
+    (-uniform.ln()).min(MOST_MEANS).mul_add(mean_ns, 0.0) as u64
+}
+
+/// A client's draws.
+#[derive(Debug)]
+struct Draws {
+    random: SplitMix64,
+    length_ns: u64,
+    /// The session began in the measure phase, and its connect is not over.
+    arrives: bool,
+    /// When it departed last.
+    departed_ns: u64,
+}
+
+/// What a shard knows of sessions beside its clients.
+#[derive(Debug)]
+pub(in crate::load) struct Sessions {
+    plan: SessionPlan,
+    clients: Vec<Draws>,
+    pub(in crate::load) account: Arrivals,
+}
+
+/// The account of all arrivals.
+#[derive(Debug)]
+pub(in crate::load) struct Arrivals {
+    begun: u64,
+    failed: u64,
+    set_up: Histogram<u64>,
+    pub(in crate::load) caught_up: Histogram<u64>,
+}
+
+impl Sessions {
+    pub(in crate::load) fn new(plan: SessionPlan) -> Self {
+        Self {
+            plan,
+            clients: Vec::new(),
+            account: Arrivals::default(),
+        }
+    }
+
+    pub(in crate::load) fn add_client(&mut self, random: SplitMix64) {
+        self.clients.push(Draws {
+            random,
+            length_ns: 0,
+            arrives: false,
+            departed_ns: 0,
+        });
+    }
+
+    fn draw_ns(&mut self, slot: usize, mean_ms: f64) -> u64 {
+        match self.plan.spread {
+            Spread::Fixed => (mean_ms * 1e6) as u64,
+            Spread::Exponential => exponential_ns(mean_ms * 1e6, &mut self.clients[slot].random),
+        }
+    }
+
+    /// A session begins; `measured`: in the measure phase.
+    pub(in crate::load) fn begin(&mut self, slot: usize, measured: bool) {
+        let length_ns = self.draw_ns(slot, self.plan.length_ms);
+        self.clients[slot].length_ns = length_ns;
+        self.clients[slot].arrives = measured;
+        self.account.begun += u64::from(measured);
+    }
+
+    /// A session got its cursor after `took_ns`.
+    pub(in crate::load) fn came(&mut self, slot: usize, took_ns: u64) {
+        if std::mem::take(&mut self.clients[slot].arrives) {
+            self.account.set_up.saturating_record(took_ns);
+        }
+    }
+
+    /// A connect failed.
+    pub(in crate::load) fn failed(&mut self, slot: usize) {
+        if std::mem::take(&mut self.clients[slot].arrives) {
+            self.account.failed += 1;
+        }
+    }
+
+    /// How long the session of a client is, in ns.
+    pub(in crate::load) fn length_ns(&self, slot: usize) -> u64 {
+        self.clients[slot].length_ns
+    }
+
+    /// A client departs; how long it is away, in ns.
+    pub(in crate::load) fn depart(&mut self, slot: usize, now_ns: u64) -> u64 {
+        self.clients[slot].departed_ns = now_ns;
+        self.draw_ns(slot, self.plan.gap_ms)
+    }
+
+    /// When a client departed last, in ns; 0 before the first time.
+    pub(in crate::load) fn departed_ns(&self, slot: usize) -> u64 {
+        self.clients[slot].departed_ns
+    }
+}
+
+impl Default for Arrivals {
+    fn default() -> Self {
+        Self {
+            begun: 0,
+            failed: 0,
+            set_up: histogram(),
+            caught_up: histogram(),
+        }
+    }
+}
+
+impl Arrivals {
+    pub(in crate::load) fn add(&mut self, other: &Self) {
+        self.begun += other.begun;
+        self.failed += other.failed;
+        crate::load::merge::sum(&mut self.set_up, &other.set_up);
+        crate::load::merge::sum(&mut self.caught_up, &other.caught_up);
+    }
+
+    /// The report over a measure phase of `phase_ns`.
+    pub(in crate::load) fn report(&self, phase_ns: u64) -> ArrivalsReport {
+        ArrivalsReport {
+            arrivals: self.begun,
+            failed: self.failed,
+            set_up: histogram::encode(&self.set_up),
+            achieved_per_s: if phase_ns == 0 {
+                0.0
+            } else {
+                self.set_up.len() as f64 * 1e9 / phase_ns as f64
+            },
+            caught_up: histogram::encode(&self.caught_up),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions(spread: Spread) -> Sessions {
+        let mut sessions = Sessions::new(SessionPlan {
+            length_ms: 100.0,
+            gap_ms: 20.0,
+            resume: true,
+            spread,
+        });
+        sessions.add_client(SplitMix64::new(5));
+        sessions
+    }
+
+    #[test]
+    fn fixed_sessions_are_all_as_long_as_the_plan_says() {
+        let mut sessions = sessions(Spread::Fixed);
+        for _ in 0..3 {
+            sessions.begin(0, false);
+            assert_eq!(sessions.length_ns(0), 100_000_000);
+            assert_eq!(sessions.depart(0, 7), 20_000_000);
+        }
+        assert_eq!(sessions.departed_ns(0), 7);
+    }
+
+    #[test]
+    fn exponential_sessions_have_the_plans_mean_and_a_bound() {
+        let mut sessions = sessions(Spread::Exponential);
+        let mut lengths = Vec::new();
+        for _ in 0..10_000 {
+            sessions.begin(0, false);
+            lengths.push(sessions.length_ns(0));
+        }
+        // The standard error of the mean is 1%.
+        let mean = lengths.iter().sum::<u64>() as f64 / lengths.len() as f64;
+        assert!((95e6..105e6).contains(&mean), "{mean}");
+        assert!(lengths.iter().all(|&length| length <= 1_000_000_000));
+        // Half of all are shorter than ln 2 of the mean.
+        let short = lengths.iter().filter(|&&l| l < 69_314_718).count();
+        assert!((4_700..5_300).contains(&short), "{short}");
+    }
+
+    #[test]
+    fn an_arrival_counts_once_however_it_goes() {
+        let mut sessions = sessions(Spread::Fixed);
+        sessions.begin(0, false);
+        sessions.came(0, 1_000);
+        sessions.begin(0, true);
+        sessions.came(0, 2_000);
+        sessions.came(0, 9_000);
+        sessions.begin(0, true);
+        sessions.failed(0);
+        sessions.failed(0);
+        let report = sessions.account.report(2_000_000_000);
+        assert_eq!((report.arrivals, report.failed), (2, 1));
+        assert_eq!(sessions.account.set_up.len(), 1);
+        assert_eq!(report.achieved_per_s, 0.5);
+    }
+}

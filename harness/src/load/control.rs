@@ -1,0 +1,266 @@
+//! What a run asks its fleet, over the same kind of interface as the servers': HTTP/1.1 with JSON
+//! on a loopback address of its own, so that fleets can run on other machines later.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `POST /v1/fleet` | [`Setup`] | 200; 409 when it is set up already |
+//! | `POST /v1/fleet/connect` | `{"up_to": 1000}` | 202: clients are opened at the pace of the setup |
+//! | `GET /v1/fleet` | | 200 [`Status`] |
+//! | `POST /v1/fleet/begin` | [`Timing`] | 202 |
+//! | `POST /v1/fleet/finish` | | 200 [`FleetReport`] |
+//! | `POST /v1/fleet/panic` | | 202: the first shard panics, for scenarios that ask what then becomes of a run |
+//! | `DELETE /v1/fleet` | | 200 when every client is closed |
+//!
+//! Errors are 4xx and 5xx with `{"error": "…"}`.
+
+// An answer of axum is the error of a request: a box would save nothing on this path.
+#![allow(clippy::result_large_err)]
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use pushbench_protocol::transport::Transport;
+use serde::{Deserialize, Serialize};
+
+use super::handle::{Command, Handle};
+use super::merge::merge;
+use super::shard::ShardReport;
+use super::{FleetReport, MeasurePhase, Setup, Status, Timing};
+use crate::load::client::Family;
+
+/// How long shards may take to settle their accounts. A million ledgers take well under a second.
+const FINISH_WAIT: Duration = Duration::from_secs(60);
+
+/// How many clients to have open.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// In all, over all shards.
+    pub up_to: u32,
+}
+
+/// The control interface of a fleet. Serve it on a loopback address only.
+pub fn router() -> Router {
+    Router::new()
+        .route("/v1/fleet", get(status).post(set_up).delete(close))
+        .route("/v1/fleet/connect", post(connect))
+        .route("/v1/fleet/begin", post(begin))
+        .route("/v1/fleet/finish", post(finish))
+        .route("/v1/fleet/panic", post(panic))
+        .with_state(Fleet::default())
+}
+
+#[derive(Clone, Default)]
+struct Fleet(Arc<Mutex<Option<Shards>>>);
+
+struct Shards {
+    setup: Arc<Setup>,
+    handles: Vec<Handle>,
+    reports: Arc<Mutex<mpsc::Receiver<Box<ShardReport>>>>,
+    phase: Option<Arc<MeasurePhase>>,
+}
+
+type Answer = Result<Response, Response>;
+
+fn error(status: StatusCode, text: impl ToString) -> Response {
+    (
+        status,
+        Json(serde_json::json!({ "error": text.to_string() })),
+    )
+        .into_response()
+}
+
+impl Fleet {
+    fn with<T>(&self, f: impl FnOnce(&mut Shards) -> T) -> Result<T, Response> {
+        let mut shards = self.0.lock().expect("no panic while held");
+        let shards = shards.as_mut();
+        shards.map(f).ok_or_else(|| {
+            error(
+                StatusCode::CONFLICT,
+                "the fleet is not set up; 'POST /v1/fleet' first",
+            )
+        })
+    }
+}
+
+async fn set_up(State(fleet): State<Fleet>, body: Result<Json<Setup>, JsonRejection>) -> Answer {
+    let Json(setup) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    if setup.shards == 0 || setup.channels == 0 {
+        return Err(error(
+            StatusCode::BAD_REQUEST,
+            "'shards' and 'channels' must be at least 1",
+        ));
+    }
+    if let Some(upstream) = &setup.upstream {
+        upstream
+            .check()
+            .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
+        if setup.family == Family::Library && setup.transport != Transport::Tcp {
+            let text = "'upstream' needs lean clients: those of libraries send nothing";
+            return Err(error(StatusCode::BAD_REQUEST, text));
+        }
+        if setup.sessions.is_some() {
+            let text = "'upstream' and 'sessions' do not go together: what a room is to receive \
+                        follows from members that stay";
+            return Err(error(StatusCode::BAD_REQUEST, text));
+        }
+    }
+    setup
+        .check()
+        .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
+    let mut shards = fleet.0.lock().expect("no panic while held");
+    if shards.is_some() {
+        return Err(error(StatusCode::CONFLICT, "the fleet is set up already"));
+    }
+    let setup = Arc::new(setup);
+    let (sender, reports) = mpsc::channel();
+    let handles = Handle::start_all(&setup, &sender).map_err(|e| {
+        error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("cannot start: {e}"),
+        )
+    })?;
+    let reports = Arc::new(Mutex::new(reports));
+    *shards = Some(Shards {
+        setup,
+        handles,
+        reports,
+        phase: None,
+    });
+    Ok(StatusCode::OK.into_response())
+}
+
+async fn connect(State(fleet): State<Fleet>, body: Result<Json<Connect>, JsonRejection>) -> Answer {
+    let Json(Connect { up_to }) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    fleet.with(|shards| {
+        let (up_to, count) = (
+            up_to.min(shards.setup.clients) as usize,
+            shards.handles.len(),
+        );
+        for (number, handle) in shards.handles.iter().enumerate() {
+            // Client j belongs to shard j % count.
+            let share = up_to / count + usize::from(number < up_to % count);
+            handle.tell(Command::Connect(share));
+        }
+    })?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn status(State(fleet): State<Fleet>) -> Answer {
+    fleet.with(|shards| Json(shards.status()).into_response())
+}
+
+async fn panic(State(fleet): State<Fleet>) -> Answer {
+    fleet.with(|shards| {
+        for handle in shards.handles.iter().take(1) {
+            handle.tell(Command::Panic);
+        }
+    })?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn begin(State(fleet): State<Fleet>, body: Result<Json<Timing>, JsonRejection>) -> Answer {
+    let Json(timing) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    fleet.with(|shards| {
+        let phase = Arc::new(MeasurePhase::of_fleet(timing, &shards.setup));
+        for handle in &shards.handles {
+            handle.tell(Command::Begin(phase.clone()));
+        }
+        shards.phase = Some(phase);
+    })?;
+    Ok(StatusCode::ACCEPTED.into_response())
+}
+
+async fn finish(State(fleet): State<Fleet>) -> Answer {
+    let (count, reports) = fleet.with(|shards| {
+        for handle in &shards.handles {
+            handle.tell(Command::Finish);
+        }
+        (shards.handles.len(), shards.reports.clone())
+    })?;
+    let mut received = Vec::new();
+    let deadline = Instant::now() + FINISH_WAIT;
+    // What a shard counted that panicked is gone with it; the others report.
+    let dead = || fleet.with(|shards| shards.dead());
+    while received.len() + dead()? < count {
+        let next = reports.lock().expect("no panic while held").try_recv();
+        match next {
+            Ok(report) => received.push(*report),
+            Err(_) if Instant::now() > deadline => {
+                let text = format!("{} of {count} shards reported", received.len());
+                return Err(error(StatusCode::INTERNAL_SERVER_ERROR, text));
+            }
+            // Shards may have descriptor tables of their own, and so cannot wake this thread's
+            // runtime: it looks again.
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    }
+    let report = fleet.with(|shards| {
+        let status = shards.status();
+        let setup = &shards.setup;
+        // reqwest keeps its sockets to itself.
+        let hidden = setup.family == Family::Library
+            && !matches!(setup.transport, Transport::Tcp | Transport::WebSocket);
+        FleetReport {
+            refused: status.refused,
+            disconnected: status.disconnected,
+            errors: status.errors,
+            dead_shards: status.dead_shards,
+            ..merge(received, shards.phase.as_deref(), !hidden)
+        }
+    })?;
+    Ok(Json(report).into_response())
+}
+
+async fn close(State(fleet): State<Fleet>) -> Answer {
+    let shards = fleet.0.lock().expect("no panic while held").take();
+    if let Some(mut shards) = shards {
+        for handle in &shards.handles {
+            handle.tell(Command::Exit);
+        }
+        for handle in &mut shards.handles {
+            handle.join();
+        }
+    }
+    Ok(StatusCode::OK.into_response())
+}
+
+impl Shards {
+    /// How many threads have ended before their time.
+    fn dead(&self) -> usize {
+        self.handles.iter().filter(|h| !h.is_alive()).count()
+    }
+
+    fn status(&self) -> Status {
+        let mut status = Status {
+            dead_shards: self.dead() as u64,
+            ..Status::default()
+        };
+        for handle in self.handles.iter().filter(|h| h.is_alive()) {
+            let gauges = &handle.gauges;
+            status.connected += gauges.connected.load(Relaxed);
+            let last_ns = gauges.last_connected_ns.load(Relaxed);
+            status.last_connected_ns = status.last_connected_ns.max(last_ns);
+            status.refused += gauges.refused.load(Relaxed);
+            status.disconnected += gauges.disconnected.load(Relaxed);
+            status.received += gauges.received.load(Relaxed);
+            status.outstanding += gauges.outstanding.load(Relaxed);
+            status.away += gauges.away.load(Relaxed);
+            let stopped_by = *gauges.stopped_by.lock().expect("no panic while held");
+            status.stopped_by = status.stopped_by.or(stopped_by);
+            // The worst shard's, since quantiles have no mean.
+            status.p50_ns = status.p50_ns.max(gauges.p50_ns.load(Relaxed));
+            status.p99_ns = status.p99_ns.max(gauges.p99_ns.load(Relaxed));
+            let errors = gauges.errors.lock().expect("no panic while held");
+            status.errors.extend(errors.iter().cloned());
+        }
+        status
+    }
+}

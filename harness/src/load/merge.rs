@@ -1,0 +1,187 @@
+//! From what each shard counted to one report: histograms are added, never averaged.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use pushbench_protocol::histogram;
+
+use super::conditions::reconnect::Losses;
+use super::conditions::round_trip::RoundTripCounts;
+use super::conditions::sessions::Arrivals;
+use super::shard::ShardReport;
+use super::{FleetReport, MeasurePhase, ProbeReport, QuantileIntervals, Wire};
+use crate::analysis::stats::{Bootstrap, quantile_intervals};
+use crate::load::recorder::{Probes, SLICES, Sample, Slice, histogram};
+
+/// Publishes drawn for the intervals of a trial, over all replicates.
+const MAX_DRAWS: u32 = 100_000_000;
+
+/// Fewer replicates would not reach into the tails of a 95% interval.
+const MIN_REPLICATES: u32 = 100;
+
+/// Merges the reports of all shards. `wire`: whether the clients' sockets could be read.
+pub(super) fn merge(
+    shards: Vec<ShardReport>,
+    phase: Option<&MeasurePhase>,
+    sockets_known: bool,
+) -> FleetReport {
+    let mut report = FleetReport::default();
+    let (mut delivery, mut service) = (histogram(), histogram());
+    let (mut connect, mut lag) = (histogram(), histogram());
+    let mut intervals: BTreeMap<u64, Histogram<u64>> = BTreeMap::new();
+    let mut last_receipt_ns: Vec<u64> = Vec::new();
+    let mut wire = Wire::default();
+    let mut probes = Probes::default();
+    let mut series = vec![Slice::default(); SLICES];
+    let mut samples: Vec<Sample> = Vec::new();
+    let mut round_trips: Option<RoundTripCounts> = None;
+    let mut losses: Option<Losses> = None;
+    let mut arrivals: Option<Arrivals> = None;
+    let mut snapshots: Option<Histogram<u64>> = None;
+    for shard in shards {
+        report.counts += shard.counts;
+        report.ledger_overflowed |= shard.overflowed;
+        report.corrupt += shard.corrupt;
+        report.first_corrupt = report.first_corrupt.or(shard.first_corrupt);
+        report.first_missing = report.first_missing.or(shard.first_missing);
+        report.lagged_messages += shard.lagged_messages;
+        report.received_bytes += shard.received_bytes;
+        report.requests += shard.requests;
+        report.empty_responses += shard.empty_responses;
+        wire.add(shard.wire);
+        sum(&mut connect, &shard.connect);
+        sum(&mut lag, &shard.scheduler_lag);
+        match (&mut round_trips, shard.round_trip) {
+            (Some(merged), Some(other)) => merged.add(&other),
+            (merged, other) => *merged = merged.take().or(other),
+        }
+        if let Some(aside) = shard.aside {
+            if let Some(more) = aside.losses {
+                losses.get_or_insert_default().add(&more);
+            }
+            if let Some(more) = aside.arrivals {
+                arrivals.get_or_insert_default().add(&more);
+            }
+            if let Some(more) = aside.slow {
+                *report.slow.get_or_insert_default() += more;
+            }
+            if let Some(more) = aside.snapshots {
+                sum(snapshots.get_or_insert_with(histogram), &more);
+            }
+        }
+        let Some(recorded) = shard.recorded else {
+            continue;
+        };
+        report.negative_latencies += recorded.negative;
+        report.last_received_ns = report.last_received_ns.max(recorded.last_ns);
+        sum(&mut delivery, &recorded.delivery);
+        sum(&mut service, &recorded.service);
+        sum(&mut probes.waited, &recorded.probes.waited);
+        sum(&mut probes.rest, &recorded.probes.rest);
+        probes.impossible += recorded.probes.impossible;
+        for (slice, other) in series.iter_mut().zip(&recorded.series) {
+            slice.count += other.count;
+            slice.sum_of_logs += other.sum_of_logs;
+        }
+        samples.extend(recorded.samples);
+        for interval in recorded.intervals {
+            let merged = intervals.entry(interval.number).or_insert_with(histogram);
+            interval.add_to(merged);
+        }
+        last_receipt_ns.resize(last_receipt_ns.len().max(recorded.last_receipt_ns.len()), 0);
+        for (last, other) in last_receipt_ns.iter_mut().zip(recorded.last_receipt_ns) {
+            *last = (*last).max(other);
+        }
+    }
+    report.delivery = histogram::encode(&delivery);
+    report.service = histogram::encode(&service);
+    report.probes = ProbeReport {
+        reads: probes.waited.len(),
+        waited: histogram::encode(&probes.waited),
+        rest: histogram::encode(&probes.rest),
+        impossible: probes.impossible,
+    };
+    report.intervals_of_quantiles = intervals_of_quantiles(&samples);
+    let mean = |s: &Slice| (s.count > 0).then(|| (s.sum_of_logs / s.count as f64).exp());
+    report.series = series.iter().map(mean).collect();
+    report.connect = histogram::encode(&connect);
+    report.scheduler_lag = histogram::encode(&lag);
+    report.fanout = histogram::encode(&fanout(&last_receipt_ns, phase));
+    report.intervals = intervals
+        .into_iter()
+        .map(|(number, h)| (number, histogram::encode(&h)))
+        .collect();
+    report.wire = sockets_known.then_some(wire);
+    let messages = phase.and_then(|phase| phase.upstream.as_ref());
+    report.round_trip = round_trips.map(|all| all.report(messages));
+    let phase_ns = phase.map_or(0, |phase| {
+        let timing = &phase.timing;
+        timing
+            .measure_until_ns
+            .saturating_sub(timing.measure_from_ns)
+    });
+    report.recovery = losses.map(|losses| losses.report());
+    report.arrivals = arrivals.map(|arrivals| arrivals.report(phase_ns));
+    report.snapshot = snapshots.as_ref().map(histogram::encode);
+    report
+}
+
+/// Intervals by bootstrap over publishes, from the deliveries that were kept.
+fn intervals_of_quantiles(samples: &[Sample]) -> QuantileIntervals {
+    let latency_us: Vec<u64> = samples.iter().map(|s| u64::from(s.latency_us)).collect();
+    let messages: Vec<u32> = samples.iter().map(|s| s.message).collect();
+    let quantiles = [0.5, 0.9, 0.99, 0.999];
+    // The same deliveries give the same intervals: nothing of the run's seed is needed. A
+    // replicate takes some 9 ns a publish, and no report should take longer than a second.
+    let usual = Bootstrap::new(0);
+    let publishes = messages
+        .iter()
+        .max()
+        .map_or(1, |&last| last.saturating_add(1));
+    let replicates = (MAX_DRAWS / publishes).clamp(MIN_REPLICATES, usual.replicates);
+    let how = Bootstrap {
+        replicates,
+        ..usual
+    };
+    let found = quantile_intervals(&latency_us, &messages, &quantiles, &how);
+    // Samples are whole µs, rounded down.
+    let ns = |index: usize| found[index].map(|i| (i.low_ns * 1_000, i.high_ns * 1_000 + 999));
+    QuantileIntervals {
+        p50: ns(0),
+        p90: ns(1),
+        p99: ns(2),
+        p999: ns(3),
+    }
+}
+
+/// Time from each message's intended time to its last subscriber.
+fn fanout(last_receipt_ns: &[u64], phase: Option<&MeasurePhase>) -> Histogram<u64> {
+    let mut fanout = histogram();
+    let Some(phase) = phase else { return fanout };
+    for (index, &last_ns) in last_receipt_ns.iter().enumerate() {
+        if last_ns == 0 {
+            continue;
+        }
+        let intended_ns = phase.intended_ns(index as u64);
+        if last_ns >= intended_ns {
+            fanout.saturating_record(last_ns - intended_ns);
+        }
+    }
+    fanout
+}
+
+pub(super) fn sum(into: &mut Histogram<u64>, from: &Histogram<u64>) {
+    into.add(from)
+        .expect("no value lies beyond the bounds that all histograms share");
+}
+
+impl Wire {
+    pub(super) fn add(&mut self, other: Self) {
+        self.deliveries += other.deliveries;
+        self.received_bytes += other.received_bytes;
+        self.sent_bytes += other.sent_bytes;
+        self.received_segments += other.received_segments;
+        self.sent_segments += other.sent_segments;
+        self.retransmitted_bytes += other.retransmitted_bytes;
+    }
+}

@@ -1,0 +1,393 @@
+//! The fleet: opens, holds and closes thousands of clients, in a process of its own.
+//!
+//! Place on the data path: around the clients. In: a [`Setup`], then when the schedule is known a
+//! [`Timing`]. Out: a [`FleetReport`]. Clients are spread over shards, one thread each, with
+//! nothing shared on the receive path; what they counted is merged at the end.
+//!
+//! Not measured here: the server; the run reads its counters from outside.
+
+use std::net::{IpAddr, SocketAddr};
+
+use pushbench_os::sys::TcpCounters;
+use pushbench_protocol::payload::PayloadKind;
+use pushbench_protocol::schedule::{Schedule, Timetable};
+use pushbench_protocol::transport::Transport;
+use serde::{Deserialize, Serialize};
+
+use crate::load::client::Family;
+use crate::load::ledger::Counts;
+use crate::record::Cause;
+
+mod channels;
+mod check;
+pub mod client;
+pub mod conditions;
+pub mod control;
+mod handle;
+pub mod ledger;
+mod merge;
+mod pace;
+mod poller;
+pub mod recorder;
+pub(crate) mod session;
+pub(crate) mod shard;
+mod tasks;
+
+pub use conditions::round_trip::RoundTripReport;
+pub use conditions::upstream::UpstreamPlan;
+
+pub use channels::ChannelSizes;
+pub use conditions::cuts::{CutBy, CutPlan};
+pub use conditions::reconnect::{ReconnectPlan, RecoveryReport};
+pub use conditions::sessions::{ArrivalsReport, SessionPlan, Spread};
+pub use conditions::slow::{SlowPlan, SlowReport};
+
+/// What a fleet is told before it connects.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setup {
+    /// How to talk to the server.
+    pub transport: Transport,
+    /// With which client.
+    pub family: Family,
+    /// Where the server listens.
+    pub server: SocketAddr,
+    /// How many clients there will be in all.
+    pub clients: u32,
+    /// Over how many channels they are spread, as [`Self::channel_sizes`] says.
+    pub channels: u32,
+    /// Name of channel `c` is this and `c`.
+    pub channel_prefix: String,
+    /// Connects started a second, over all shards; as fast as they are answered where `None`.
+    pub connect_per_s: Option<f64>,
+    /// Time between the requests of a `short_poll` client, in ms.
+    pub poll_interval_ms: f64,
+    /// Clients come and go, where given.
+    pub sessions: Option<SessionPlan>,
+    /// Seed of phases.
+    pub seed: u64,
+    /// Threads.
+    pub shards: usize,
+    /// CPUs to run on; all where empty.
+    pub cpus: Vec<usize>,
+    /// Whether each shard has a descriptor table of its own.
+    pub own_tables: bool,
+    /// Addresses to connect from, in turn; those of loopback where empty.
+    pub sources: Vec<IpAddr>,
+    /// First source address, counted from 127.0.0.1, or in `sources`.
+    pub first_source: u32,
+    /// Congestion control; the system's where `None`.
+    pub congestion: Option<String>,
+    /// Whether the fleet keeps what only the audit looks at: some clients have the kernel stamp what
+    /// they receive, and latencies are kept over time and one by one.
+    pub probes: bool,
+    /// Payloads to compare with, byte for byte, where given.
+    pub check_payload: Option<PayloadCheck>,
+    /// What clients send to their own channel, where given. The publisher is then off: every message
+    /// of the trial is one of theirs.
+    #[serde(default)]
+    pub upstream: Option<UpstreamPlan>,
+    /// Whether and how lean clients come back when their connection is lost.
+    #[serde(default)]
+    pub reconnect: Option<ReconnectPlan>,
+    /// Connections of lean clients that the fleet itself cuts. Needs [`Self::reconnect`].
+    #[serde(default)]
+    pub cuts: Option<CutPlan>,
+    /// Lean clients that read slowly.
+    #[serde(default)]
+    pub slow: Option<SlowPlan>,
+    /// Receive buffer of slow clients (`SO_RCVBUF`, which the kernel doubles for its own needs), in
+    /// bytes; the system's where `None`.
+    #[serde(default)]
+    pub receive_buffer_bytes: Option<u32>,
+    /// Messages before the tail that a lean client asks for when it comes without a cursor.
+    #[serde(default)]
+    pub snapshot_messages: u64,
+    /// How many clients each channel has.
+    #[serde(default)]
+    pub channel_sizes: ChannelSizes,
+}
+
+impl Setup {
+    /// Number of the channel of client `index` of the whole fleet, where channels are of even size.
+    pub fn channel_of(&self, index: u32) -> u32 {
+        index % self.channels
+    }
+}
+
+/// What payloads must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PayloadCheck {
+    /// Their kind.
+    pub kind: PayloadKind,
+    /// Their seed.
+    pub seed: u64,
+    /// Bytes of the whole envelope.
+    pub payload_bytes: usize,
+}
+
+/// When things happen, known once the clients are connected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timing {
+    /// What the publisher will do.
+    pub schedule: Schedule,
+    /// Messages intended from here on belong to the measure phase, in ns of `CLOCK_MONOTONIC`.
+    pub measure_from_ns: u64,
+    /// Messages intended from here on do not.
+    pub measure_until_ns: u64,
+    /// How long a departing client waits for what it still must receive, in ms.
+    pub linger_ms: f64,
+    /// When the run disturbs the server, in ns of `CLOCK_MONOTONIC`.
+    #[serde(default)]
+    pub faults_ns: Vec<u64>,
+}
+
+/// A [`Timing`] with the time of every message: what the measure phase holds.
+#[derive(Debug, Clone)]
+pub struct MeasurePhase {
+    /// When it begins and ends.
+    pub timing: Timing,
+    /// When each message is due.
+    pub timetable: Timetable,
+    /// What clients send, where they do: their messages are then those of the phase, and the
+    /// timetable holds none that is published.
+    pub upstream: Option<conditions::upstream::Messages>,
+}
+
+impl MeasurePhase {
+    /// Works out the times.
+    pub fn new(timing: Timing) -> Self {
+        Self {
+            timetable: Timetable::new(timing.schedule),
+            upstream: None,
+            timing,
+        }
+    }
+
+    /// The phase of a fleet that is set up so: where its clients send, their messages are what it
+    /// holds.
+    pub fn of_fleet(timing: Timing, setup: &Setup) -> Self {
+        Self {
+            upstream: conditions::upstream::Messages::new(setup, &timing),
+            ..Self::new(timing)
+        }
+    }
+
+    /// Whether a message that was due then belongs to the phase.
+    pub fn holds(&self, intended_ns: u64) -> bool {
+        (self.timing.measure_from_ns..self.timing.measure_until_ns).contains(&intended_ns)
+    }
+
+    /// Index in the schedule of the first message of the phase.
+    pub fn first_message(&self) -> u64 {
+        if self.upstream.is_some() {
+            return 0;
+        }
+        self.timetable.messages_before(self.timing.measure_from_ns)
+    }
+
+    /// Number of messages of the phase.
+    pub fn messages(&self) -> u64 {
+        if let Some(upstream) = &self.upstream {
+            return upstream.due();
+        }
+        self.timetable.messages_before(self.timing.measure_until_ns) - self.first_message()
+    }
+
+    /// Indexes within the phase lie below this: its messages, and with an upstream a few more.
+    pub fn index_bound(&self) -> u64 {
+        match &self.upstream {
+            Some(upstream) => upstream.index_bound(),
+            None => self.messages(),
+        }
+    }
+
+    /// When the message at an index within the phase was due, in ns of `CLOCK_MONOTONIC`.
+    pub fn intended_ns(&self, index: u64) -> u64 {
+        if let Some(upstream) = &self.upstream {
+            let (client, number) = upstream.place_of(index);
+            return upstream.schedule().due_ns(client, number);
+        }
+        self.timetable
+            .message(self.first_message() + index)
+            .intended_ns
+    }
+
+    /// Sequences of `channel` that belong to the phase and are due before `before_ns`.
+    pub fn expected(&self, channel: u32, before_ns: u64) -> std::ops::RangeInclusive<u64> {
+        let until = before_ns.min(self.timing.measure_until_ns);
+        let first = self
+            .timetable
+            .last_sequence_before(channel, self.timing.measure_from_ns)
+            + 1;
+        first..=self.timetable.last_sequence_before(channel, until)
+    }
+}
+
+/// How a fleet is doing, for progress and for the end of a phase.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Clients that hold a cursor.
+    pub connected: u64,
+    /// When the last of them got it, in ns of `CLOCK_MONOTONIC`; 0 before the first.
+    pub last_connected_ns: u64,
+    /// Clients that could not connect, or were refused.
+    pub refused: u64,
+    /// Clients whose session ended out of order.
+    pub disconnected: u64,
+    /// Deliveries of the measure phase received so far, each counted once.
+    pub received: u64,
+    /// Deliveries of the measure phase still expected, as far as is known. With sessions: clients
+    /// that have not departed.
+    pub outstanding: u64,
+    /// The limit that ended the growth, where one was met.
+    pub stopped_by: Option<Cause>,
+    /// Shards whose thread has panicked; their clients are in no count.
+    #[serde(default)]
+    pub dead_shards: u64,
+    /// The first few errors, in words.
+    pub errors: Vec<String>,
+    /// Median delivery latency of the last whole second in the shard where it is largest, in ns;
+    /// 0 before the first. For who watches: what counts is the report.
+    #[serde(default)]
+    pub p50_ns: u64,
+    /// The same of the quantile 0.99.
+    #[serde(default)]
+    pub p99_ns: u64,
+    /// Clients whose connection was lost and that are not back yet.
+    #[serde(default)]
+    pub away: u64,
+}
+
+/// What a fleet counted, over all shards.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct FleetReport {
+    /// The account of all clients.
+    pub counts: Counts,
+    /// Whether a client had more gaps than its ledger holds: the counts are worth nothing then.
+    pub ledger_overflowed: bool,
+    /// Envelopes that were not what was published (`verify` only).
+    pub corrupt: u64,
+    /// The first of them, in words.
+    pub first_corrupt: Option<String>,
+    /// The first missing message, in words.
+    pub first_missing: Option<String>,
+    /// Messages that the server said were lost.
+    pub lagged_messages: u64,
+    /// Clients that could not connect.
+    pub refused: u64,
+    /// Clients whose session ended out of order.
+    pub disconnected: u64,
+    /// Shards whose thread has panicked; their clients are in no count.
+    #[serde(default)]
+    pub dead_shards: u64,
+    /// The first few errors, in words.
+    pub errors: Vec<String>,
+    /// Bytes of the envelopes received in the measure phase.
+    pub received_bytes: u64,
+    /// Receive time of the last delivery of the measure phase; 0 without one.
+    pub last_received_ns: u64,
+    /// Deliveries that came before they were published.
+    pub negative_latencies: u64,
+    /// Histograms in HdrHistogram's V2 form, base64: receive − intended.
+    pub delivery: String,
+    /// Receive − actual.
+    pub service: String,
+    /// Intended time to the last subscriber, one a message; empty where there were too many.
+    pub fanout: String,
+    /// What the probe clients found; empty where there was no probe or no stamp.
+    pub probes: ProbeReport,
+    /// Intervals of the quantiles of delivery latency, by bootstrap over publishes.
+    pub intervals_of_quantiles: QuantileIntervals,
+    /// Delivery latency over the measure phase in slices of equal length, by intended time: the
+    /// geometric mean in ns, `None` for a slice without a delivery.
+    pub series: Vec<Option<f64>>,
+    /// From the start of a connect to the cursor.
+    pub connect: String,
+    /// How late the shards' own timers were.
+    pub scheduler_lag: String,
+    /// Delivery latency by second: number and histogram.
+    pub intervals: Vec<(u64, String)>,
+    /// What the kernel counted from the start of the measure phase; `None` where a client's
+    /// library hides its socket.
+    pub wire: Option<Wire>,
+    /// Requests sent in that time: subscribes and polls.
+    pub requests: u64,
+    /// Polls answered without a message in that time.
+    pub empty_responses: u64,
+    /// What clients sent and what came back; `None` without an upstream.
+    #[serde(default)]
+    pub round_trip: Option<RoundTripReport>,
+    /// How clients came back, where they do.
+    #[serde(default)]
+    pub recovery: Option<RecoveryReport>,
+    /// The account of slow clients, where there are any. All other counts are without them.
+    #[serde(default)]
+    pub slow: Option<SlowReport>,
+    /// From the start of a connect to the last message of its snapshot, in ns, where clients ask
+    /// for one: a histogram in HdrHistogram's V2 form, base64.
+    #[serde(default)]
+    pub snapshot: Option<String>,
+    /// How arrivals went, where clients come and go.
+    #[serde(default)]
+    pub arrivals: Option<ArrivalsReport>,
+}
+
+/// What the probe clients found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Reads whose last segment the kernel had stamped.
+    pub reads: u64,
+    /// How long that segment had waited for the read in ns: a histogram, V2, base64.
+    pub waited: String,
+    /// Delivery latency of the read's last message without that wait.
+    pub rest: String,
+    /// Stamps that lay after the read, or before the message was due.
+    pub impossible: u64,
+}
+
+/// Intervals of quantiles of delivery latency in ns, low and high, at 95%.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuantileIntervals {
+    /// Of the median.
+    pub p50: Option<(u64, u64)>,
+    /// Of the quantile 0.9.
+    pub p90: Option<(u64, u64)>,
+    /// Of the quantile 0.99.
+    pub p99: Option<(u64, u64)>,
+    /// Of the quantile 0.999.
+    pub p999: Option<(u64, u64)>,
+}
+
+/// The kernel's counters over all connections, those for upstream messages among them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wire {
+    /// Deliveries in that time, those of the warm-up's last messages too.
+    pub deliveries: u64,
+    /// Bytes from the server.
+    pub received_bytes: u64,
+    /// Bytes to the server.
+    pub sent_bytes: u64,
+    /// Segments with payload from the server.
+    pub received_segments: u64,
+    /// Segments with payload to the server.
+    pub sent_segments: u64,
+    /// Bytes that clients sent again.
+    pub retransmitted_bytes: u64,
+}
+
+impl Wire {
+    fn between(before: TcpCounters, after: TcpCounters, deliveries: u64) -> Self {
+        let since = |f: fn(&TcpCounters) -> u64| f(&after).saturating_sub(f(&before));
+        Self {
+            deliveries,
+            received_bytes: since(|c| c.bytes_received),
+            sent_bytes: since(|c| c.bytes_sent),
+            received_segments: since(|c| c.data_segments_in),
+            sent_segments: since(|c| c.data_segments_out),
+            retransmitted_bytes: since(|c| c.bytes_retransmitted),
+        }
+    }
+}

@@ -1,0 +1,537 @@
+//! One client's session: what the shard knows of it, and the sink that its messages go to.
+//!
+//! Place on the data path: client → **session** → ledger and recorder. In: cursors and envelopes.
+//! Out: entries in the client's ledger and, for messages of the measure phase, in the shard's
+//! recorder. No allocation and no lock on the receive path.
+//!
+//! Lean clients are numbers of slots to their loop (`poller.rs`), which calls the shard; clients of
+//! libraries are tasks (`tasks.rs`), each with a [`Session`] of its own.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pushbench_os::sys::{monotonic_ns, tcp_counters};
+use pushbench_protocol::{envelope, payload};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::conditions::Aside;
+use super::shard::{Client, Shard};
+use super::{MeasurePhase, Spread};
+use crate::load::client::socket::{Arrived, Options};
+use crate::load::client::{ClientError, Sink, Target};
+use crate::load::ledger::{Arrival, Ledger};
+use crate::load::recorder::Delivery;
+
+/// Most probes of a fleet: enough for a quantile, too few to weigh on what they measure.
+const MAX_PROBES: u32 = 64;
+
+/// At most one client in so many is a probe: the others are read in the cheapest way.
+const PROBE_EVERY: u32 = 16;
+
+/// How often a client that must still receive something before it departs looks again, and a
+/// client with sessions looks whether the timing is known.
+const RECHECK: Duration = Duration::from_millis(20);
+
+impl Shard {
+    /// What client `slot` is to ask for.
+    pub(crate) fn target(&self, slot: usize) -> Target<'_> {
+        Target {
+            server: self.setup.server,
+            host: &self.host,
+            prefix: &self.setup.channel_prefix,
+            channel: self.channel_of(slot),
+            snapshot_messages: self.setup.snapshot_messages,
+        }
+    }
+
+    /// Notes that a session begins; the cursor to resume behind, where it does.
+    pub(super) fn begin_session(&self, slot: usize, now_ns: u64) -> Option<u64> {
+        let mut clients = self.clients.borrow_mut();
+        let client = &mut clients[slot];
+        client.has_cursor = false;
+        client.connected = false;
+        client.comes_back = false;
+        client.resumes = self.resumes() && client.ledger.is_some();
+        let since = client.resumes.then(|| client.cursor());
+        if since.is_none() {
+            client.lagged_to = 0;
+        }
+        drop(clients);
+        self.arrives(slot, now_ns, since.is_some());
+        since
+    }
+
+    /// Notes the socket, for the kernel's counters.
+    pub(crate) fn opened(&self, slot: usize, fd: RawFd) {
+        self.clients.borrow_mut()[slot].fd = Some(fd);
+    }
+
+    /// Keeps the kernel's counters of a socket that is about to be closed.
+    pub(crate) fn closing(&self, slot: usize, stream: &impl AsRawFd) {
+        if let (Ok(counters), false) = (tcp_counters(stream), self.is_slow(slot)) {
+            let mut closed = self.closed_wire.get();
+            closed += counters;
+            self.closed_wire.set(closed);
+        }
+        // At the end of the shard the clients may be borrowed; nobody asks for sockets then.
+        if let Ok(mut clients) = self.clients.try_borrow_mut() {
+            clients[slot].fd = None;
+        }
+    }
+
+    /// Enters a client as connected where it holds a cursor and was not; how long it took then.
+    pub(super) fn connected(&self, slot: usize, started_ns: u64) -> Option<u64> {
+        let mut clients = self.clients.borrow_mut();
+        let client = &mut clients[slot];
+        if !client.has_cursor || std::mem::replace(&mut client.connected, true) {
+            return None;
+        }
+        if client.comes_back {
+            // The way back has its own account.
+            return None;
+        }
+        let took_ns = monotonic_ns().saturating_sub(started_ns);
+        self.arrived(slot, took_ns);
+        self.connect.borrow_mut().saturating_record(took_ns);
+        Some(took_ns)
+    }
+
+    /// Whether the kernel is to stamp what this client receives: on a few, evenly spread.
+    pub(crate) fn is_probe(&self, slot: usize) -> bool {
+        let setup = &self.setup;
+        let every = setup.clients.div_ceil(MAX_PROBES).max(PROBE_EVERY);
+        setup.probes && self.index_of(slot).is_multiple_of(every)
+    }
+
+    /// Lets `f` write a request.
+    pub(crate) fn with_sink<T>(
+        &self,
+        slot: usize,
+        f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
+    ) -> T {
+        let arrived = Arrived {
+            bytes: 0,
+            at_ns: 0,
+            waited_ns: None,
+        };
+        self.receive(slot, arrived, f)
+    }
+
+    /// Lets `f` hand over what a read brought.
+    pub(crate) fn receive<T>(
+        &self,
+        slot: usize,
+        arrived: Arrived,
+        f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
+    ) -> T {
+        let mut clients = self.clients.borrow_mut();
+        let target = self.target(slot);
+        let mut entry = Entry {
+            shard: self,
+            sends: self.round_trips.is_some(),
+            slot,
+            aside: self.aside_of(slot),
+            client: &mut clients[slot],
+            channel: target.channel,
+            at_ns: arrived.at_ns,
+            last_latency_ns: None,
+        };
+        let result = f(target, &mut entry);
+        // The stamp is that of the last segment, so it belongs to the last message of the read.
+        if let (Some(waited_ns), Some(latency_ns)) = (arrived.waited_ns, entry.last_latency_ns)
+            && let Some(recorder) = self.recorder.borrow_mut().as_mut()
+        {
+            recorder.probe(latency_ns, waited_ns);
+        }
+        result
+    }
+
+    /// The cursor to resume from.
+    pub(crate) fn cursor(&self, slot: usize) -> u64 {
+        self.clients.borrow()[slot].cursor()
+    }
+
+    /// Time until a client's next poll, in ns: its own phase on a grid of the poll interval.
+    pub(super) fn until_next_poll_ns(&self, slot: usize, now_ns: u64) -> u64 {
+        let interval = (self.setup.poll_interval_ms * 1e6).max(1.0) as u64;
+        let phase = self.random_of(slot, 1).below(interval);
+        let now = now_ns % interval;
+        match phase.checked_sub(now) {
+            Some(0) | None => phase + interval - now,
+            Some(wait) => wait,
+        }
+    }
+
+    /// Settles the account of a session that has ended as planned.
+    pub(super) fn departed(&self, slot: usize, started_ns: u64) {
+        // The account of one that resumes goes on.
+        if !self.resumes() {
+            let before_ns = self.departure_ns(slot, started_ns).map(|(_, at_ns)| at_ns);
+            self.settle_session(slot, before_ns);
+        }
+    }
+
+    /// When a client that departs now comes back: one that resumes at the end of the measure phase
+    /// at the latest, so that it gets what it is owed.
+    pub(super) fn back_ns(&self, slot: usize, now_ns: u64) -> u64 {
+        let back_ns = now_ns.saturating_add(self.gap_ns(slot));
+        let until_ns = self.phase().map(|phase| phase.timing.measure_until_ns);
+        match until_ns {
+            Some(until_ns) if self.resumes() => back_ns.min(until_ns.max(now_ns)),
+            _ => back_ns,
+        }
+    }
+
+    /// Whether a client that was away comes back: for as long as the measure phase lasts, and once
+    /// more where it resumes.
+    pub(super) fn comes_back(&self, now_ns: u64) -> bool {
+        self.phase()
+            .is_some_and(|phase| self.resumes() || now_ns < phase.timing.measure_until_ns)
+    }
+
+    /// How long until a client departs or must be looked at again, in ns; `None` where it departs
+    /// now: it has received all that was due before, or has waited long enough for it.
+    pub(super) fn until_departure_ns(
+        &self,
+        slot: usize,
+        started_ns: u64,
+        now_ns: u64,
+    ) -> Option<u64> {
+        let recheck = RECHECK.as_nanos() as u64;
+        let Some((phase, at_ns)) = self.departure_ns(slot, started_ns) else {
+            return Some(recheck);
+        };
+        if now_ns < at_ns {
+            return Some(at_ns - now_ns);
+        }
+        if self.resumes() {
+            // What it misses is owed to it later; but it does not leave before it has come, nor
+            // when there is no time to come back.
+            let stays = at_ns >= phase.timing.measure_until_ns || !self.has_cursor(slot);
+            return stays.then_some(recheck);
+        }
+        let due = phase
+            .timetable
+            .last_sequence_before(self.channel_of(slot), at_ns);
+        let linger_ns = (phase.timing.linger_ms * 1e6) as u64;
+        let departs = self.cursor(slot) >= due || now_ns >= at_ns + linger_ns;
+        (!departs).then_some(recheck)
+    }
+
+    /// When a session's client departs, once the timing is known: at the end of its stay, or with
+    /// the measure phase.
+    fn departure_ns(&self, slot: usize, started_ns: u64) -> Option<(&MeasurePhase, u64)> {
+        let phase = self.phase()?;
+        let timing = &phase.timing;
+        let plan = self.setup.sessions?;
+        let length = self.stay_ns(slot);
+        let cycle = length.saturating_add((plan.gap_ms * 1e6) as u64).max(1);
+        let start = timing.schedule.start_ns;
+        // A client that was there before the schedule began is at a random point of its stay.
+        let stay = match (started_ns < start, plan.spread) {
+            (true, Spread::Fixed) => start + self.random_of(slot, 2).below(cycle).min(length),
+            // What is left of an exponential stay is as long as a whole one.
+            (true, Spread::Exponential) => start.saturating_add(length),
+            (false, _) => started_ns.saturating_add(length),
+        };
+        Some((phase, stay.min(timing.measure_until_ns)))
+    }
+}
+
+/// The session of a client that is a task, from the connect to the departure.
+pub(crate) struct Session {
+    shard: Rc<Shard>,
+    /// Index among the clients of the shard.
+    slot: usize,
+    started_ns: Cell<u64>,
+}
+
+impl Session {
+    pub(super) fn new(shard: Rc<Shard>, slot: usize) -> Self {
+        Self {
+            shard,
+            slot,
+            started_ns: Cell::new(0),
+        }
+    }
+
+    /// Number of the client in the whole fleet.
+    pub(crate) fn index(&self) -> u32 {
+        self.shard.index_of(self.slot)
+    }
+
+    pub(crate) fn server(&self) -> SocketAddr {
+        self.shard.setup.server
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.shard.options
+    }
+
+    pub(crate) fn target(&self) -> Target<'_> {
+        self.shard.target(self.slot)
+    }
+
+    /// Notes that a session begins.
+    pub(super) fn begin(&self) {
+        self.started_ns.set(monotonic_ns());
+        // Clients of libraries do not resume.
+        self.shard.begin_session(self.slot, self.started_ns.get());
+    }
+
+    /// Notes the socket, for the kernel's counters.
+    pub(crate) fn opened(&self, stream: &TcpStream) {
+        self.shard.opened(self.slot, stream.as_raw_fd());
+    }
+
+    /// Keeps the kernel's counters of a socket that is about to be closed.
+    pub(crate) fn closing(&self, stream: &TcpStream) {
+        self.shard.closing(self.slot, stream);
+    }
+
+    /// Counts the client as connected, once a session.
+    pub(crate) fn connected(&self) {
+        if let Some(took_ns) = self.shard.connected(self.slot, self.started_ns.get()) {
+            self.shard.answered(self.slot, took_ns);
+        }
+    }
+
+    /// Counts a session that ended out of order.
+    pub(super) fn failed(&self, error: &ClientError) {
+        self.shard.failed(self.slot, error);
+    }
+
+    /// Lets `f` write a request.
+    pub(crate) fn with_sink<T>(&self, f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T) -> T {
+        self.shard.with_sink(self.slot, f)
+    }
+
+    /// Lets `f` hand over what was read at `at_ns`.
+    pub(crate) fn receive_at<T>(
+        &self,
+        at_ns: u64,
+        f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
+    ) -> T {
+        let arrived = Arrived {
+            bytes: 0,
+            at_ns,
+            waited_ns: None,
+        };
+        self.shard.receive(self.slot, arrived, f)
+    }
+
+    /// The cursor to resume from.
+    pub(crate) fn cursor(&self) -> u64 {
+        self.shard.cursor(self.slot)
+    }
+
+    /// Time until this client's next poll.
+    pub(crate) fn until_next_poll(&self) -> Duration {
+        Duration::from_nanos(self.shard.until_next_poll_ns(self.slot, monotonic_ns()))
+    }
+
+    /// When this session is to end.
+    pub(crate) fn departure(&self) -> Departure {
+        let sessions = self.shard.setup.sessions;
+        Departure {
+            sleep: sessions.map(|_| Box::pin(tokio::time::sleep(RECHECK))),
+        }
+    }
+
+    /// Settles the account of a session that has ended as planned.
+    pub(super) fn departed(&self) {
+        self.shard.departed(self.slot, self.started_ns.get());
+    }
+
+    /// Stays away between two sessions. `false`: there will be no other.
+    pub(super) async fn rest(&self) -> bool {
+        if self.shard.phase().is_none() || self.shard.setup.sessions.is_none() {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_nanos(self.shard.gap_ns(self.slot))).await;
+        self.shard.comes_back(monotonic_ns())
+    }
+}
+
+/// The end of a session: never, for clients that stay.
+pub(crate) struct Departure {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Departure {
+    /// Ready when the client departs.
+    pub(crate) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(sleep) = &mut self.sleep else {
+            return Poll::Pending;
+        };
+        // Armed again only when it has fired: a delivery in between costs nothing.
+        while sleep.as_mut().poll(cx).is_ready() {
+            let (slot, started_ns) = (session.slot, session.started_ns.get());
+            let shard = &session.shard;
+            match shard.until_departure_ns(slot, started_ns, monotonic_ns()) {
+                None => return Poll::Ready(()),
+                Some(wait) => sleep
+                    .as_mut()
+                    .reset(tokio::time::Instant::now() + Duration::from_nanos(wait)),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Where one read's messages go.
+pub(crate) struct Entry<'a> {
+    pub(super) shard: &'a Shard,
+    /// Whether messages are those of clients, and so are entered otherwise.
+    sends: bool,
+    pub(super) slot: usize,
+    /// `None` for clients without any plan that looks at messages.
+    aside: Option<Aside>,
+    pub(super) client: &'a mut Client,
+    pub(super) channel: u32,
+    pub(super) at_ns: u64,
+    /// Delivery latency of the last message of the read that belongs to the measure phase.
+    pub(super) last_latency_ns: Option<u64>,
+}
+
+impl Entry<'_> {
+    fn is_slow(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| aside.slow)
+    }
+
+    fn got_cursor(&mut self, cursor: u64) {
+        self.shard.got_cursor(self.slot, self.at_ns, cursor);
+        self.aside = self.shard.aside_of(self.slot);
+    }
+}
+
+impl Sink for Entry<'_> {
+    fn subscribed(&mut self, cursor: u64) {
+        self.client.has_cursor = true;
+        self.client.away = false;
+        let (is_new, is_slow) = (self.client.ledger.is_none(), self.is_slow());
+        let ledger = self
+            .client
+            .ledger
+            .get_or_insert_with(|| Ledger::new(cursor));
+        if !self.client.connected && !self.client.resumes {
+            ledger.rebase(cursor);
+        }
+        if is_new
+            && self.shard.setup.reconnect.is_some()
+            && let (Some(phase), false) = (self.shard.phase(), is_slow)
+        {
+            let owed = ledger.settle(phase.expected(self.channel, u64::MAX));
+            self.shard.expect_more(owed.expected);
+        }
+        self.got_cursor(cursor);
+    }
+
+    fn resumed(&mut self) {
+        if !std::mem::replace(&mut self.client.has_cursor, true) {
+            self.client.away = false;
+            self.got_cursor(self.client.cursor());
+        }
+    }
+
+    fn retry(&mut self, ms: u64) {
+        self.shard.retry(self.slot, ms);
+    }
+
+    fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        let message = envelope::decode(bytes)?;
+        if self.sends {
+            self.shard.count_message();
+            return self.enter_upstream(&message, bytes.len());
+        }
+        let is_slow = self.is_slow();
+        if !is_slow {
+            self.shard.count_message();
+        }
+        let phase = self.shard.phase();
+        let in_phase = phase.is_some_and(|phase| phase.holds(message.intended_ns));
+        let Some(ledger) = self.client.ledger.as_mut() else {
+            return Err(ClientError::Protocol(
+                "a message came before the start cursor".into(),
+            ));
+        };
+        let arrival = ledger.record(message.sequence, in_phase);
+        if let Some(check) = &self.shard.setup.check_payload {
+            let mut expected = Vec::new();
+            let length = check.payload_bytes - envelope::HEAD_BYTES;
+            payload::write(
+                check.kind,
+                check.seed,
+                self.channel,
+                message.sequence,
+                length,
+                &mut expected,
+            );
+            if message.payload != expected {
+                self.shard.corrupt(self.channel, message.sequence);
+            }
+        }
+        if self.aside.is_some() {
+            self.shard.snapshot_message(self.slot, &message, self.at_ns);
+        }
+        let (true, Some(phase)) = (in_phase, phase) else {
+            return Ok(());
+        };
+        if arrival == Arrival::Duplicate || is_slow {
+            return Ok(());
+        }
+        self.shard.count_received(bytes.len());
+        if let Some(aside) = &mut self.aside
+            && !self.shard.look_at(self.slot, aside, &message, self.at_ns)
+        {
+            return Ok(());
+        }
+        let index = phase
+            .timing
+            .schedule
+            .index_of(self.channel, message.sequence);
+        if let Some(recorder) = self.shard.recorder.borrow_mut().as_mut() {
+            self.last_latency_ns = self.at_ns.checked_sub(message.intended_ns);
+            recorder.record(Delivery {
+                message: index.wrapping_sub(self.shard.first_message.get()),
+                intended_ns: message.intended_ns,
+                actual_ns: message.actual_ns,
+                received_ns: self.at_ns,
+            });
+        }
+        Ok(())
+    }
+
+    fn lagged(&mut self, from: u64, to: u64) {
+        let behind = self.client.cursor();
+        self.client.lagged_to = self.client.lagged_to.max(to);
+        let messages = to.saturating_add(1).saturating_sub(from);
+        if !self.shard.slow_lagged(self.slot, messages) {
+            self.shard.count_lagged(messages);
+            let from = from.max(behind.saturating_add(1));
+            self.shard.write_off(self.channel, from, to);
+        }
+    }
+
+    fn request(&mut self) {
+        if !self.is_slow() {
+            self.shard.count_request();
+        }
+    }
+
+    fn empty_response(&mut self) {
+        if !self.is_slow() {
+            self.shard.count_empty_response();
+        }
+    }
+
+    fn cursor(&self) -> u64 {
+        self.client.cursor()
+    }
+}

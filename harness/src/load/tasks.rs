@@ -1,0 +1,131 @@
+//! Clients of libraries: tasks of a current-thread runtime, since that is what the libraries want.
+//!
+//! Place on the data path: around the clients of one shard. Our own clients have a loop of their own
+//! instead (`poller.rs`).
+
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::transport::Transport;
+use tokio::task::LocalSet;
+
+use super::handle::{Command, Mailbox};
+use super::session::Session;
+use super::shard::{LAG_TICK_NS, Shard, ShardReport};
+use crate::load::client::{ClientError, library};
+
+/// How often a shard with nothing to open looks whether there is.
+const IDLE_LOOK: Duration = Duration::from_millis(10);
+
+/// A shard whose clients are tasks.
+pub(super) struct Tasks {
+    shard: Rc<Shard>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Tasks {
+    /// Call it on the thread of the shard: the runtime's descriptors belong to its table.
+    pub(super) fn new(shard: Shard) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            shard: Rc::new(shard),
+            runtime,
+        })
+    }
+
+    /// Runs until told to exit.
+    pub(super) fn run(self, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
+        let local = LocalSet::new();
+        local.spawn_local(open_clients(self.shard.clone()));
+        local.spawn_local(keep_time(self.shard.clone()));
+        self.runtime
+            .block_on(local.run_until(obey(&self.shard, mailbox, reports)));
+        // Dropping the set drops every client, which closes its socket.
+    }
+}
+
+/// Carries out commands until the last.
+async fn obey(shard: &Shard, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
+    let Ok(wake) = mailbox.wake.listen() else {
+        return;
+    };
+    loop {
+        match mailbox.next() {
+            None => wake.wait().await,
+            Some(Command::Connect(count)) => shard.want(count),
+            Some(Command::Begin(phase)) => shard.begin(phase),
+            Some(Command::Finish) => {
+                if reports.send(Box::new(shard.report())).is_err() {
+                    return;
+                }
+            }
+            Some(Command::Exit | Command::Panic) => return,
+        }
+    }
+}
+
+/// Opens clients as fast as the pace allows.
+async fn open_clients(shard: Rc<Shard>) {
+    let mut tick = tokio::time::interval(Duration::from_millis(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tick.tick().await;
+        let wanted = shard.to_open();
+        if wanted == 0 {
+            // Look rarely, so that an idle fleet costs next to nothing.
+            shard.pace.borrow_mut().rest();
+            tokio::time::sleep(IDLE_LOOK).await;
+            continue;
+        }
+        let allowed = shard.pace.borrow_mut().allowed(monotonic_ns());
+        for _ in 0..wanted.min(allowed) {
+            open_one(&shard);
+        }
+    }
+}
+
+fn open_one(shard: &Rc<Shard>) {
+    let session = Session::new(shard.clone(), shard.add_client());
+    // One arm a transport: each task is as large as its own client, no larger.
+    match shard.setup.transport {
+        Transport::Sse => drop(tokio::task::spawn_local(live(session, library::sse))),
+        Transport::WebSocket => {
+            drop(tokio::task::spawn_local(live(session, library::websocket)));
+        }
+        Transport::LongPoll => drop(tokio::task::spawn_local(live(session, library::long_poll))),
+        Transport::ShortPoll => {
+            drop(tokio::task::spawn_local(live(session, library::short_poll)));
+        }
+        // It has no library, and so a loop of our own.
+        Transport::Tcp => {}
+    }
+}
+
+/// Watches the clock.
+async fn keep_time(shard: Rc<Shard>) {
+    let mut due_ns = monotonic_ns() + LAG_TICK_NS;
+    loop {
+        let wait = Duration::from_nanos(due_ns.saturating_sub(monotonic_ns()));
+        tokio::time::sleep(wait).await;
+        due_ns = shard.tick(due_ns, monotonic_ns());
+    }
+}
+
+/// A client's life: one session, or one after another until the measure phase is over.
+async fn live(session: Session, run: impl AsyncFn(&Session) -> Result<(), ClientError>) {
+    loop {
+        session.begin();
+        if let Err(error) = run(&session).await {
+            session.failed(&error);
+            return;
+        }
+        session.departed();
+        if !session.rest().await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,426 @@
+//! What a scenario measures beside latency and cost: named measures, each with a table of its own.
+//!
+//! `null` where the scenario does not ask for one, and where the trial did not come to it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::quantiles::{Latency, Quantiles};
+use super::trial::Trial;
+use crate::analysis::stats::median;
+use crate::scenario::FaultKind;
+
+/// The named measures of a trial.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Measures {
+    /// How clients came back.
+    pub recovery: Option<Recovery>,
+    /// What slow readers cost, and what became of them.
+    pub slow_readers: Option<SlowReaders>,
+    /// From a client's message to its return.
+    pub round_trip: Option<RoundTrip>,
+    /// Clients that came in the measure phase.
+    pub arrivals: Option<Arrivals>,
+    /// The first look of a subscriber.
+    pub snapshot: Option<Snapshot>,
+    /// The server over the measure phase.
+    pub over_time: Option<OverTime>,
+    /// What the server did about subscribers that were too slow; also where only a policy other than
+    /// `disconnect` is set.
+    pub overflow: Option<Overflow>,
+}
+
+/// Connections that were lost, and how their clients came back. Times in ns.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Recovery {
+    /// What was done.
+    pub faults: Vec<FaultDone>,
+    /// Connections that ended when they were not to.
+    pub lost: u64,
+    /// Of those, cut by the clients themselves, as planned.
+    pub cut: u64,
+    /// Returns: clients that held a cursor again.
+    pub back: u64,
+    /// Clients that were still away at the end.
+    pub not_back: u64,
+    /// Clients that never tried again: an `EventSource` does so after any status but 200.
+    pub gave_up: u64,
+    /// Connects begun to come back.
+    pub attempts: u64,
+    /// Of those, connects that did not lead to a cursor.
+    pub failed_attempts: u64,
+    /// From the fault to the cursor, over all returns; its quantiles are the times until 50%, 90% and
+    /// 99% were back, its maximum that until all were.
+    pub after_fault_ns: Quantiles,
+    /// From the loss of a connection to the cursor.
+    pub away_ns: Quantiles,
+    /// Delivery latency of what was published while its client was away.
+    pub caught_up_ns: Latency,
+    /// Most clients that came back within one second.
+    pub peak_returns_per_s: f64,
+    /// Most connects begun within one second.
+    pub peak_attempts_per_s: f64,
+    /// Messages of which the server said that they had fallen off the ring.
+    pub lagged_messages: u64,
+    /// Largest memory of the server process from the first fault on, in bytes.
+    pub server_peak_bytes: Option<u64>,
+    /// The same before it.
+    pub server_before_bytes: Option<u64>,
+    /// CPU time of the server from the first fault to the last return.
+    pub server_cpu_ns: Option<u64>,
+}
+
+/// A fault as it happened, in ns from the start of the measure phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FaultDone {
+    /// What.
+    pub kind: FaultKind,
+    /// When it began.
+    pub at_ns: u64,
+    /// When it was over: a server listened again, was continued, or had drained.
+    pub over_ns: u64,
+}
+
+/// Clients that read slowly or not at all; latency, deliveries and cost are those of the others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SlowReaders {
+    /// How many.
+    pub clients: u64,
+    /// Bytes a second that each read; 0: none.
+    pub read_bytes_per_s: u64,
+    /// Messages of the measure phase that they were owed.
+    pub expected: u64,
+    /// Messages of the measure phase that they read.
+    pub received: u64,
+    /// Clients that were told of a loss and read it.
+    pub lagged_clients: u64,
+    /// Messages in what they were told.
+    pub lagged_messages: u64,
+    /// Clients whose connection the server ended.
+    pub ended: u64,
+    /// Clients that were attached at the end.
+    pub attached: u64,
+    /// Memory of the server process at its largest in the measure phase, over that before the first
+    /// message, in bytes.
+    pub user_growth_bytes: Option<u64>,
+    /// What it may grow by: the rings, and for each slow reader what its transport may hold for it.
+    pub user_bound_bytes: u64,
+    /// The same of the kernel's socket memory and slab, both ends.
+    pub kernel_growth_bytes: Option<u64>,
+    /// What that may grow by: both socket buffers of each slow reader as set, doubled as the kernel
+    /// does, and one segment in whole pages beyond either; `null` where the send buffer is left to the
+    /// kernel.
+    pub kernel_bound_bytes: Option<u64>,
+    /// Send buffer that was asked for, in bytes.
+    pub send_buffer_bytes: Option<u32>,
+    /// Receive buffer that was asked for, in bytes.
+    pub receive_buffer_bytes: u32,
+}
+
+/// What the server did about subscribers that were too slow, as it counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Overflow {
+    /// Times that a subscriber fell off a ring.
+    pub lagged: u64,
+    /// Messages lost to them.
+    pub lost_messages: u64,
+    /// Messages left out for a newer one (`latest-only`).
+    pub conflated_messages: u64,
+    /// Subscribers that were cut off, because they could not even be told.
+    pub cut_off: u64,
+}
+
+/// Messages of clients and their return, on the sender's own clock.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RoundTrip {
+    /// Messages of the measure phase that were due to be sent.
+    pub due: u64,
+    /// Of those, sent.
+    pub sent: u64,
+    /// Of those, answered 200; `null` where a transport does not answer.
+    pub acknowledged: Option<u64>,
+    /// Of those, answered otherwise.
+    pub refused: u64,
+    /// Of those, come back to their sender.
+    pub returned: u64,
+    /// Sent, and never come back.
+    pub lost: u64,
+    /// Come back more than once.
+    pub doubled: u64,
+    /// From the intended time of sending to the return.
+    pub round_trip_ns: Latency,
+    /// From the intended to the actual time of sending.
+    pub send_lag_ns: Quantiles,
+    /// From the actual time of sending to the answer of a POST.
+    pub acknowledge_ns: Quantiles,
+    /// Connections of all clients together.
+    pub connections: u64,
+    /// The same of each client.
+    pub connections_per_client: f64,
+    /// Bytes from clients to server, on whatever connection, for each message sent.
+    pub up_bytes_per_message: Option<f64>,
+    /// Bytes from server to clients, on whatever connection, for each message sent; what it is
+    /// fanned out to counts.
+    pub down_bytes_per_message: Option<f64>,
+    /// CPU time of the server for each message sent, its fan-out included.
+    pub server_cpu_ns_per_message: Option<f64>,
+}
+
+/// Sessions begun in the measure phase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Arrivals {
+    /// How many.
+    pub arrivals: u64,
+    /// Arrivals a second.
+    pub achieved_per_s: f64,
+    /// Of those, connects that failed or were refused.
+    pub failed: u64,
+    /// From the start of a connect to the cursor.
+    pub set_up_ns: Quantiles,
+    /// CPU time of the server for each arrival; deliveries are in it, so publish little.
+    pub server_cpu_ns_per_arrival: Option<f64>,
+    /// The server's memory a third into the measure phase, in bytes: the median of the second around.
+    pub early_bytes: Option<u64>,
+    /// The same at its end.
+    pub late_bytes: Option<u64>,
+    /// The latter over the former.
+    pub growth: Option<f64>,
+}
+
+/// What a subscriber gets first: the latest messages, before those that follow.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Snapshot {
+    /// Messages asked for.
+    pub messages: u64,
+    /// From the start of the connect to the last message of the snapshot.
+    pub complete_ns: Quantiles,
+}
+
+/// The server process and the kernel over the measure phase and the drain.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OverTime {
+    /// One entry for each look, some four a second.
+    pub points: Vec<Moment>,
+}
+
+/// One look at the server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Moment {
+    /// When, in ns from the start of the measure phase.
+    pub at_ns: u64,
+    /// Resident memory of the server process in bytes; of both while there are two.
+    pub server_bytes: Option<u64>,
+    /// The kernel's unreclaimable slab and socket buffers in bytes, both ends, of the whole machine.
+    pub kernel_bytes: Option<u64>,
+    /// CPU time of the server since the start of the measure phase, of all its processes.
+    pub server_cpu_ns: Option<u64>,
+    /// Clients that held a cursor.
+    pub connected: Option<u64>,
+}
+
+/// What the named measures of several trials add up to: each figure under its path in a trial, such
+/// as `recovery.away_ns.p50`. Counts are sums, since one loss in one trial must not vanish in a
+/// median; everything else is the median over trials.
+pub type MeasuresOfRow = BTreeMap<String, f64>;
+
+/// Figures that are counts of events.
+const COUNTS: [&str; 23] = [
+    "lost",
+    "cut",
+    "back",
+    "not_back",
+    "gave_up",
+    "attempts",
+    "failed_attempts",
+    "lagged_messages",
+    "expected",
+    "received",
+    "lagged_clients",
+    "ended",
+    "lagged",
+    "lost_messages",
+    "conflated_messages",
+    "cut_off",
+    "due",
+    "sent",
+    "acknowledged",
+    "refused",
+    "returned",
+    "doubled",
+    "failed",
+];
+
+impl Measures {
+    /// Every figure, under its path; what lies in a list is none.
+    fn figures(&self) -> Vec<(String, f64)> {
+        fn gather(path: &str, value: &Value, out: &mut Vec<(String, f64)>) {
+            match value {
+                Value::Object(entries) => {
+                    for (key, value) in entries {
+                        let below = match path {
+                            "" => key.clone(),
+                            path => format!("{path}.{key}"),
+                        };
+                        gather(&below, value, out);
+                    }
+                }
+                Value::Number(number) => {
+                    out.extend(number.as_f64().map(|value| (path.to_owned(), value)));
+                }
+                _ => {}
+            }
+        }
+        let mut out = Vec::new();
+        let tree = serde_json::to_value(self).unwrap_or_default();
+        gather("", &tree, &mut out);
+        out
+    }
+
+    /// What those of several trials add up to.
+    pub(super) fn add_up<'a>(all: impl Iterator<Item = &'a Self>) -> MeasuresOfRow {
+        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for measures in all {
+            for (path, value) in measures.figures() {
+                values.entry(path).or_default().push(value);
+            }
+        }
+        let merged = values.into_iter().filter_map(|(path, values)| {
+            let name = path.rsplit('.').next().unwrap_or_default();
+            let value = if COUNTS.contains(&name) {
+                Some(values.iter().sum())
+            } else {
+                median(values.iter().copied())
+            };
+            Some((path, value?))
+        });
+        merged.collect()
+    }
+}
+
+/// What slow readers did to a row, against the trials without any in the same rounds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct BesideNone {
+    /// Rounds.
+    pub(super) pairs: u32,
+    /// p99 of healthy clients beside slow ones over that without, median.
+    pub(super) p99_ratio: f64,
+    /// Growth of the server's memory beyond that without, median, in bytes; below 0 where it grew less.
+    pub(super) user_bytes: Option<f64>,
+    /// The same of the kernel's.
+    pub(super) kernel_bytes: Option<f64>,
+}
+
+/// Pairs the trials of a row with those of `all` that had no slow readers in the same round; `None`
+/// where there are none.
+pub(super) fn beside_none(with: &[&Trial], all: &[Trial]) -> Option<BesideNone> {
+    let share = |trial: &Trial| trial.point.and_then(|point| point.slow_share);
+    let pairs: Vec<(&Trial, &Trial)> = with
+        .iter()
+        .filter(|trial| trial.error.is_none() && share(trial).is_some_and(|share| share > 0.0))
+        .filter_map(|&trial| {
+            let without = all.iter().find(|other| {
+                share(other) == Some(0.0)
+                    && other.error.is_none()
+                    && (other.transport, other.profile, other.index)
+                        == (trial.transport, trial.profile, trial.index)
+            })?;
+            Some((trial, without))
+        })
+        .collect();
+    let p99 = |trial: &Trial| {
+        trial
+            .latency_ns
+            .p99
+            .filter(|&ns| ns > 0)
+            .map(|ns| ns as f64)
+    };
+    let ratios = pairs
+        .iter()
+        .filter_map(|(with, without)| Some(p99(with)? / p99(without)?));
+    let added = |of: fn(&SlowReaders) -> Option<u64>| {
+        let growth = |trial: &Trial| Some(of(trial.measures.slow_readers.as_ref()?)? as f64);
+        let added = pairs.iter();
+        median(added.filter_map(|(with, without)| Some(growth(with)? - growth(without)?)))
+    };
+    Some(BesideNone {
+        pairs: ratios.clone().count() as u32,
+        p99_ratio: median(ratios)?,
+        user_bytes: added(|slow| slow.user_growth_bytes),
+        kernel_bytes: added(|slow| slow.kernel_growth_bytes),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Point;
+    use pushbench_protocol::transport::{Profile, Transport};
+
+    fn recovered(lost: u64, p50: u64) -> Measures {
+        Measures {
+            recovery: Some(Recovery {
+                lost,
+                away_ns: Quantiles {
+                    p50: Some(p50),
+                    ..Quantiles::default()
+                },
+                ..Recovery::default()
+            }),
+            ..Measures::default()
+        }
+    }
+
+    #[test]
+    fn events_are_sums_and_times_are_medians() {
+        let all = [recovered(3, 10), recovered(4, 30), recovered(0, 20)];
+        let row = Measures::add_up(all.iter());
+        assert_eq!(row["recovery.lost"], 7.0);
+        assert_eq!(row["recovery.away_ns.p50"], 20.0);
+        assert!(!row.contains_key("round_trip.due"), "no trial has one");
+    }
+
+    #[test]
+    fn healthy_clients_are_held_against_the_same_round_without_slow_ones() {
+        let trial = |share: f64, index: u32, p99: u64| {
+            let mut trial = Trial::new(Transport::Sse, Profile::Tuned, index);
+            trial.point = Some(Point {
+                index: if share > 0.0 { 2 } else { 1 },
+                slow_share: Some(share),
+                ..Point::default()
+            });
+            trial.latency_ns.p99 = Some(p99);
+            trial.measures.slow_readers = Some(SlowReaders {
+                user_growth_bytes: Some(if share > 0.0 { 5_000 + p99 } else { 4_000 }),
+                ..SlowReaders::default()
+            });
+            trial
+        };
+        let all = [
+            trial(0.0, 1, 100),
+            trial(0.1, 1, 110),
+            trial(0.0, 2, 200),
+            trial(0.1, 2, 180),
+            trial(0.0, 3, 100),
+            trial(0.1, 3, 150),
+        ];
+        let with: Vec<&Trial> = all
+            .iter()
+            .filter(|t| t.point.is_some_and(|p| p.index == 2))
+            .collect();
+        let found = beside_none(&with, &all).expect("three rounds");
+        assert_eq!((found.pairs, found.p99_ratio), (3, 1.1));
+        assert_eq!(
+            (found.user_bytes, found.kernel_bytes),
+            (Some(1_150.0), None)
+        );
+        let without: Vec<&Trial> = all
+            .iter()
+            .filter(|t| t.point.is_some_and(|p| p.index == 1))
+            .collect();
+        assert_eq!(beside_none(&without, &all), None);
+    }
+}

@@ -1,0 +1,220 @@
+//! Records in the file system: a folder for each run, and a file that is never half written.
+
+use super::{Record, SCHEMA_VERSION};
+use crate::text::{self, utc};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The record's file in the folder of its run.
+pub const RECORD_FILE: &str = "run.json";
+
+/// Why a record could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The folder cannot be made, or the file not written. Choose another folder.
+    #[error(
+        "cannot write the record to '{}': {}; choose another folder with '--out'",
+        .path.display(), text::io_reason(.source)
+    )]
+    Write {
+        /// Folder of the run.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file cannot be read. Check the path.
+    #[error(
+        "cannot read the record '{}': {}; expected the folder of a run, or the '{RECORD_FILE}' in \
+         it",
+        .path.display(), text::io_reason(.source)
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The file ends in the middle: it was copied while it was written, or the disk was full.
+    #[error(
+        "'{}' is cut off in line {}: it ends where a record goes on; take it anew from where it came \
+         from",
+        .path.display(), .source.line()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Where it ends.
+        source: serde_json::Error,
+    },
+    /// The file holds no record, or a damaged one.
+    #[error(
+        "'{}' holds no record of pushbench: {}{source}; 'results/run.schema.json' says what one holds",
+        .path.display(), in_field(.field)
+    )]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// The key that is wrong or misses one, such as `trials[0].latency_ns`; `.` for the whole.
+        field: String,
+        /// What is wrong, with line and column.
+        source: serde_json::Error,
+    },
+    /// The record was written by a version that means other things by its keys.
+    #[error(
+        "'{}': 'schema_version' is {found}, but this pushbench reads version {SCHEMA_VERSION}; {}",
+        .path.display(), newer_or_older(*.found)
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+}
+
+/// Makes the folder of a run, `<out>/<UTC time>-<scenario>`; with `-2`, `-3` … behind it where that
+/// is taken, so that no record is ever written over.
+///
+/// # Errors
+/// [`RecordError::Write`] where the folder cannot be made, or nothing can be written into it. Call
+/// it before the first trial: a run whose record has no place is not worth its time.
+pub fn create_folder(
+    out: &Path,
+    started: SystemTime,
+    scenario: &str,
+) -> Result<PathBuf, RecordError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RecordError::Write { path, source }
+    };
+    fs::create_dir_all(out).map_err(at(out))?;
+    let name = format!("{}-{scenario}", utc::compact(started));
+    let mut folder = out.join(&name);
+    let mut copy = 1;
+    while let Err(error) = fs::create_dir(&folder) {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return Err(at(out)(error));
+        }
+        copy += 1;
+        folder = out.join(format!("{name}-{copy}"));
+    }
+    Ok(folder)
+}
+
+impl Record {
+    /// Writes the record as `run.json` into `folder`, in one step: a reader sees the old text or
+    /// the new one, also when this process dies meanwhile.
+    ///
+    /// # Errors
+    /// [`RecordError::Write`] where the file cannot be written; the one before is then intact.
+    pub fn write(&self, folder: &Path) -> Result<(), RecordError> {
+        write_atomically(&folder.join(RECORD_FILE), &self.to_json()).map_err(|source| {
+            RecordError::Write {
+                path: folder.to_owned(),
+                source,
+            }
+        })
+    }
+
+    /// The record as the file holds it: JSON over several lines, with a line end at the last.
+    pub fn to_json(&self) -> String {
+        // Keys are strings and no type of the record refuses to be written, so this has no error.
+        let json = serde_json::to_string_pretty(self).unwrap_or_default();
+        json + "\n"
+    }
+
+    /// Reads the record at `path`, which is the file or the folder of its run.
+    ///
+    /// # Errors
+    /// [`RecordError::Read`], [`RecordError::Version`] and [`RecordError::Parse`].
+    pub fn read(path: &Path) -> Result<Self, RecordError> {
+        let path = if path.is_dir() {
+            path.join(RECORD_FILE)
+        } else {
+            path.to_owned()
+        };
+        let json = match fs::read_to_string(&path) {
+            Ok(json) => json,
+            Err(source) => return Err(RecordError::Read { path, source }),
+        };
+        Self::from_json(&path, &json)
+    }
+
+    /// Reads a record from its text; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`RecordError::Version`] and [`RecordError::Parse`].
+    pub fn from_json(path: &Path, json: &str) -> Result<Self, RecordError> {
+        // The version first: a record of another one would be called damaged otherwise.
+        #[derive(Deserialize)]
+        struct Version {
+            schema_version: u32,
+        }
+        match parse::<Version>(path, json)?.schema_version {
+            SCHEMA_VERSION => parse(path, json),
+            found => Err(RecordError::Version {
+                path: path.to_owned(),
+                found,
+            }),
+        }
+    }
+}
+
+/// Parses a record, or a part of it, and names the key at fault.
+fn parse<T: DeserializeOwned>(path: &Path, json: &str) -> Result<T, RecordError> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer);
+    let wrong = |field: String, source: serde_json::Error| {
+        let path = path.to_owned();
+        if source.is_eof() {
+            RecordError::Truncated { path, source }
+        } else {
+            RecordError::Parse {
+                path,
+                field,
+                source,
+            }
+        }
+    };
+    let value = parsed.map_err(|error| wrong(error.path().to_string(), error.into_inner()))?;
+    let end = deserializer.end();
+    end.map_err(|source| wrong(".".to_owned(), source))?;
+    Ok(value)
+}
+
+fn in_field(field: &str) -> String {
+    match field {
+        "." => String::new(),
+        field => format!("in '{field}', "),
+    }
+}
+
+fn newer_or_older(found: u32) -> String {
+    if found > SCHEMA_VERSION {
+        "it is from a newer one: take that to read it".to_owned()
+    } else {
+        "it is from an older one: take that to read it, or run the scenario again".to_owned()
+    }
+}
+
+/// Writes `text` as the file `path` in one step: whoever reads it sees what was there, or all of this.
+pub(crate) fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        // Otherwise the name may reach the disk before the bytes do.
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    if renamed.is_err() {
+        // It is of no use to anyone, and the error that counts is the one above.
+        let _ = fs::remove_file(&temporary);
+    }
+    renamed
+}

@@ -1,0 +1,427 @@
+//! One trial: one transport in one profile, on a fresh server process.
+
+use super::cause::Cause;
+use super::measures::Measures;
+use super::memory::{Fit, Memory};
+use super::quantiles::{Latency, Quantiles};
+use crate::load::client::Family;
+use crate::scenario::{Point, known_allocator_schema, profile_schema, transport_schema};
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::{Profile, Transport};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a trial found. What it did not come to measure is zero or `null`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// The transport.
+    #[schemars(schema_with = "transport_schema")]
+    pub transport: Transport,
+    /// The profile of the server.
+    #[schemars(schema_with = "profile_schema")]
+    pub profile: Profile,
+    /// Where in the sweep; `null` where the scenario has none.
+    pub point: Option<Point>,
+    /// Which trial of this transport and profile at this point, from 1.
+    pub index: u32,
+    /// Why the trial did not come to its end; `null` when it did.
+    pub error: Option<String>,
+    /// When each phase began and ended.
+    pub phase_ns: Phases,
+    /// How connecting went.
+    pub clients: Clients,
+    /// How publishing went.
+    pub publish: Publish,
+    /// What the ledgers say.
+    pub deliveries: Deliveries,
+    /// What arrived per second of the measure phase.
+    pub throughput: Throughput,
+    /// Delivery latency: from the intended publish time to the receive time.
+    pub latency_ns: Latency,
+    /// Intervals of its quantiles.
+    pub latency_interval_ns: LatencyIntervals,
+    /// Delivery latency over the measure phase, in slices of equal length by intended time: the
+    /// geometric mean of each; `null` for a slice without a delivery.
+    pub latency_over_time_ns: Vec<Option<f64>>,
+    /// Where the time went, on probe clients; `null` where there was none, or no stamp.
+    pub probe: Option<Probe>,
+    /// Per message: from its intended time to its last subscriber.
+    pub fanout_ns: Quantiles,
+    /// Service latency: from the actual publish time to the receive time.
+    pub service_ns: Latency,
+    /// What it cost the server.
+    pub server: ServerCost,
+    /// What it cost the clients.
+    pub harness: HarnessCost,
+    /// What the machine did beside both.
+    pub machine: Machine,
+    /// What went over the wire.
+    pub wire: Wire,
+    /// What the scenario measures beside latency and cost.
+    #[serde(default)]
+    pub measures: Measures,
+    /// Whether the numbers may be believed.
+    pub validity: Validity,
+}
+
+/// What trials have in common that are added up: transport, profile, and point of the sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// The transport.
+    pub transport: Transport,
+    /// The profile of its server.
+    pub profile: Profile,
+    /// Index of the point, from 1; 0 without a sweep.
+    pub point: u32,
+}
+
+/// Begin and end of each phase, in ns since the trial began; `null` for one that was not reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)] // each is the phase of its name
+pub struct Phases {
+    pub connect: Option<Span>,
+    pub settle: Option<Span>,
+    pub warm_up: Option<Span>,
+    pub measure: Option<Span>,
+    pub drain: Option<Span>,
+    pub disconnect: Option<Span>,
+}
+
+/// A stretch of time, in ns since the trial began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Span {
+    /// Its first moment.
+    pub start: u64,
+    /// The first moment after it.
+    pub end: u64,
+}
+
+/// Clients of a trial.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Clients {
+    /// Clients that were to connect.
+    pub target: u64,
+    /// Clients that held a cursor at the end of the connect phase.
+    pub connected: u64,
+    /// Attempts that failed or were refused.
+    pub refused: u64,
+    /// Connections that ended before they were to.
+    pub disconnected: u64,
+    /// What ended the connect phase before all clients were connected; `null` where they were, or
+    /// where no limit was found behind it.
+    pub stopped_by: Option<Cause>,
+    /// Clients that got their cursor a second, the pauses of the connect phase left out; `null`
+    /// where none did.
+    pub connected_per_s: Option<f64>,
+    /// From the start of a connection to its cursor.
+    pub connect_ns: Quantiles,
+}
+
+/// The publisher's side of the measure phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Publish {
+    /// Offered rate, in messages a second over all channels; 0 where nothing is published.
+    pub offered_per_s: f64,
+    /// Achieved rate; `null` where nothing is published.
+    pub achieved_per_s: Option<f64>,
+    /// Publish lag: from the intended to the actual time.
+    pub lag_ns: Quantiles,
+}
+
+/// Messages of the measure phase, summed over the ledgers of all clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Deliveries {
+    /// Deliveries that were owed.
+    pub expected: u64,
+    /// Deliveries that were owed and arrived, each counted once.
+    pub received: u64,
+    /// Deliveries that were owed and had not arrived at the end of the drain.
+    pub missing: u64,
+    /// Messages that came again, or from before the subscription.
+    pub duplicate: u64,
+    /// Messages that came after a later one.
+    pub out_of_order: u64,
+}
+
+/// Intervals of the quantiles of delivery latency, at 95%: by bootstrap over publishes, since the
+/// deliveries of one publish share their fate. `null` where too few publishes lie beyond.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencyIntervals {
+    /// Of the quantile 0.5.
+    pub p50: Option<IntervalNs>,
+    /// Of the quantile 0.9.
+    pub p90: Option<IntervalNs>,
+    /// Of the quantile 0.99.
+    pub p99: Option<IntervalNs>,
+    /// Of the quantile 0.999.
+    pub p999: Option<IntervalNs>,
+}
+
+/// An interval in ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IntervalNs {
+    /// Its lower end.
+    pub low: u64,
+    /// Its upper end.
+    pub high: u64,
+}
+
+/// Delivery latency taken apart on a few clients, by the kernel's stamp of each segment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Probe {
+    /// Reads that could be taken apart.
+    pub reads: u64,
+    /// The harness's share: from the kernel's stamp to the read, in ns of the wall clock.
+    pub harness_ns: Quantiles,
+    /// The rest, which is server and network: delivery latency without the harness's share.
+    pub server_and_network_ns: Quantiles,
+}
+
+/// Deliveries over time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Throughput {
+    /// Deliveries received a second.
+    pub received_per_s: Option<f64>,
+    /// Envelopes received, in bytes a second.
+    pub received_bytes_per_s: Option<f64>,
+}
+
+/// Cost at the server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerCost {
+    /// CPU time from the start of the measure phase to the last expected delivery.
+    pub cpu_ns: Option<u64>,
+    /// The same over deliveries received.
+    pub cpu_ns_per_delivery: Option<f64>,
+    /// How long its threads, all together, were ready to run and waited for a core, over the same
+    /// stretch; `null` where the kernel does not tell.
+    pub run_queue_wait_ns: Option<u64>,
+    /// Threads of the process.
+    pub threads: Option<u32>,
+    /// Its allocator; `null` where it did not say.
+    #[schemars(schema_with = "known_allocator_schema")]
+    pub allocator: Option<Allocator>,
+    /// Its memory.
+    pub memory: Memory,
+}
+
+/// Cost at the clients.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HarnessCost {
+    /// Which clients made the load.
+    pub client: Family,
+    /// CPU time of the fleet, over the same stretch as the server's.
+    pub cpu_ns: Option<u64>,
+    /// The same over deliveries received.
+    pub cpu_ns_per_delivery: Option<f64>,
+    /// How long the fleet's threads, all together, were ready to run and waited for a core, over
+    /// the same stretch; `null` where the kernel does not tell.
+    pub run_queue_wait_ns: Option<u64>,
+    /// User memory of the fleet per client; `null` below 1,000 clients.
+    pub memory_bytes_per_client: Option<f64>,
+    /// The line behind it, through the points of the server's memory.
+    pub memory_fit: Option<Fit>,
+    /// Allocator of the fleet; `null` where it did not say.
+    #[schemars(schema_with = "known_allocator_schema")]
+    pub allocator: Option<Allocator>,
+    /// How late a timer of the fleet's runtime fires. Such timers are good to 1 ms, so a
+    /// millisecond or two is what an idle machine shows.
+    pub scheduler_lag_ns: Quantiles,
+}
+
+/// The machine as a whole, over the same stretch as the server's CPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Machine {
+    /// CPU time that neither server nor fleet was charged with. May lie below 0 by the 10-ms tick
+    /// in which the machine counts.
+    pub unattributed_cpu_ns: Option<i64>,
+    /// CPU time that a hypervisor gave to others.
+    pub steal_ns: Option<u64>,
+}
+
+/// Bytes and segments of TCP, by the kernel's counters, from the start of the warm-up (when clients
+/// learn the schedule) to the end of the drain, over all deliveries in that time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Wire {
+    /// Payload bytes of TCP from server to clients.
+    pub server_to_client_bytes_per_delivery: Option<f64>,
+    /// Payload bytes of TCP from clients to server.
+    pub client_to_server_bytes_per_delivery: Option<f64>,
+    /// Segments with payload from server to clients.
+    pub segments_per_delivery: Option<f64>,
+    /// Subscribes and polls that clients sent in that time; POSTs are none of them.
+    pub requests: Option<u64>,
+    /// Requests that were answered without a message.
+    pub empty_responses: Option<u64>,
+}
+
+/// Whether a trial's numbers may be believed, best first, so that the worst is the greatest.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Every check passed.
+    #[default]
+    Valid,
+    /// Something may have bent the numbers.
+    Suspect,
+    /// The numbers say nothing about the server.
+    Void,
+}
+
+impl Verdict {
+    /// The word, as it is spelled everywhere.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Suspect => "suspect",
+            Self::Void => "void",
+        }
+    }
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.id())
+    }
+}
+
+/// The verdict of a trial with everything that led to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Validity {
+    /// The worst that any check gave.
+    pub verdict: Verdict,
+    /// One for each check that did not pass.
+    pub reasons: Vec<Reason>,
+    /// Every check that was made, passed or not.
+    pub checks: Vec<Check>,
+}
+
+/// A check of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// Its name, in snake case; `METHODOLOGY.md` says what it looks at.
+    pub check: String,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// What was found; `null` where there was nothing to measure.
+    pub measured: Option<f64>,
+    /// Where the check passes.
+    pub limit: Option<f64>,
+    /// Why it was not tested; `null` where it was.
+    pub not_tested: Option<String>,
+}
+
+/// How a check came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should.
+    Passed,
+    /// There is doubt: the trial is suspect.
+    Doubtful,
+    /// The trial is void.
+    Failed,
+    /// It could not be made.
+    NotTested,
+}
+
+impl Validity {
+    /// Enters a check that did not pass: the verdict becomes `verdict` unless it was worse.
+    pub fn raise(&mut self, verdict: Verdict, reason: Reason) {
+        self.verdict = self.verdict.max(verdict);
+        self.reasons.push(reason);
+    }
+}
+
+/// A check that did not pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reason {
+    /// Name of the check, in snake case.
+    pub check: String,
+    /// What was found, in the unit of the message; `null` where it is no number.
+    pub measured: Option<f64>,
+    /// Where the check passes.
+    pub limit: Option<f64>,
+    /// The command or setting that helps.
+    pub remedy: String,
+    /// What was expected and what was found, in a line without the remedy.
+    pub message: String,
+}
+
+impl Trial {
+    /// A trial about which nothing is known yet.
+    pub fn new(transport: Transport, profile: Profile, index: u32) -> Self {
+        Self {
+            transport,
+            profile,
+            point: None,
+            index,
+            error: None,
+            phase_ns: Phases::default(),
+            clients: Clients::default(),
+            publish: Publish::default(),
+            deliveries: Deliveries::default(),
+            throughput: Throughput::default(),
+            latency_ns: Latency::default(),
+            latency_interval_ns: LatencyIntervals::default(),
+            latency_over_time_ns: Vec::new(),
+            probe: None,
+            fanout_ns: Quantiles::default(),
+            service_ns: Latency::default(),
+            server: ServerCost::default(),
+            harness: HarnessCost::default(),
+            machine: Machine::default(),
+            wire: Wire::default(),
+            measures: Measures::default(),
+            validity: Validity::default(),
+        }
+    }
+
+    /// Marks the trial as one that did not come to its end: void, with the error as its reason.
+    /// What has been measured so far stays.
+    #[must_use]
+    pub fn failed(mut self, error: String, remedy: String) -> Self {
+        let reason = Reason {
+            check: "completed".to_owned(),
+            measured: None,
+            limit: None,
+            remedy,
+            message: error.clone(),
+        };
+        self.validity.raise(Verdict::Void, reason);
+        self.error = Some(error);
+        self
+    }
+
+    /// `sse-tuned-2`, or `sse-tuned-point3-2` in a sweep: how its files are called.
+    pub fn label_for_file(&self) -> String {
+        let point = match self.point {
+            Some(point) => format!("point{}-", point.index),
+            None => String::new(),
+        };
+        format!("{}-{}-{point}{}", self.transport, self.profile, self.index)
+    }
+
+    /// `sse tuned, trial 2`, or `sse tuned at clients 1000, trial 2`: how messages call it.
+    pub fn label(&self) -> String {
+        let point = match self.point {
+            Some(point) => format!(" at {point}"),
+            None => String::new(),
+        };
+        let Self {
+            transport, profile, ..
+        } = self;
+        format!("{transport} {profile}{point}, trial {}", self.index)
+    }
+
+    /// What the trial is one of: trials of one group are added up in one row.
+    pub fn group(&self) -> Group {
+        Group {
+            transport: self.transport,
+            profile: self.profile,
+            point: self.point.map_or(0, |point| point.index),
+        }
+    }
+}

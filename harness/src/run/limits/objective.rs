@@ -1,0 +1,378 @@
+//! The service-level objective of a search: what must hold for a step to be good.
+//!
+//! In: text such as `p99<=1s,missing=0,connects=all`, and trials. Out: the terms of which a trial
+//! falls short, in words. A quantile that cannot be told of so few deliveries is held against the
+//! largest of them: where that is small enough, the quantile is.
+
+use crate::record::Trial;
+use crate::text;
+use std::time::Duration;
+
+/// What has to hold where nothing else is said.
+pub const DEFAULT: &str = "p99<=1s,missing=0,connects=all";
+
+/// An objective: every term must hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objective {
+    text: String,
+    terms: Vec<Term>,
+}
+
+/// A quantile of delivery latency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quantile {
+    P50,
+    P90,
+    P99,
+    P999,
+    Max,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Term {
+    /// Delivery latency, at most.
+    Latency(Quantile, Duration),
+    /// Missing deliveries, at most.
+    Missing(u64),
+    /// Clients that must be connected, as a share.
+    Connects(f64),
+}
+
+const WORDS: [(&str, Quantile); 5] = [
+    ("p50", Quantile::P50),
+    ("p90", Quantile::P90),
+    ("p99", Quantile::P99),
+    ("p999", Quantile::P999),
+    ("max", Quantile::Max),
+];
+
+/// What a term may be about.
+const KNOWN: [&str; 7] = ["p50", "p90", "p99", "p999", "max", "missing", "connects"];
+
+impl Quantile {
+    fn of(self, trial: &Trial) -> Option<u64> {
+        let latency = &trial.latency_ns;
+        match self {
+            Self::P50 => latency.p50,
+            Self::P90 => latency.p90,
+            Self::P99 => latency.p99,
+            Self::P999 => latency.p999,
+            Self::Max => latency.max,
+        }
+    }
+
+    fn id(self) -> &'static str {
+        let of = WORDS.into_iter().find(|(_, quantile)| *quantile == self);
+        of.map_or("max", |(word, _)| word)
+    }
+}
+
+impl Objective {
+    /// Whether a term asks for a latency, which only what is published has.
+    pub fn asks_for_latency(&self) -> bool {
+        self.terms.iter().any(|t| matches!(t, Term::Latency(..)))
+    }
+
+    /// Whether a term speaks of what the check of the audit called `check` looks at: then the term
+    /// decides, and not the check.
+    pub fn covers(&self, check: &str) -> bool {
+        self.terms.iter().any(|term| match term {
+            Term::Missing(_) => check == "ledger_missing",
+            Term::Connects(_) => matches!(check, "clients_connected" | "clients_refused"),
+            Term::Latency(..) => false,
+        })
+    }
+
+    /// The terms that `trial` falls short of, each with what was found.
+    pub fn short_of(&self, trial: &Trial) -> Vec<String> {
+        self.terms
+            .iter()
+            .filter_map(|t| t.short_of(trial))
+            .collect()
+    }
+}
+
+impl Term {
+    fn short_of(self, trial: &Trial) -> Option<String> {
+        match self {
+            Self::Latency(quantile, most) => {
+                let most_ns = most.as_nanos() as u64;
+                let word = quantile.id();
+                let largest = trial.latency_ns.max;
+                match (quantile.of(trial), largest) {
+                    (Some(found), _) if found > most_ns => Some(format!(
+                        "{word} was {}, above {}",
+                        seconds(found),
+                        seconds(most_ns)
+                    )),
+                    (Some(_), _) => None,
+                    (None, Some(largest)) if largest <= most_ns => None,
+                    (None, Some(largest)) => Some(format!(
+                        "{word} cannot be told of {} deliveries, and the largest took {}, above {}",
+                        trial.latency_ns.count,
+                        seconds(largest),
+                        seconds(most_ns)
+                    )),
+                    (None, None) => Some(format!("nothing was delivered, so there is no {word}")),
+                }
+            }
+            Self::Missing(most) => {
+                let found = trial.deliveries.missing;
+                (found > most).then(|| {
+                    format!(
+                        "{found} of {} deliveries were missing",
+                        trial.deliveries.expected
+                    )
+                })
+            }
+            Self::Connects(share) => {
+                let (connected, target) = (trial.clients.connected, trial.clients.target);
+                let needed = (share * target as f64).ceil() as u64;
+                (connected < needed).then(|| format!("{connected} of {target} clients connected"))
+            }
+        }
+    }
+}
+
+/// A time with three digits, in the unit in which it is read best.
+pub(crate) fn seconds(ns: u64) -> String {
+    let ns = ns as f64;
+    match ns {
+        ns if ns >= 1e9 => format!("{:.2} s", ns / 1e9),
+        ns if ns >= 1e6 => format!("{:.3} ms", ns / 1e6),
+        ns => format!("{:.1} µs", ns / 1e3),
+    }
+}
+
+impl std::fmt::Display for Objective {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl std::str::FromStr for Objective {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut terms = Vec::new();
+        let mut words: Vec<&str> = Vec::new();
+        for part in text.split(',').map(str::trim) {
+            let (word, term) = term(text, part)?;
+            if words.contains(&word) {
+                return Err(format!("'{text}' has '{word}' twice; keep one of them"));
+            }
+            words.push(word);
+            terms.push(term);
+        }
+        Ok(Self {
+            text: text.to_owned(),
+            terms,
+        })
+    }
+}
+
+fn term<'a>(text: &str, part: &'a str) -> Result<(&'a str, Term), String> {
+    if part.is_empty() {
+        return Err(format!(
+            "'{text}' has an empty term; expected terms such as '{DEFAULT}'"
+        ));
+    }
+    // The longer sign first, as the shorter one is a part of it.
+    let split = ["<=", "="]
+        .into_iter()
+        .find_map(|sign| Some((sign, part.split_once(sign)?)));
+    let Some((sign, (word, value))) = split else {
+        return Err(format!(
+            "'{text}' has the term '{part}', which holds no '<=' and no '='; expected terms such \
+             as '{DEFAULT}'"
+        ));
+    };
+    let (word, value) = (word.trim(), value.trim());
+    let expect = |signs: &[&str], expected: &str| match signs.contains(&sign) {
+        true => Ok(()),
+        false => Err(format!(
+            "'{text}' has '{part}', but '{word}' takes {expected}"
+        )),
+    };
+    let wrong = |expected: &str| format!("'{text}' has '{part}', but '{word}' takes {expected}");
+    if let Some((_, quantile)) = WORDS.into_iter().find(|(known, _)| *known == word) {
+        let expected = format!("a longest time, such as '{word}<=250ms'");
+        expect(&["<="], &expected)?;
+        let most = duration(value).ok_or_else(|| wrong(&expected))?;
+        return Ok((word, Term::Latency(quantile, most)));
+    }
+    match word {
+        "missing" => {
+            let expected = "a most, such as 'missing=0' or 'missing<=10'";
+            expect(&["=", "<="], expected)?;
+            let most = value.parse().map_err(|_| wrong(expected))?;
+            Ok((word, Term::Missing(most)))
+        }
+        "connects" => {
+            let expected = "'connects=all', or a share such as 'connects=99%'";
+            expect(&["="], expected)?;
+            let share = match value.strip_suffix('%') {
+                _ if value == "all" => 1.0,
+                Some(percent) => percent.parse::<f64>().map_err(|_| wrong(expected))? / 100.0,
+                None => return Err(wrong(expected)),
+            };
+            if !(share > 0.0 && share <= 1.0) {
+                return Err(wrong(expected));
+            }
+            Ok((word, Term::Connects(share)))
+        }
+        _ => {
+            let hint = match text::nearest(word, KNOWN) {
+                Some(near) => format!("; did you mean '{near}'?"),
+                None => String::new(),
+            };
+            Err(format!(
+                "'{text}' asks for '{word}'{hint}; expected one of {}",
+                text::quoted(KNOWN)
+            ))
+        }
+    }
+}
+
+/// `250ms`, `1s`, `1.5s`, `800us`; above zero and at most a day.
+fn duration(text: &str) -> Option<Duration> {
+    let end = text.find(|c: char| c.is_ascii_alphabetic() || c == 'µ')?;
+    let (number, unit) = text.split_at(end);
+    let number: f64 = number.trim().parse().ok()?;
+    let seconds = match unit {
+        "ns" => number / 1e9,
+        "us" | "µs" => number / 1e6,
+        "ms" => number / 1e3,
+        "s" => number,
+        _ => return None,
+    };
+    (1e-9..=86_400.0)
+        .contains(&seconds)
+        .then(|| Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Latency;
+    use pushbench_protocol::transport::{Profile, Transport};
+
+    fn trial() -> Trial {
+        let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
+        (trial.clients.target, trial.clients.connected) = (1_000, 1_000);
+        (trial.deliveries.expected, trial.deliveries.received) = (5_000, 5_000);
+        trial.latency_ns = Latency {
+            count: 5_000,
+            p50: Some(2_000_000),
+            p99: Some(900_000_000),
+            max: Some(1_400_000_000),
+            ..Latency::default()
+        };
+        trial
+    }
+
+    fn short_of(objective: &str, trial: &Trial) -> Vec<String> {
+        objective
+            .parse::<Objective>()
+            .expect(objective)
+            .short_of(trial)
+    }
+
+    #[test]
+    fn the_default_holds_for_a_good_trial_and_names_each_term_that_does_not() {
+        let mut trial = trial();
+        assert_eq!(short_of(DEFAULT, &trial), [""; 0]);
+        trial.latency_ns.p99 = Some(1_200_000_000);
+        trial.deliveries.missing = 3;
+        trial.clients.connected = 998;
+        assert_eq!(
+            short_of(DEFAULT, &trial),
+            [
+                "p99 was 1.20 s, above 1.00 s",
+                "3 of 5000 deliveries were missing",
+                "998 of 1000 clients connected"
+            ]
+        );
+        assert_eq!(
+            short_of("missing<=3,connects=99.8%,p50<=2ms", &trial),
+            [""; 0]
+        );
+        let objective: Objective = "missing<=3".parse().expect("an objective");
+        assert!(objective.covers("ledger_missing") && !objective.covers("clients_connected"));
+    }
+
+    #[test]
+    fn a_quantile_of_too_few_deliveries_is_held_against_the_largest() {
+        let mut trial = trial();
+        (trial.latency_ns.p99, trial.latency_ns.count) = (None, 40);
+        assert_eq!(
+            short_of("p99<=1s", &trial),
+            ["p99 cannot be told of 40 deliveries, and the largest took 1.40 s, above 1.00 s"]
+        );
+        assert_eq!(short_of("p99<=1.5s", &trial), [""; 0]);
+        trial.latency_ns = Latency::default();
+        assert_eq!(
+            short_of("p99<=1s", &trial),
+            ["nothing was delivered, so there is no p99"]
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_objective_is_named() {
+        for (text, told) in [
+            (
+                "",
+                "'' has an empty term; expected terms such as 'p99<=1s,missing=0,connects=all'",
+            ),
+            (
+                "p99",
+                "'p99' has the term 'p99', which holds no '<=' and no '='; expected terms such as \
+                 'p99<=1s,missing=0,connects=all'",
+            ),
+            (
+                "p99=1s",
+                "'p99=1s' has 'p99=1s', but 'p99' takes a longest time, such as 'p99<=250ms'",
+            ),
+            (
+                "p99<=1",
+                "'p99<=1' has 'p99<=1', but 'p99' takes a longest time, such as 'p99<=250ms'",
+            ),
+            (
+                "p98<=1s",
+                "'p98<=1s' asks for 'p98'; did you mean 'p90'?; expected one of 'p50', 'p90', \
+                 'p99', 'p999', 'max', 'missing', 'connects'",
+            ),
+            (
+                "missing=none",
+                "'missing=none' has 'missing=none', but 'missing' takes a most, such as \
+                 'missing=0' or 'missing<=10'",
+            ),
+            (
+                "connects=120%",
+                "'connects=120%' has 'connects=120%', but 'connects' takes 'connects=all', or a \
+                 share such as 'connects=99%'",
+            ),
+            (
+                "missing=0,missing=1",
+                "'missing=0,missing=1' has 'missing' twice; keep one of them",
+            ),
+        ] {
+            let error = text.parse::<Objective>().expect_err(text);
+            assert_eq!(error, told, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_any_unit() {
+        for (text, ns) in [
+            ("250ms", 250_000_000),
+            ("1.5s", 1_500_000_000),
+            ("800us", 800_000),
+        ] {
+            assert_eq!(duration(text), Some(Duration::from_nanos(ns)), "{text}");
+        }
+        for text in ["1", "s", "-1s", "1h", "0s", "nans", "infs"] {
+            assert_eq!(duration(text), None, "{text}");
+        }
+    }
+}

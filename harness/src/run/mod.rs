@@ -1,0 +1,388 @@
+//! A run: all trials of one scenario, interleaved, and the record that grows with each.
+//!
+//! Around the trials. In: a checked scenario and options. Out: a [`Record`], written after every
+//! trial so that an interrupted run keeps what it had.
+
+pub mod limits;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::Histogram;
+use pushbench_protocol::payload::SplitMix64;
+use pushbench_protocol::transport::{Profile, Transport};
+
+use crate::analysis::compare::{MIN_ROUNDS, all_decided, compare_all};
+use crate::environment::layout::{Layout, LayoutError, check_ports};
+use crate::load::client::Family;
+use crate::load::client::socket::CLIENTS_PER_SOURCE;
+use crate::load::recorder::histogram;
+use crate::observe::environment::{Environment, Pinning};
+use crate::record::{
+    Group, Latency, Merged, Quantiles, Record, RecordError, Status, create_folder, growth,
+    summarise, write_log,
+};
+use crate::scenario::{Point, Scenario};
+use crate::trial::{self, Histograms, Progress};
+
+/// Congestion control of every socket of a run where the machine has it. A machine's default may
+/// be one that paces (BBR), and whether it helps or harms is no matter of transport; `cubic` is
+/// Linux's own default.
+const CONGESTION: &str = "cubic";
+
+/// Most rounds of a run that goes on until it is decided; beyond it, the budget was a slip.
+const MAX_ROUNDS: u32 = 1_000;
+
+/// How to run a scenario.
+#[derive(Debug)]
+pub struct Options<'a> {
+    /// Which clients make the load.
+    pub family: Family,
+    /// Threads on either side, where asked for.
+    pub shards: Option<usize>,
+    /// Addresses that clients connect from; those of loopback where empty.
+    pub sources: &'a [IpAddr],
+    /// Where the record's folder is made; nothing is written where `None`.
+    pub out: Option<&'a Path>,
+    /// This program, to be started as server and fleet.
+    pub program: &'a Path,
+    /// Compare every payload, byte for byte.
+    pub check_payloads: bool,
+    /// Go on beyond the scenario's trials until every primary comparison is decided, or this much
+    /// time is spent.
+    pub until_decided: Option<Duration>,
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Turn {
+    /// The transport.
+    pub transport: Transport,
+    /// The profile of its server.
+    pub profile: Profile,
+    /// Where in the sweep, if there is one.
+    pub point: Option<Point>,
+}
+
+/// What a run says while it runs.
+pub trait Watch {
+    /// Trial `number` of `of` begins.
+    fn trial(&self, number: usize, of: usize, what: &Turn);
+    /// The trial under way has come so far.
+    fn progress(&self, progress: Progress);
+    /// A trial has ended: its row is the record's last.
+    fn ended(&self, record: &Record);
+}
+
+/// Why there is no run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The machine does not allow it.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The record cannot be kept.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A histogram log cannot be kept.
+    #[error(
+        "cannot write '{}': {}; choose another folder with '--out'",
+        .path.display(), crate::text::io_reason(.source)
+    )]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub struct Done {
+    /// What it found.
+    pub record: Record,
+    /// Where it is kept.
+    pub folder: Option<PathBuf>,
+    /// Why the record in the folder is not this one, where it could not be written: the run has ended
+    /// there.
+    pub unwritten: Option<RunError>,
+}
+
+/// Runs every trial of `scenario`. Ends early when `interrupted` does, with a void row for the trial
+/// that was under way, and where the record can no longer be written ([`Done::unwritten`]).
+///
+/// # Errors
+/// [`RunError`], before the first trial; a trial that fails is no error but a row.
+pub async fn run(
+    scenario: &Scenario,
+    options: &Options<'_>,
+    watch: &dyn Watch,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Done, RunError> {
+    let started = SystemTime::now();
+    // Each point as the scenario that it is, on the layout that it would have by itself.
+    let points = scenario.points();
+    let points: Vec<(Option<Point>, Scenario, Layout)> = points
+        .into_iter()
+        .map(|point| {
+            let at = scenario.at(point);
+            check_ports(at.connections(), options.sources.len())?;
+            let layout = Layout::plan(at.connections(), options.shards)?;
+            Ok((point, at, layout))
+        })
+        .collect::<Result<_, LayoutError>>()?;
+    let seed = scenario.run.seed.unwrap_or_else(fresh_seed);
+    // Cores are the same at every point.
+    let mut environment = environment(&points[0].2);
+    scenario
+        .run
+        .allocator
+        .id()
+        .clone_into(&mut environment.allocator);
+    let congestion = congestion(&environment);
+    let folder = match options.out {
+        Some(out) => Some(create_folder(out, started, &scenario.name)?),
+        None => None,
+    };
+    let mut record = Record::new(scenario.clone(), seed, environment);
+    let mut merged = MergedHistograms::default();
+    let mut random = SplitMix64::new(seed);
+    let mut number = 0;
+    let mut unwritten = None;
+    let mut interrupted = std::pin::pin!(interrupted);
+    'rounds: for index in 1.. {
+        if !another_round(scenario, options, index, &record, started) {
+            break;
+        }
+        let round = round(scenario, points.len(), &mut random);
+        // Of how many is known only where nothing is decided on the way.
+        let of = (round.len() * scenario.run.trials as usize).max(number + round.len());
+        for (transport, profile, place) in round {
+            number += 1;
+            let (point, at, layout) = &points[place];
+            let turn = Turn {
+                transport,
+                profile,
+                point: *point,
+            };
+            watch.trial(number, of, &turn);
+            let plan = trial::Plan {
+                scenario: at,
+                transport,
+                profile,
+                index,
+                family: options.family,
+                seed,
+                layout,
+                congestion: congestion.as_deref(),
+                check_payloads: options.check_payloads,
+                probes: true,
+                sources: options.sources,
+                first_source: first_source(scenario, number),
+                allocator: scenario.run.allocator,
+                program: options.program,
+                relay: None,
+                stalls: Vec::new(),
+                starve: None,
+            };
+            let progress = |progress| watch.progress(progress);
+            let ended = trial::run_until(&plan, &progress, &mut interrupted).await;
+            let (mut trial, histograms, was_interrupted) = ended;
+            trial.point = *point;
+            if let Some(histograms) = &histograms {
+                merged.add(trial.group(), histograms);
+            }
+            let label = trial.label_for_file();
+            record.trials.push(trial);
+            record.summary = summarise(&record.trials, &merged.told());
+            record.growth = growth(&record.summary);
+            record.comparisons = compare_all(&record.trials);
+            if was_interrupted {
+                record.status = Status::Interrupted;
+            }
+            if let Some(folder) = &folder
+                && let Err(error) = keep(folder, &record, &label, histograms.as_ref())
+            {
+                // What was measured is in memory still: it is the caller's to keep.
+                record.status = Status::Failed;
+                unwritten = Some(error);
+                break 'rounds;
+            }
+            watch.ended(&record);
+            if was_interrupted {
+                break 'rounds;
+            }
+        }
+    }
+    if record.status == Status::Running {
+        record.status = Status::Complete;
+    }
+    if let (Some(folder), None) = (&folder, &unwritten) {
+        unwritten = record.write(folder).err().map(RunError::from);
+    }
+    Ok(Done {
+        record,
+        folder,
+        unwritten,
+    })
+}
+
+/// Writes the histograms of a trial, then the record: it names nothing that is not there.
+fn keep(
+    folder: &Path,
+    record: &Record,
+    label: &str,
+    histograms: Option<&Histograms>,
+) -> Result<(), RunError> {
+    if let Some(histograms) = histograms {
+        write_histograms(folder, label, histograms)?;
+    }
+    Ok(record.write(folder)?)
+}
+
+/// Whether round `index`, counted from 1, is to be run.
+fn another_round(
+    scenario: &Scenario,
+    options: &Options<'_>,
+    index: u32,
+    record: &Record,
+    started: SystemTime,
+) -> bool {
+    let Some(budget) = options.until_decided else {
+        return index <= scenario.run.trials;
+    };
+    let least = scenario.run.trials.max(MIN_ROUNDS as u32);
+    let spent = started.elapsed().unwrap_or_default();
+    index <= least || (!all_decided(&record.comparisons) && spent < budget && index <= MAX_ROUNDS)
+}
+
+/// One round: every transport and profile once at every point, in an order of its own, so that none
+/// always runs first or while the machine is at its warmest.
+fn round(
+    scenario: &Scenario,
+    points: usize,
+    random: &mut SplitMix64,
+) -> Vec<(Transport, Profile, usize)> {
+    let pairs = scenario.pairs().into_iter();
+    let mut round: Vec<_> = pairs
+        .flat_map(|(transport, profile)| (0..points).map(move |i| (transport, profile, i)))
+        .collect();
+    // Fisher and Yates, from the end.
+    for last in (1..round.len()).rev() {
+        round.swap(last, random.below(last as u64 + 1) as usize);
+    }
+    round
+}
+
+/// Source addresses that no recent trial has used: its connections are still being forgotten.
+fn first_source(scenario: &Scenario, number: usize) -> u32 {
+    let sources = scenario.most_connections().div_ceil(CLIENTS_PER_SOURCE);
+    // TIME_WAIT lasts a minute, in which no more than some dozens of trials are run.
+    (number as u32 % 64) * sources
+}
+
+pub(crate) fn fresh_seed() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    // 53 bits: a JSON reader that holds numbers as doubles reads it exactly.
+    SplitMix64::new(now.as_nanos() as u64 ^ u64::from(std::process::id())).next() >> 11
+}
+
+pub(crate) fn environment(layout: &Layout) -> Environment {
+    let mut environment = Environment::read();
+    let cores = |cpus: &[usize]| cpus.iter().map(|&cpu| cpu as u32).collect();
+    environment.pinning = (!layout.server.cpus.is_empty()).then(|| Pinning {
+        server_cores: cores(&layout.server.cpus),
+        client_cores: cores(&layout.fleet.cpus),
+    });
+    environment.congestion_control_used =
+        congestion(&environment).or_else(|| environment.congestion_control.clone());
+    environment
+}
+
+/// Congestion control that the trials of a run here use.
+pub(crate) fn congestion_of_this_machine() -> Option<String> {
+    congestion(&Environment::read())
+}
+
+pub(crate) fn congestion(environment: &Environment) -> Option<String> {
+    let available = environment.congestion_controls_available.as_ref()?;
+    available.iter().find(|name| *name == CONGESTION).cloned()
+}
+
+pub(crate) fn write_histograms(
+    folder: &Path,
+    label: &str,
+    histograms: &Histograms,
+) -> Result<(), RunError> {
+    let path = folder.join("latency").join(format!("{label}.hlog"));
+    write_log(&path, histograms.measure_started, &histograms.intervals)
+        .map_err(|source| RunError::Log { path, source })
+}
+
+/// The histograms of all trials so far, added up by transport, profile and point.
+#[derive(Default)]
+pub(crate) struct MergedHistograms(BTreeMap<Group, (Histogram<u64>, Histogram<u64>)>);
+
+impl MergedHistograms {
+    pub(crate) fn add(&mut self, group: Group, histograms: &Histograms) {
+        let (delivery, fanout) = self
+            .0
+            .entry(group)
+            .or_insert_with(|| (histogram(), histogram()));
+        delivery
+            .add(&histograms.delivery)
+            .expect("all histograms have the same bounds");
+        fanout
+            .add(&histograms.fanout)
+            .expect("all histograms have the same bounds");
+    }
+
+    pub(crate) fn told(&self) -> BTreeMap<Group, Merged> {
+        let told = |(group, (delivery, fanout)): (&_, &(Histogram<u64>, Histogram<u64>))| {
+            let merged = Merged {
+                latency_ns: Latency::from_histogram(delivery),
+                fanout_ns: Quantiles::from_histogram(fanout),
+            };
+            (*group, merged)
+        };
+        self.0.iter().map(told).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_round_has_every_pair_in_an_order_that_follows_from_the_seed() {
+        let scenario = Scenario::load("quick").expect("built in");
+        let rounds = |seed| {
+            let mut random = SplitMix64::new(seed);
+            (0..4)
+                .map(|_| round(&scenario, 1, &mut random))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(rounds(1), rounds(1));
+        assert_ne!(rounds(1), rounds(2));
+        for trials in rounds(1) {
+            let mut seen: Vec<Transport> = trials.iter().map(|t| t.0).collect();
+            seen.sort_unstable();
+            assert_eq!(seen, Transport::ALL);
+        }
+    }
+
+    #[test]
+    fn a_round_has_every_pair_at_every_point_and_points_are_interleaved() {
+        let scenario = Scenario::load("quick").expect("built in");
+        let mut trials = round(&scenario, 3, &mut SplitMix64::new(1));
+        let order: Vec<usize> = trials.iter().map(|t| t.2).collect();
+        assert!(order.windows(2).any(|w| w[0] > w[1]), "{order:?}");
+        trials.sort_unstable();
+        trials.dedup();
+        assert_eq!(trials.len(), 3 * scenario.pairs().len());
+    }
+}
