@@ -15,16 +15,16 @@
 //! is in `pushbench-os`.
 
 pub mod control;
-mod door;
-mod ending;
 pub mod hub;
 pub mod listen;
-mod pages;
+mod listener;
+mod pending_writes;
 pub mod publisher;
 pub mod refill;
 pub mod ring;
 pub mod shard;
+mod shutdown;
+mod slab;
 mod stall;
 pub mod transport;
-mod unwritten;
 mod wheel;

@@ -20,17 +20,17 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::door::Door;
-use crate::ending::{Departure, Ending, Turn};
 use crate::hub::{DeclareError, Hub};
+use crate::listener::Listener;
+use crate::pending_writes;
 use crate::publisher::Publisher;
 use crate::refill::Refill;
 use crate::ring::RingLimits;
 use crate::shard::{self, ShardStats};
-use crate::transport::lean::{Connections, Speaks};
+use crate::shutdown::{Departure, Ending, ShutdownStep};
+use crate::transport::lean::{self, Connections};
 use crate::transport::stream::Stream;
 use crate::transport::{http, tcp};
-use crate::unwritten;
 use pushbench_os::sys;
 use pushbench_os::wake::{Wake, shared_descriptors};
 use pushbench_protocol::control::{Addresses, PublishPlan, PublishReport};
@@ -607,16 +607,16 @@ impl ShardMain {
     fn listen_lean(&self, wake: &Wake) -> Result<Connections, StartError> {
         let mut listeners = Vec::new();
         let doors = [
-            (self.addresses.http, Speaks::Http),
-            (self.addresses.tcp, Speaks::Lines),
+            (self.addresses.http, lean::Protocol::Http),
+            (self.addresses.tcp, lean::Protocol::Lines),
         ];
-        for (address, speaks) in doors {
+        for (address, protocol) in doors {
             let Some(address) = address else {
                 continue;
             };
             let listener = self.listener(address);
             let listener = listener.map_err(|e| StartError::listen(address, e))?;
-            listeners.push((listener, speaks));
+            listeners.push((listener, protocol));
         }
         Connections::new(listeners, wake, self.shared(), self.config.head_timeout).map_err(
             |source| StartError::Shard {
@@ -656,17 +656,21 @@ impl ShardMain {
         Ok(socket.into())
     }
 
-    fn door(&self, address: SocketAddr, shut: &watch::Receiver<bool>) -> Result<Door, StartError> {
+    fn door(
+        &self,
+        address: SocketAddr,
+        shut: &watch::Receiver<bool>,
+    ) -> Result<Listener, StartError> {
         let listener = self.listener(address).and_then(TcpListener::from_std);
         let listener = listener.map_err(|e| StartError::listen(address, e))?;
-        Ok(Door::new(listener, shut.clone()))
+        Ok(Listener::new(listener, shut.clone()))
     }
 
     async fn serve(self, shut: &watch::Sender<bool>) {
         let mut departure = Departure::new(self.ending.clone());
         let turn = || {
             let turn = departure.turn();
-            if let Turn::ShutDoors = turn {
+            if let ShutdownStep::StopAccepting = turn {
                 shut.send_replace(true);
             }
             turn
@@ -675,10 +679,10 @@ impl ShardMain {
             // Only a runtime that ends refuses the registration.
             return;
         }
-        while let Turn::Closed { settled, end } = departure.turn() {
+        while let ShutdownStep::Closed { settled, end } = departure.turn() {
             let now = Instant::now();
             let all_is_said = self.stats.subscribers.load(Ordering::Relaxed) == 0
-                && unwritten::connections() == 0;
+                && pending_writes::connections() == 0;
             if now >= end || all_is_said && now >= settled {
                 break;
             }
@@ -690,7 +694,7 @@ impl ShardMain {
 }
 
 /// The accept loop of the `tuned` profile: hyper's HTTP/1 connection with small buffers.
-async fn accept_http(mut door: Door, router: Router, head_timeout: Duration) {
+async fn accept_http(mut door: Listener, router: Router, head_timeout: Duration) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())

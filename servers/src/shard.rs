@@ -21,10 +21,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::ending::{STEP, Turn};
 use crate::hub::{Appended, Hub};
-use crate::pages::Pages;
 use crate::ring::{Ring, RingLimits};
+use crate::shutdown::{STEP, ShutdownStep};
+use crate::slab::Slab;
 use crate::stall::{Watch, Watches};
 use crate::wheel::{Place, TICK_MS, Wheel};
 use pushbench_protocol::framing::{Framing, Start};
@@ -114,7 +114,7 @@ struct Shard {
     channels: Vec<Channel>,
     /// Rings of channel `c` and framing `f` at `c * framings + f`; made when first written.
     rings: Vec<Option<Box<Ring>>>,
-    subscribers: Pages<Subscriber>,
+    subscribers: Slab<Subscriber>,
     wheel: Wheel,
     watches: Watches,
     /// Goes round, so that no subscriber is always served last.
@@ -156,7 +156,7 @@ pub fn enter(
         limits,
         channels: Vec::new(),
         rings: Vec::new(),
-        subscribers: Pages::default(),
+        subscribers: Slab::default(),
         wheel: Wheel::default(),
         watches: Watches::default(),
         turn: 0,
@@ -175,7 +175,7 @@ pub fn enter(
 ///
 /// # Errors
 /// Those of registering the wake-up with the runtime.
-pub(crate) async fn pump(mut turn: impl FnMut() -> Turn) -> std::io::Result<()> {
+pub(crate) async fn pump(mut turn: impl FnMut() -> ShutdownStep) -> std::io::Result<()> {
     let (hub, number) = with(|s| (s.hub.clone(), s.number));
     let wake = hub.wake_of(number).listen()?;
     let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
@@ -189,9 +189,9 @@ pub(crate) async fn pump(mut turn: impl FnMut() -> Turn) -> std::io::Result<()> 
             () = async { tokio::time::sleep(STEP).await }, if hasty => {}
         }
         match turn() {
-            Turn::Serve => {}
-            Turn::ShutDoors | Turn::Drain => hasty = true,
-            Turn::Closed { .. } => return Ok(()),
+            ShutdownStep::Serve => {}
+            ShutdownStep::StopAccepting | ShutdownStep::Drain => hasty = true,
+            ShutdownStep::Closed { .. } => return Ok(()),
         }
     }
 }

@@ -10,17 +10,17 @@
 //! - [`model`]: memory and CPU, fitted;
 //! - [`check`]: prediction against measurement for what was left out of the fit;
 //! - [`rules`]: what no measurement here decides, with its specification;
-//! - [`recommend`], [`mod@draw`]: the answer.
+//! - [`recommend`], [`mod@render`]: the answer.
 //!
 //! A prediction is no measurement. It says where it leaves the range of its records, and CPU is that
 //! of the machine on which they were made.
 
 pub mod check;
-pub mod draw;
 pub mod framing;
 pub mod model;
 pub mod observe;
 pub mod recommend;
+pub mod render;
 pub mod rules;
 pub mod workload;
 

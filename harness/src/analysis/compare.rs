@@ -9,14 +9,14 @@
 //! not corrected, and should be believed only as far as it fits the rest.
 //!
 //! Two *records* are compared by [`records`], over the table of [`metric`]s, held against [`gate`]s
-//! and drawn by [`mod@draw`].
+//! and rendered by [`mod@render`].
 
-pub mod draw;
 mod environment;
 pub mod gate;
 pub mod judge;
 pub mod metric;
 pub mod records;
+pub mod render;
 
 use std::collections::BTreeMap;
 
@@ -100,7 +100,7 @@ pub struct MetricComparison {
 impl MetricComparison {
     /// Whether people are shown it before they ask for everything: a metric that decides, or what the
     /// scenario's own measures found.
-    pub fn is_foremost(&self) -> bool {
+    pub fn is_headline(&self) -> bool {
         self.primary || is_of_measure(&self.metric)
     }
 }
@@ -119,7 +119,7 @@ pub enum Says {
 
 /// What is shown beside the primary metrics, other than the figures of named measures, which all are:
 /// of two metrics that say nearly the same, one.
-const BESIDE: [&str; 7] = [
+const SHOWN_SECONDARY: [&str; 7] = [
     "latency_ns.p90",
     "service_ns.p50",
     "fanout_ns.p50",
@@ -134,7 +134,7 @@ fn primary() -> impl Iterator<Item = &'static Metric> {
 }
 
 fn secondary() -> impl Iterator<Item = &'static Metric> {
-    let shown = |m: &&Metric| BESIDE.contains(&m.key) || is_of_measure(m.key);
+    let shown = |m: &&Metric| SHOWN_SECONDARY.contains(&m.key) || is_of_measure(m.key);
     METRICS
         .iter()
         .filter(|m| m.kind == Kind::Secondary)
@@ -358,7 +358,7 @@ mod tests {
         let found = compare_all(&all);
         let trip = metric(&found[0], "measures.round_trip.round_trip_ns.p50");
         assert_eq!((trip.says, trip.primary), (Says::Different, false));
-        assert!(trip.is_foremost() && (trip.ratio - 1.3).abs() < 0.01);
+        assert!(trip.is_headline() && (trip.ratio - 1.3).abs() < 0.01);
         // Counts are no ratios, and what a trial leaves out is not compared.
         let told = found[0].metrics.iter().filter(|m| is_of_measure(&m.metric));
         assert_eq!(told.count(), 1);

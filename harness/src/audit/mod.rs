@@ -117,54 +117,66 @@ pub struct Waited {
 
 /// Makes every check and enters it.
 pub fn audit(trial: &mut Trial, evidence: &Evidence<'_>) {
-    let mut book = Book {
+    let mut findings = Findings {
         trial,
         said: Vec::new(),
     };
-    shards(&mut book, evidence.report);
-    clients(&mut book, evidence);
-    limits(&mut book, evidence);
-    ledger(&mut book, evidence);
-    publisher(&mut book, evidence);
-    harness(&mut book, evidence);
-    network(&mut book, evidence);
-    machine(&mut book, evidence);
+    shards(&mut findings, evidence.report);
+    clients(&mut findings, evidence);
+    limits(&mut findings, evidence);
+    ledger(&mut findings, evidence);
+    publisher(&mut findings, evidence);
+    harness(&mut findings, evidence);
+    network(&mut findings, evidence);
+    machine(&mut findings, evidence);
     let (waited, window) = (evidence.waited, evidence.window_ns);
     let server = waited.server;
-    run_queue(&mut book, "server_run_queue", "the server", server, window);
+    run_queue(
+        &mut findings,
+        "server_run_queue",
+        "the server",
+        server,
+        window,
+    );
     let fleet = waited.fleet;
-    run_queue(&mut book, "harness_run_queue", "the clients", fleet, window);
-    clock(&mut book, evidence.report);
+    run_queue(
+        &mut findings,
+        "harness_run_queue",
+        "the clients",
+        fleet,
+        window,
+    );
+    clock(&mut findings, evidence.report);
     match evidence.disturbed {
-        None => stationary(&mut book, evidence.report),
-        Some(why) => book.not_tested("stationary", why),
+        None => stationary(&mut findings, evidence.report),
+        Some(why) => findings.not_tested("stationary", why),
     }
-    returned(&mut book, evidence.report);
-    samples(&mut book);
-    let Book { trial, said } = book;
+    returned(&mut findings, evidence.report);
+    samples(&mut findings);
+    let Findings { trial, said } = findings;
     trial.validity.checks = said;
 }
 
 /// Where checks are entered.
-struct Book<'a> {
+struct Findings<'a> {
     trial: &'a mut Trial,
     said: Vec<Check>,
 }
 
 /// What a check says when it does not pass.
-struct Complaint {
+struct Failure {
     message: String,
     remedy: &'static str,
 }
 
-impl Book<'_> {
+impl Findings<'_> {
     fn enter(
         &mut self,
         check: &str,
         measured: f64,
         limit: f64,
         verdict: Verdict,
-        complaint: impl FnOnce() -> Complaint,
+        complaint: impl FnOnce() -> Failure,
     ) {
         let outcome = match verdict {
             Verdict::Valid => Outcome::Passed,
@@ -179,7 +191,7 @@ impl Book<'_> {
             not_tested: None,
         });
         if verdict != Verdict::Valid {
-            let Complaint { message, remedy } = complaint();
+            let Failure { message, remedy } = complaint();
             let reason = Reason {
                 check: check.to_owned(),
                 measured: Some(measured),
@@ -227,10 +239,10 @@ fn highest_told(lag: &Quantiles, latency: &Latency) -> Option<(f64, f64, &'stati
         .find_map(|(l, t, q)| Some((l? as f64, t? as f64, q)))
 }
 
-fn shards(book: &mut Book<'_>, report: &FleetReport) {
+fn shards(findings: &mut Findings<'_>, report: &FleetReport) {
     let dead = report.dead_shards as f64;
     let verdict = beyond(dead, 0.0, Verdict::Void);
-    book.enter("fleet_shards", dead, 0.0, verdict, || Complaint {
+    findings.enter("fleet_shards", dead, 0.0, verdict, || Failure {
         message: format!(
             "{} of the clients' shards panicked: their clients are in no count",
             report.dead_shards
@@ -239,25 +251,28 @@ fn shards(book: &mut Book<'_>, report: &FleetReport) {
     });
 }
 
-fn clients(book: &mut Book<'_>, evidence: &Evidence<'_>) {
+fn clients(findings: &mut Findings<'_>, evidence: &Evidence<'_>) {
     let said = evidence
         .report
         .errors
         .first()
         .map(|e| format!(" ({e})"))
         .unwrap_or_default();
-    let (connected, target) = (book.trial.clients.connected, book.trial.clients.target);
+    let (connected, target) = (
+        findings.trial.clients.connected,
+        findings.trial.clients.target,
+    );
     let verdict = if connected < target {
         Verdict::Void
     } else {
         Verdict::Valid
     };
-    book.enter(
+    findings.enter(
         "clients_connected",
         connected as f64,
         target as f64,
         verdict,
-        || Complaint {
+        || Failure {
             message: format!("{connected} of {target} clients connected{said}"),
             remedy: "use fewer clients with '--clients', or connect more slowly with \
                  'clients.connect_per_s'",
@@ -267,25 +282,25 @@ fn clients(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     let refused = if connected < target {
         0
     } else {
-        book.trial.clients.refused
+        findings.trial.clients.refused
     };
     let verdict = beyond(refused as f64, 0.0, Verdict::Void);
-    book.enter("clients_refused", refused as f64, 0.0, verdict, || {
-        Complaint {
+    findings.enter("clients_refused", refused as f64, 0.0, verdict, || {
+        Failure {
             message: format!("{refused} connects failed or were refused{said}"),
             remedy: "make clients come and go more slowly with 'sessions.gap_ms'",
         }
     });
-    let gone = book.trial.clients.disconnected;
+    let gone = findings.trial.clients.disconnected;
     let verdict = beyond(gone as f64, 0.0, Verdict::Void);
-    book.enter("clients_stayed", gone as f64, 0.0, verdict, || Complaint {
+    findings.enter("clients_stayed", gone as f64, 0.0, verdict, || Failure {
         message: format!("{gone} clients were disconnected before the end{said}"),
         remedy: "a client that falls off the ring is disconnected: use a lower rate, or a larger \
                  'server.ring_messages'",
     });
 }
 
-fn limits(book: &mut Book<'_>, evidence: &Evidence<'_>) {
+fn limits(findings: &mut Findings<'_>, evidence: &Evidence<'_>) {
     let met = |words: &str| {
         evidence
             .report
@@ -296,22 +311,22 @@ fn limits(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     };
     let descriptors = met("oo many open files") as f64;
     let verdict = beyond(descriptors, 0.0, Verdict::Void);
-    book.enter("descriptors", descriptors, 0.0, verdict, || Complaint {
+    findings.enter("descriptors", descriptors, 0.0, verdict, || Failure {
         message: "the clients' process ran out of descriptors".to_owned(),
         remedy: "use more shards with '--shards', or raise the limit with 'ulimit -n'",
     });
     let ports = met("annot assign requested address") as f64;
     let verdict = beyond(ports, 0.0, Verdict::Void);
-    book.enter("ports", ports, 0.0, verdict, || Complaint {
+    findings.enter("ports", ports, 0.0, verdict, || Failure {
         message: "the clients ran out of source ports".to_owned(),
         remedy: "widen 'net.ipv4.ip_local_port_range', or use fewer clients with '--clients'",
     });
     match evidence.connecting {
-        None => book.not_tested("backlog", "the kernel's counters cannot be read"),
+        None => findings.not_tested("backlog", "the kernel's counters cannot be read"),
         Some(counted) => {
             let overflows = counted.listen_overflows as f64;
             let verdict = beyond(overflows, 0.0, Verdict::Suspect);
-            book.enter("backlog", overflows, 0.0, verdict, || Complaint {
+            findings.enter("backlog", overflows, 0.0, verdict, || Failure {
                 message: format!("a listener's queue was full {overflows} times"),
                 remedy: "connect more slowly with 'clients.connect_per_s', or raise \
                          'net.core.somaxconn'",
@@ -322,27 +337,25 @@ fn limits(book: &mut Book<'_>, evidence: &Evidence<'_>) {
 
 /// Clients that were cut off and have not come back; connections that ended unasked are counted by
 /// the check of clients that stayed.
-fn returned(book: &mut Book<'_>, report: &FleetReport) {
+fn returned(findings: &mut Findings<'_>, report: &FleetReport) {
     // Clients of most scenarios do not reconnect, and there is nothing to check.
     let Some(found) = &report.recovery else {
         return;
     };
     let away = found.not_back + found.gave_up;
     let verdict = beyond(away as f64, 0.0, Verdict::Void);
-    book.enter("clients_returned", away as f64, 0.0, verdict, || {
-        Complaint {
-            message: format!(
-                "{} clients were still away at the end, and {} had given up",
-                found.not_back, found.gave_up
-            ),
-            remedy: "wait longer with 'phases.drain_s', or shorten 'reconnect.max_delay_ms'",
-        }
+    findings.enter("clients_returned", away as f64, 0.0, verdict, || Failure {
+        message: format!(
+            "{} clients were still away at the end, and {} had given up",
+            found.not_back, found.gave_up
+        ),
+        remedy: "wait longer with 'phases.drain_s', or shorten 'reconnect.max_delay_ms'",
     });
 }
 
-fn ledger(book: &mut Book<'_>, evidence: &Evidence<'_>) {
+fn ledger(findings: &mut Findings<'_>, evidence: &Evidence<'_>) {
     let report = evidence.report;
-    let d = book.trial.deliveries;
+    let d = findings.trial.deliveries;
     // A loss of which the server has told is what the scenario asks about, and no doubt about it.
     let unexplained = d.missing.saturating_sub(evidence.told_lost);
     let first = |f: &Option<String>| {
@@ -352,7 +365,7 @@ fn ledger(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     };
     let mut count = |check: &str, found: u64, message: String, remedy: &'static str| {
         let verdict = beyond(found as f64, 0.0, Verdict::Void);
-        book.enter(check, found as f64, 0.0, verdict, || Complaint {
+        findings.enter(check, found as f64, 0.0, verdict, || Failure {
             message,
             remedy,
         });
@@ -398,41 +411,41 @@ fn ledger(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     count("payload", corrupt, message, bug);
 }
 
-fn publisher(book: &mut Book<'_>, evidence: &Evidence<'_>) {
-    let offered = book.trial.publish.offered_per_s;
+fn publisher(findings: &mut Findings<'_>, evidence: &Evidence<'_>) {
+    let offered = findings.trial.publish.offered_per_s;
     if offered <= 0.0 {
         for check in ["achieved_rate", "publish_lag", "arrivals"] {
-            book.not_tested(check, "nothing was published");
+            findings.not_tested(check, "nothing was published");
         }
         return;
     }
     if evidence.server_replaced {
         for check in ["achieved_rate", "publish_lag", "arrivals"] {
-            book.not_tested(
+            findings.not_tested(
                 check,
                 "the publisher ended with its server, and another went on",
             );
         }
         return;
     }
-    let achieved = book.trial.publish.achieved_per_s.unwrap_or(0.0);
+    let achieved = findings.trial.publish.achieved_per_s.unwrap_or(0.0);
     let error = (achieved / offered - 1.0).abs();
     // A short phase is stretched by much where its last message is late by no more than any may be.
-    let phase = book.trial.phase_ns.measure;
+    let phase = findings.trial.phase_ns.measure;
     let phase_ns = phase.map_or(f64::INFINITY, |p| (p.end.saturating_sub(p.start)) as f64);
     let limit = MAX_RATE_ERROR.max(NEGLIGIBLE_LATENESS_NS / phase_ns.max(1.0));
     let verdict = beyond(error, limit, Verdict::Void);
-    book.enter("achieved_rate", achieved, offered, verdict, || Complaint {
+    findings.enter("achieved_rate", achieved, offered, verdict, || Failure {
         message: format!("{offered:.1} messages a second were offered, {achieved:.1} published"),
         remedy: "the publisher was starved: lower the rate with '--rate', or use more cores",
     });
-    let (lag, tail) = (book.trial.publish.lag_ns, book.trial.latency_ns);
+    let (lag, tail) = (findings.trial.publish.lag_ns, findings.trial.latency_ns);
     match highest_told(&lag, &tail) {
-        None => book.not_tested("publish_lag", "too few messages for a quantile"),
+        None => findings.not_tested("publish_lag", "too few messages for a quantile"),
         Some((lag, tail, q)) => {
             let limit = (tail * MAX_LAG_SHARE).max(NEGLIGIBLE_LATENESS_NS);
             let verdict = beyond(lag, limit, Verdict::Suspect);
-            book.enter("publish_lag", lag, limit, verdict, || Complaint {
+            findings.enter("publish_lag", lag, limit, verdict, || Failure {
                 message: format!(
                     "the publisher was late by {} at {q}, where delivery took {}",
                     ms(lag),
@@ -444,12 +457,12 @@ fn publisher(book: &mut Book<'_>, evidence: &Evidence<'_>) {
         }
     }
     if evidence.arrival != Arrival::Poisson {
-        book.not_tested("arrivals", "arrivals are not random");
+        findings.not_tested("arrivals", "arrivals are not random");
         return;
     }
     let gaps: Vec<f64> = evidence.gaps_ns.iter().map(|&ns| ns as f64).collect();
     match exponential_gaps(&gaps, None) {
-        None => book.not_tested("arrivals", format!("{} gaps are too few", gaps.len())),
+        None => findings.not_tested("arrivals", format!("{} gaps are too few", gaps.len())),
         Some(test) => {
             let rejected = test.p_value < ARRIVAL_LEVEL;
             let verdict = if rejected {
@@ -457,7 +470,7 @@ fn publisher(book: &mut Book<'_>, evidence: &Evidence<'_>) {
             } else {
                 Verdict::Valid
             };
-            book.enter("arrivals", test.p_value, ARRIVAL_LEVEL, verdict, || Complaint {
+            findings.enter("arrivals", test.p_value, ARRIVAL_LEVEL, verdict, || Failure {
                 message: format!(
                     "the times between publishes are not exponential (Anderson–Darling, A² = \
                      {:.2})",
@@ -469,10 +482,10 @@ fn publisher(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     }
 }
 
-fn harness(book: &mut Book<'_>, evidence: &Evidence<'_>) {
+fn harness(findings: &mut Findings<'_>, evidence: &Evidence<'_>) {
     let available = evidence.window_ns as f64 * evidence.fleet_cores as f64;
-    match book.trial.harness.cpu_ns {
-        None => book.not_tested("harness_cpu", "the fleet's CPU clock cannot be read"),
+    match findings.trial.harness.cpu_ns {
+        None => findings.not_tested("harness_cpu", "the fleet's CPU clock cannot be read"),
         Some(used) => {
             let used = used as f64 / available.max(1.0);
             let (verdict, limit) = if used > VOID_HARNESS_CPU {
@@ -483,23 +496,26 @@ fn harness(book: &mut Book<'_>, evidence: &Evidence<'_>) {
                     MAX_HARNESS_CPU,
                 )
             };
-            book.enter("harness_cpu", used, limit, verdict, || Complaint {
+            findings.enter("harness_cpu", used, limit, verdict, || Failure {
                 message: format!("the clients used {} of their cores", percent(used)),
                 remedy: "the clients were the bottleneck: lower '--clients' or '--rate', or give \
                          them more cores",
             });
         }
     }
-    let (lag, tail) = (book.trial.harness.scheduler_lag_ns, book.trial.latency_ns);
+    let (lag, tail) = (
+        findings.trial.harness.scheduler_lag_ns,
+        findings.trial.latency_ns,
+    );
     match highest_told(&lag, &tail) {
-        None => book.not_tested(
+        None => findings.not_tested(
             "scheduler_lag",
             "too few ticks or deliveries for a quantile",
         ),
         Some((lag, tail, q)) => {
             let limit = (tail * MAX_HARNESS_SHARE).max(NEGLIGIBLE_LATENESS_NS);
             let verdict = beyond(lag, limit, Verdict::Suspect);
-            book.enter("scheduler_lag", lag, limit, verdict, || Complaint {
+            findings.enter("scheduler_lag", lag, limit, verdict, || Failure {
                 message: format!(
                     "the clients' timers were late by {} at {q}, where delivery took {}",
                     ms(lag),
@@ -510,12 +526,12 @@ fn harness(book: &mut Book<'_>, evidence: &Evidence<'_>) {
             });
         }
     }
-    harness_share(book);
+    harness_share(findings);
 }
 
-fn harness_share(book: &mut Book<'_>) {
-    let Some(probe) = book.trial.probe else {
-        book.not_tested(
+fn harness_share(findings: &mut Findings<'_>) {
+    let Some(probe) = findings.trial.probe else {
+        findings.not_tested(
             "harness_share",
             "no kernel stamps: no probe client, or no such platform",
         );
@@ -528,7 +544,7 @@ fn harness_share(book: &mut Book<'_>) {
         .p50
         .and_then(|ns| Some((ns as f64, whole(ns, rest.p50)?)));
     let Some((share_p50, whole_p50)) = middle else {
-        book.not_tested("harness_share", "too few stamped reads for a quantile");
+        findings.not_tested("harness_share", "too few stamped reads for a quantile");
         return;
     };
     let limit = (whole_p50 * MAX_HARNESS_SHARE).max(NEGLIGIBLE_WAIT_NS);
@@ -548,7 +564,7 @@ fn harness_share(book: &mut Book<'_>) {
     } else {
         tail
     };
-    book.enter("harness_share", found, limit, verdict, || Complaint {
+    findings.enter("harness_share", found, limit, verdict, || Failure {
         message: format!(
             "messages waited {} at {q} in the kernel for their client to read them",
             ms(found)
@@ -558,13 +574,13 @@ fn harness_share(book: &mut Book<'_>) {
     });
 }
 
-fn network(book: &mut Book<'_>, evidence: &Evidence<'_>) {
+fn network(findings: &mut Findings<'_>, evidence: &Evidence<'_>) {
     match evidence.measuring {
-        None => book.not_tested("retransmissions", "the kernel's counters cannot be read"),
+        None => findings.not_tested("retransmissions", "the kernel's counters cannot be read"),
         Some(counted) => {
             let share = counted.segments_retransmitted as f64 / counted.segments_out.max(1) as f64;
             let verdict = beyond(share, MAX_RETRANSMITTED, Verdict::Suspect);
-            book.enter("retransmissions", share, MAX_RETRANSMITTED, verdict, || Complaint {
+            findings.enter("retransmissions", share, MAX_RETRANSMITTED, verdict, || Failure {
                 message: format!("{} of all segments were sent again", percent(share)),
                 remedy: "something on the way loses segments: look at 'nstat -az TcpRetransSegs'",
             });
@@ -572,14 +588,14 @@ fn network(book: &mut Book<'_>, evidence: &Evidence<'_>) {
     }
 }
 
-fn machine(book: &mut Book<'_>, evidence: &Evidence<'_>) {
+fn machine(findings: &mut Findings<'_>, evidence: &Evidence<'_>) {
     let available = evidence.window_ns as f64 * evidence.cores as f64;
-    match book.trial.machine.steal_ns {
-        None => book.not_tested("steal", "this machine does not tell"),
+    match findings.trial.machine.steal_ns {
+        None => findings.not_tested("steal", "this machine does not tell"),
         Some(steal) => {
             let share = steal as f64 / available.max(1.0);
             let verdict = beyond(share, MAX_STEAL, Verdict::Suspect);
-            book.enter("steal", share, MAX_STEAL, verdict, || Complaint {
+            findings.enter("steal", share, MAX_STEAL, verdict, || Failure {
                 message: format!(
                     "the hypervisor gave {} of the machine to others",
                     percent(share)
@@ -588,12 +604,12 @@ fn machine(book: &mut Book<'_>, evidence: &Evidence<'_>) {
             });
         }
     }
-    match book.trial.machine.unattributed_cpu_ns {
-        None => book.not_tested("other_load", "this machine does not tell"),
+    match findings.trial.machine.unattributed_cpu_ns {
+        None => findings.not_tested("other_load", "this machine does not tell"),
         Some(other) => {
             let share = other as f64 / available.max(1.0);
             let verdict = beyond(share, MAX_OTHER_LOAD, Verdict::Suspect);
-            book.enter("other_load", share, MAX_OTHER_LOAD, verdict, || Complaint {
+            findings.enter("other_load", share, MAX_OTHER_LOAD, verdict, || Failure {
                 message: format!("{} of the machine went to other programs", percent(share)),
                 remedy: "end what else runs on this machine",
             });
@@ -602,10 +618,16 @@ fn machine(book: &mut Book<'_>, evidence: &Evidence<'_>) {
 }
 
 /// Cores that other programs took: the CPU clocks of both sides cannot see them.
-fn run_queue(book: &mut Book<'_>, check: &str, side: &str, waited: Option<RunQueue>, window: u64) {
+fn run_queue(
+    findings: &mut Findings<'_>,
+    check: &str,
+    side: &str,
+    waited: Option<RunQueue>,
+    window: u64,
+) {
     let Some(waited) = waited else {
         let why = "the kernel does not tell how long threads wait, or a relay has the same cores";
-        return book.not_tested(check, why);
+        return findings.not_tested(check, why);
     };
     let share = waited.share();
     let negligible = waited.displaced_ns as f64 <= NEGLIGIBLE_RUN_QUEUE_SHARE * window as f64;
@@ -616,7 +638,7 @@ fn run_queue(book: &mut Book<'_>, check: &str, side: &str, waited: Option<RunQue
     } else {
         (Verdict::Valid, MAX_RUN_QUEUE_SHARE)
     };
-    book.enter(check, share, limit, verdict, || Complaint {
+    findings.enter(check, share, limit, verdict, || Failure {
         message: format!(
             "{side} lacked CPU: of the time for which {} ready to run, {} was spent waiting for a \
              core that other programs had ({} against {} of running)",
@@ -633,10 +655,10 @@ fn run_queue(book: &mut Book<'_>, check: &str, side: &str, waited: Option<RunQue
     });
 }
 
-fn clock(book: &mut Book<'_>, report: &FleetReport) {
+fn clock(findings: &mut Findings<'_>, report: &FleetReport) {
     let negative = report.negative_latencies;
     let verdict = beyond(negative as f64, 0.0, Verdict::Void);
-    book.enter("clock", negative as f64, 0.0, verdict, || Complaint {
+    findings.enter("clock", negative as f64, 0.0, verdict, || Failure {
         message: format!("{negative} messages were received before they were published"),
         remedy: "server and clients must read one clock: run both on one host",
     });
@@ -644,22 +666,22 @@ fn clock(book: &mut Book<'_>, report: &FleetReport) {
     let share = impossible as f64 / (impossible + reads).max(1) as f64;
     // A stamp may belong to a segment behind the message; a clock that was set spoils them all.
     let verdict = beyond(share, 0.01, Verdict::Suspect);
-    book.enter("wall_clock", share, 0.01, verdict, || Complaint {
+    findings.enter("wall_clock", share, 0.01, verdict, || Failure {
         message: format!("{} of the kernel's stamps cannot be", percent(share)),
         remedy: "the wall clock was set during the trial: run it again",
     });
 }
 
-fn stationary(book: &mut Book<'_>, report: &FleetReport) {
+fn stationary(findings: &mut Findings<'_>, report: &FleetReport) {
     let series: Vec<f64> = report.series.iter().flatten().copied().collect();
     match stationarity(&series) {
         Stationarity::NotTested { values, needed } => {
             let why = format!("{values} slices of the phase hold a delivery, {needed} are needed");
-            book.not_tested("stationary", why);
+            findings.not_tested("stationary", why);
         }
         Stationarity::Stationary { statistic, .. } => {
-            book.enter("stationary", statistic, STRICT, Verdict::Valid, || {
-                Complaint {
+            findings.enter("stationary", statistic, STRICT, Verdict::Valid, || {
+                Failure {
                     message: String::new(),
                     remedy: "",
                 }
@@ -670,7 +692,7 @@ fn stationary(book: &mut Book<'_>, report: &FleetReport) {
             critical,
             drift,
         } => {
-            book.enter("stationary", statistic, critical, Verdict::Suspect, || Complaint {
+            findings.enter("stationary", statistic, critical, Verdict::Suspect, || Failure {
                 message: format!(
                     "latency changed by {} from the first third of the measure phase to the last \
                      (KPSS {statistic:.2})",
@@ -683,10 +705,10 @@ fn stationary(book: &mut Book<'_>, report: &FleetReport) {
     }
 }
 
-fn samples(book: &mut Book<'_>) {
-    let latency = book.trial.latency_ns;
-    if book.trial.deliveries.expected == 0 {
-        book.not_tested("samples", "no delivery was expected");
+fn samples(findings: &mut Findings<'_>) {
+    let latency = findings.trial.latency_ns;
+    if findings.trial.deliveries.expected == 0 {
+        findings.not_tested("samples", "no delivery was expected");
         return;
     }
     let verdict = if latency.p50.is_none() {
@@ -694,11 +716,9 @@ fn samples(book: &mut Book<'_>) {
     } else {
         Verdict::Valid
     };
-    book.enter("samples", latency.count as f64, 12.0, verdict, || {
-        Complaint {
-            message: format!("{} deliveries are too few for a median", latency.count),
-            remedy: "measure longer with '--duration', or raise '--rate'",
-        }
+    findings.enter("samples", latency.count as f64, 12.0, verdict, || Failure {
+        message: format!("{} deliveries are too few for a median", latency.count),
+        remedy: "measure longer with '--duration', or raise '--rate'",
     });
 }
 

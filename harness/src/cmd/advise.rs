@@ -6,10 +6,10 @@ use anyhow::anyhow;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::{Failure, Outcome, print, usage};
-use crate::analysis::advise::draw::{self, Advice};
 use crate::analysis::advise::observe::{Observation, observe};
 use crate::analysis::advise::recommend::{key, recommend};
-use crate::analysis::advise::workload::Asked;
+use crate::analysis::advise::render::{self, Advice};
+use crate::analysis::advise::workload::WorkloadArgs;
 use crate::analysis::advise::{Model, Prediction, check};
 use crate::observe::environment::Environment;
 use crate::record::Record;
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "FILE")]
     workload: Option<PathBuf>,
     #[command(flatten)]
-    asked: Asked,
+    asked: WorkloadArgs,
     /// Records to predict from: runs, or folders of runs; repeatable [default: the reference record
     /// of the project, which is built in]
     #[arg(long, value_name = "RUN")]
@@ -95,7 +95,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         return Ok(Outcome::Good);
     }
     let origin = origin(&records, &model, &from);
-    let mut text = draw::advice(&Advice {
+    let mut text = render::advice(&Advice {
         workload: &workload,
         model: &model,
         profile: arguments.profile,
@@ -104,7 +104,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         origin: &origin,
     });
     if arguments.costs {
-        text += &format!("\n{}", draw::costs(&model));
+        text += &format!("\n{}", render::costs(&model));
     }
     print(&text)?;
     Ok(Outcome::Good)
@@ -138,7 +138,7 @@ fn checked(
         let rows = serde_json::json!(rows);
         print(&format!("{rows:#}\n"))?;
     } else {
-        print(&draw::check_table(&rows, from))?;
+        print(&render::check_table(&rows, from))?;
     }
     let (near, all) = check::score(&rows);
     Ok(if near == all {
@@ -148,9 +148,12 @@ fn checked(
     })
 }
 
-fn asked(path: Option<&Path>, flags: Asked) -> Result<crate::analysis::advise::Workload, Failure> {
+fn asked(
+    path: Option<&Path>,
+    flags: WorkloadArgs,
+) -> Result<crate::analysis::advise::Workload, Failure> {
     let file = match path {
-        None => Asked::default(),
+        None => WorkloadArgs::default(),
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(|error| {
                 usage(anyhow!(

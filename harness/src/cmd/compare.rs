@@ -7,9 +7,9 @@ use anyhow::anyhow;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::{Failure, Outcome, failed, print, say, usage};
-use crate::analysis::compare::draw::Form;
 use crate::analysis::compare::gate::{Gate, Selector};
 use crate::analysis::compare::records::{Report, Source, compare_records};
+use crate::analysis::compare::render::Form;
 use crate::record::Record;
 use crate::text;
 

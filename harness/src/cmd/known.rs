@@ -14,7 +14,7 @@ use crate::environment::layout::Layout;
 use crate::environment::relay::{Every, LineFaults, RelayPlan};
 use crate::load::client::Family;
 use crate::record::Trial;
-use crate::run::{Turn, Watch, congestion_of_this_machine};
+use crate::run::{TrialId, Watch, congestion_of_this_machine};
 use crate::scenario::{ChannelCount, Scenario};
 use crate::trial::interfere::{Stall, Starve};
 use crate::trial::{self, Histograms};
@@ -284,7 +284,7 @@ impl Runner {
         self.done += 1;
         // A bar of its own: what is printed afterwards must not run into it.
         let bar = Bar::new(self.quiet);
-        let turn = Turn {
+        let turn = TrialId {
             transport: plan.transport,
             profile: plan.profile,
             point: None,

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::observe::live::Live;
 use crate::record::{Record, Verdict};
-use crate::run::{Turn, Watch};
+use crate::run::{TrialId, Watch};
 use crate::text::figure::{NONE, count, in_unit, ms, three};
 use crate::trial::Progress;
 
@@ -76,9 +76,9 @@ impl Bar {
 }
 
 impl Watch for Bar {
-    fn trial(&self, number: usize, of: usize, what: &Turn) {
+    fn trial(&self, number: usize, of: usize, what: &TrialId) {
         self.phase.set("");
-        let Turn {
+        let TrialId {
             transport, profile, ..
         } = what;
         let point = match what.point {

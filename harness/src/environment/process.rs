@@ -74,7 +74,7 @@ pub enum ChildError {
 
 /// A running child.
 #[derive(Debug)]
-pub struct Helper {
+pub struct ManagedProcess {
     role: &'static str,
     child: Child,
     control: SocketAddr,
@@ -85,7 +85,7 @@ pub struct Helper {
     pub pid: u32,
 }
 
-impl Helper {
+impl ManagedProcess {
     /// Starts `program` with `arguments` and waits for the line of JSON in which it says where it
     /// listens.
     ///

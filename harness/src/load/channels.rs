@@ -66,7 +66,7 @@ impl Channels {
 }
 
 /// Clients of each channel, `clients` in all, by largest remainder (Hamilton's method). Where there
-/// are enough clients, one is set aside for each channel first, so that none is empty.
+/// are enough clients, one is set conditions for each channel first, so that none is empty.
 fn zipf(clients: u32, channels: u32, exponent: f64) -> Vec<u32> {
     let least = u32::from(clients >= channels);
     let rest = clients - least * channels;
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn sizes_by_zipfs_law_are_those_worked_out_by_hand() {
-        // 1 + 1/2 + 1/3 + 1/4 = 25/12. One each is set aside; of the other 96: 46.08, 23.04, 15.36
+        // 1 + 1/2 + 1/3 + 1/4 = 25/12. One each is set conditions; of the other 96: 46.08, 23.04, 15.36
         // and 11.52; the one left goes to the largest remainder, the last.
         assert_eq!(zipf(100, 4, 1.0), [47, 24, 16, 13]);
         assert_eq!(zipf(10, 4, 0.0), [3, 3, 2, 2], "exponent 0 is even");

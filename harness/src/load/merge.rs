@@ -55,17 +55,17 @@ pub(super) fn merge(
             (Some(merged), Some(other)) => merged.add(&other),
             (merged, other) => *merged = merged.take().or(other),
         }
-        if let Some(aside) = shard.aside {
-            if let Some(more) = aside.losses {
+        if let Some(conditions) = shard.conditions {
+            if let Some(more) = conditions.losses {
                 losses.get_or_insert_default().add(&more);
             }
-            if let Some(more) = aside.arrivals {
+            if let Some(more) = conditions.arrivals {
                 arrivals.get_or_insert_default().add(&more);
             }
-            if let Some(more) = aside.slow {
+            if let Some(more) = conditions.slow {
                 *report.slow.get_or_insert_default() += more;
             }
-            if let Some(more) = aside.snapshots {
+            if let Some(more) = conditions.snapshots {
                 sum(snapshots.get_or_insert_with(histogram), &more);
             }
         }

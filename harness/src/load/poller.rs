@@ -6,7 +6,7 @@
 //! account, and a message costs a look-up, not a wake-up of a task.
 //!
 //! Readiness is told once (edge-triggered): whoever is told must read until nothing is left, or come
-//! back by itself ([`Turn::More`]).
+//! back by itself ([`ReadOutcome::More`]).
 
 mod upstream;
 
@@ -23,7 +23,7 @@ use pushbench_os::sys::monotonic_ns;
 
 use super::handle::{Command, Mailbox};
 use super::shard::{LAG_TICK_NS, Shard, ShardReport};
-use crate::load::client::lean::{Connection, Shared, Turn};
+use crate::load::client::lean::{Connection, ReadOutcome, Shared};
 use crate::load::client::{ClientError, Protocol};
 
 mod plans;
@@ -72,7 +72,7 @@ struct Slot<P> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Purpose {
     /// The next poll, the end of a rest or of an attempt.
-    Turn,
+    ReadOutcome,
     Departure,
     /// The fleet cuts the connection.
     Cut,
@@ -98,7 +98,7 @@ pub(super) struct Poller<P> {
 }
 
 /// Where a turn ended: nothing to do, or this.
-type Ended = Result<Turn, ClientError>;
+type Ended = Result<ReadOutcome, ClientError>;
 
 impl<P: Protocol> Poller<P> {
     /// Call it on the thread of the shard: the loop's descriptor belongs to its table.
@@ -311,7 +311,7 @@ impl<P: Protocol> Poller<P> {
             if readable || ended {
                 connection.read(slot, ended, buffer, shared)
             } else {
-                Ok(Turn::Waits)
+                Ok(ReadOutcome::Waits)
             }
         });
         self.take(slot, result, ended, asked)
@@ -326,23 +326,25 @@ impl<P: Protocol> Poller<P> {
             return false;
         }
         match result {
-            Ok(Turn::Waits) => return true,
-            Ok(Turn::More) => {
+            Ok(ReadOutcome::Waits) => return true,
+            Ok(ReadOutcome::More) => {
                 self.again.push((slot, ended));
                 return true;
             }
-            Ok(Turn::Pauses) => {
+            Ok(ReadOutcome::Pauses) => {
                 let now_ns = monotonic_ns();
                 let due_ns = now_ns + self.shard.until_next_poll_ns(slot, now_ns);
                 self.slots[slot].state = State::Pauses(ended);
                 self.slots[slot].turn_ns = due_ns;
-                self.arm(due_ns, slot, Purpose::Turn);
+                self.arm(due_ns, slot, Purpose::ReadOutcome);
             }
             // Whoever comes back after a loss does so for this one too: its answer is lost.
-            Ok(Turn::EndedBetweenAnswers) if asked && self.shard.setup.reconnect.is_some() => {
+            Ok(ReadOutcome::EndedBetweenAnswers)
+                if asked && self.shard.setup.reconnect.is_some() =>
+            {
                 self.fail(slot, &ClientError::Eof("before it answered"));
             }
-            Ok(Turn::EndedBetweenAnswers) => self.reopen(slot),
+            Ok(ReadOutcome::EndedBetweenAnswers) => self.reopen(slot),
             Err(error) => self.fail(slot, &error),
         }
         false
@@ -408,7 +410,7 @@ impl<P: Protocol> Poller<P> {
             let slot = slot as usize;
             let client = &self.slots[slot];
             match purpose {
-                Purpose::Turn if client.turn_ns == due_ns => self.take_turn(slot, now_ns),
+                Purpose::ReadOutcome if client.turn_ns == due_ns => self.take_turn(slot, now_ns),
                 Purpose::Departure if client.departs_ns == due_ns => self.look_to_depart(slot),
                 Purpose::Cut => self.cut(slot, due_ns),
                 Purpose::Portion => self.read_portion(slot, due_ns),
@@ -459,7 +461,7 @@ impl<P: Protocol> Poller<P> {
         let back_ns = self.shard.back_ns(slot, now_ns);
         self.slots[slot].state = State::Away;
         self.slots[slot].turn_ns = back_ns;
-        self.arm(back_ns, slot, Purpose::Turn);
+        self.arm(back_ns, slot, Purpose::ReadOutcome);
     }
 }
 

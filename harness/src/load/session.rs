@@ -20,7 +20,7 @@ use pushbench_protocol::{envelope, payload};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-use super::conditions::Aside;
+use super::conditions::ClientConditions;
 use super::shard::{Client, Shard};
 use super::{MeasurePhase, Spread};
 use crate::load::client::socket::{Arrived, Options};
@@ -136,7 +136,7 @@ impl Shard {
             shard: self,
             sends: self.round_trips.is_some(),
             slot,
-            aside: self.aside_of(slot),
+            conditions: self.conditions_of(slot),
             client: &mut clients[slot],
             channel: target.channel,
             at_ns: arrived.at_ns,
@@ -392,7 +392,7 @@ pub(crate) struct Entry<'a> {
     sends: bool,
     pub(super) slot: usize,
     /// `None` for clients without any plan that looks at messages.
-    aside: Option<Aside>,
+    conditions: Option<ClientConditions>,
     pub(super) client: &'a mut Client,
     pub(super) channel: u32,
     pub(super) at_ns: u64,
@@ -402,12 +402,14 @@ pub(crate) struct Entry<'a> {
 
 impl Entry<'_> {
     fn is_slow(&self) -> bool {
-        self.aside.as_ref().is_some_and(|aside| aside.slow)
+        self.conditions
+            .as_ref()
+            .is_some_and(|conditions| conditions.slow)
     }
 
     fn got_cursor(&mut self, cursor: u64) {
         self.shard.got_cursor(self.slot, self.at_ns, cursor);
-        self.aside = self.shard.aside_of(self.slot);
+        self.conditions = self.shard.conditions_of(self.slot);
     }
 }
 
@@ -477,7 +479,7 @@ impl Sink for Entry<'_> {
                 self.shard.corrupt(self.channel, message.sequence);
             }
         }
-        if self.aside.is_some() {
+        if self.conditions.is_some() {
             self.shard.snapshot_message(self.slot, &message, self.at_ns);
         }
         let (true, Some(phase)) = (in_phase, phase) else {
@@ -487,8 +489,10 @@ impl Sink for Entry<'_> {
             return Ok(());
         }
         self.shard.count_received(bytes.len());
-        if let Some(aside) = &mut self.aside
-            && !self.shard.look_at(self.slot, aside, &message, self.at_ns)
+        if let Some(conditions) = &mut self.conditions
+            && !self
+                .shard
+                .classify_message(self.slot, conditions, &message, self.at_ns)
         {
             return Ok(());
         }

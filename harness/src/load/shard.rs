@@ -15,7 +15,7 @@ use pushbench_protocol::payload::SplitMix64;
 
 use super::channels::Channels;
 use super::conditions::round_trip::{RoundTripCounts, RoundTrips};
-use super::conditions::{Extras, ExtrasReport};
+use super::conditions::{ConditionReport, ConditionState};
 use super::handle::Gauges;
 use super::pace::Pace;
 use super::{MeasurePhase, Setup, Wire};
@@ -57,7 +57,7 @@ pub(super) struct ShardReport {
     pub(super) requests: u64,
     pub(super) empty_responses: u64,
     pub(super) round_trip: Option<RoundTripCounts>,
-    pub(super) aside: Option<ExtrasReport>,
+    pub(super) conditions: Option<ConditionReport>,
 }
 
 /// What a shard keeps for each client: small, there are thousands.
@@ -131,7 +131,7 @@ pub(crate) struct Shard {
     pub(super) round_trips: Option<RefCell<RoundTrips>>,
     channels: Channels,
     /// What only some plans need.
-    pub(super) extras: Option<Box<Extras>>,
+    pub(super) extras: Option<Box<ConditionState>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -199,7 +199,7 @@ impl Shard {
                 .upstream
                 .map(|_| RefCell::new(RoundTrips::new(&setup))),
             channels,
-            extras: Extras::new(&setup),
+            extras: ConditionState::new(&setup),
             setup,
         }
     }
@@ -322,7 +322,7 @@ impl Shard {
             requests: after.requests - before.requests,
             empty_responses: after.empty_responses - before.empty_responses,
             round_trip: self.report_round_trips(before.uplinks, after.uplinks),
-            aside: self.report_aside(self.phase()),
+            conditions: self.report_aside(self.phase()),
         }
     }
 

@@ -43,13 +43,13 @@ impl Tasks {
         local.spawn_local(open_clients(self.shard.clone()));
         local.spawn_local(keep_time(self.shard.clone()));
         self.runtime
-            .block_on(local.run_until(obey(&self.shard, mailbox, reports)));
+            .block_on(local.run_until(run_commands(&self.shard, mailbox, reports)));
         // Dropping the set drops every client, which closes its socket.
     }
 }
 
 /// Carries out commands until the last.
-async fn obey(shard: &Shard, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
+async fn run_commands(shard: &Shard, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
     let Ok(wake) = mailbox.wake.listen() else {
         return;
     };

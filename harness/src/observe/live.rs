@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::environment::process::Helper;
+use crate::environment::process::ManagedProcess;
 use crate::load::Status;
 use crate::observe::process;
 
@@ -45,7 +45,7 @@ pub struct Live {
 
 /// Looks at a trial now and then.
 #[derive(Debug, Default)]
-pub(crate) struct Looker {
+pub(crate) struct LiveSampler {
     last: Option<Reading>,
     live: Option<Live>,
 }
@@ -58,7 +58,7 @@ struct Reading {
     fleet_ns: Option<u64>,
 }
 
-impl Looker {
+impl LiveSampler {
     /// What was seen last.
     pub(crate) fn live(&self) -> Option<Live> {
         self.live
@@ -66,7 +66,12 @@ impl Looker {
 
     /// Looks again where the last time is long enough ago. What cannot be seen is left out: this is
     /// no reason to end a trial, whose phases look themselves whether its processes live.
-    pub(crate) async fn look(&mut self, server: &Helper, fleet: &mut Helper, offered_per_s: f64) {
+    pub(crate) async fn sample(
+        &mut self,
+        server: &ManagedProcess,
+        fleet: &mut ManagedProcess,
+        offered_per_s: f64,
+    ) {
         let before = self.last;
         if before.is_some_and(|last| last.at.elapsed() < PERIOD) {
             return;

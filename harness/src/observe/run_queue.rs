@@ -11,7 +11,7 @@ use super::read;
 
 /// What a thread got of a core since it began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Turn {
+struct ThreadSchedstat {
     ran_ns: u64,
     waited_ns: u64,
     turns: u64,
@@ -19,7 +19,7 @@ struct Turn {
 
 /// One reading of all threads of a process, by their ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Turns(BTreeMap<u32, Turn>);
+pub struct ProcessSchedstat(BTreeMap<u32, ThreadSchedstat>);
 
 /// How a process got on with its cores between two readings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct RunQueue {
     pub turns: u64,
 }
 
-impl Turns {
+impl ProcessSchedstat {
     /// Reads process `pid`; `None` where the kernel does not tell (no `CONFIG_SCHED_INFO`), or the
     /// process is gone.
     pub fn read(pid: u32) -> Option<Self> {
@@ -57,12 +57,12 @@ impl Turns {
     /// What happened from `before` to this reading to a process on `cores` cores. A thread that was
     /// not there before began in between; one that is no longer there is left out.
     pub fn since(&self, before: &Self, cores: usize) -> RunQueue {
-        let each: Vec<Turn> = self
+        let each: Vec<ThreadSchedstat> = self
             .0
             .iter()
             .map(|(id, after)| {
                 let before = before.0.get(id).copied().unwrap_or_default();
-                Turn {
+                ThreadSchedstat {
                     ran_ns: after.ran_ns.saturating_sub(before.ran_ns),
                     waited_ns: after.waited_ns.saturating_sub(before.waited_ns),
                     turns: after.turns.saturating_sub(before.turns),
@@ -72,7 +72,7 @@ impl Turns {
         let ran_ns: u64 = each.iter().map(|turn| turn.ran_ns).sum();
         // Threads take turns on their cores, so this much of one is theirs.
         let core_ns = ran_ns / cores.max(1) as u64;
-        let displaced = |turn: &Turn| {
+        let displaced = |turn: &ThreadSchedstat| {
             let by_others_of_us = core_ns.saturating_sub(turn.ran_ns);
             turn.waited_ns.saturating_sub(by_others_of_us)
         };
@@ -102,9 +102,9 @@ impl RunQueue {
     }
 }
 
-fn parse(text: &str) -> Option<Turn> {
+fn parse(text: &str) -> Option<ThreadSchedstat> {
     let mut fields = text.split_whitespace().map(|field| field.parse().ok());
-    Some(Turn {
+    Some(ThreadSchedstat {
         ran_ns: fields.next()??,
         waited_ns: fields.next()??,
         turns: fields.next()??,
@@ -117,16 +117,16 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    fn turns(of: &[(u32, u64, u64)]) -> Turns {
+    fn turns(of: &[(u32, u64, u64)]) -> ProcessSchedstat {
         let turn = |&(id, ran_ms, waited_ms): &(u32, u64, u64)| {
-            let turn = Turn {
+            let turn = ThreadSchedstat {
                 ran_ns: ran_ms * MS,
                 waited_ns: waited_ms * MS,
                 turns: ran_ms,
             };
             (id, turn)
         };
-        Turns(of.iter().map(turn).collect())
+        ProcessSchedstat(of.iter().map(turn).collect())
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_kernels_line_is_read_and_another_is_none() {
-        let turn = Turn {
+        let turn = ThreadSchedstat {
             ran_ns: 5,
             waited_ns: 6,
             turns: 7,
@@ -176,6 +176,6 @@ mod tests {
         assert_eq!(parse("5 6\n"), None);
         assert_eq!(parse("5 x 7\n"), None);
         // Above the highest pid that Linux gives (2^22).
-        assert_eq!(Turns::read(1 << 23), None);
+        assert_eq!(ProcessSchedstat::read(1 << 23), None);
     }
 }

@@ -112,7 +112,7 @@ pub(super) fn differences(view: &View<'_>) -> String {
         let metrics = view.record.comparisons[place].metrics.iter();
         for (metric, found) in metrics.enumerate() {
             let at = format!("comparisons/{place}/metrics/{metric}");
-            if found.is_foremost() {
+            if found.is_headline() {
                 rows.push((format!("{} / {}", pair.a.name(), pair.b.side()), at));
             }
         }

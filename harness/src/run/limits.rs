@@ -29,7 +29,7 @@ use crate::record::{
     Broke, Cause, Ended, Limit, LimitOf, LimitStep, Record, Status, Trial, create_folder, summarise,
 };
 use crate::run::{
-    Done, MergedHistograms, RunError, Turn, Watch, congestion, environment, fresh_seed,
+    Done, MergedHistograms, RunError, TrialId, Watch, congestion, environment, fresh_seed,
     write_histograms,
 };
 use crate::scenario::{ChannelCount, Overrides, Point, Scenario};
@@ -105,7 +105,7 @@ pub async fn run(
     let mut environment = environment(&Layout::plan(1, options.shards)?);
     let allocator = scenario.run.allocator.id();
     allocator.clone_into(&mut environment.allocator);
-    let mut bench = Bench {
+    let mut bench = LimitSearch {
         options,
         watch,
         seed: scenario.run.seed.unwrap_or_else(fresh_seed),
@@ -144,7 +144,7 @@ pub async fn run(
 }
 
 /// What the searches of one record share.
-struct Bench<'a> {
+struct LimitSearch<'a> {
     options: &'a Options<'a>,
     watch: &'a dyn Watch,
     seed: u64,
@@ -161,7 +161,7 @@ struct Bench<'a> {
     next_source: u32,
 }
 
-impl Bench<'_> {
+impl LimitSearch<'_> {
     /// Searches the limit of one transport in one profile, until the moment `until`.
     async fn search(
         &mut self,
@@ -233,7 +233,7 @@ impl Bench<'_> {
         });
         let index = attempts.count() as u32 + 1;
         let number = self.record.trials.len() + 1;
-        let turn = Turn {
+        let turn = TrialId {
             transport,
             profile,
             point: Some(point),

@@ -57,7 +57,7 @@ pub struct Options<'a> {
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Turn {
+pub struct TrialId {
     /// The transport.
     pub transport: Transport,
     /// The profile of its server.
@@ -69,7 +69,7 @@ pub struct Turn {
 /// What a run says while it runs.
 pub trait Watch {
     /// Trial `number` of `of` begins.
-    fn trial(&self, number: usize, of: usize, what: &Turn);
+    fn trial(&self, number: usize, of: usize, what: &TrialId);
     /// The trial under way has come so far.
     fn progress(&self, progress: Progress);
     /// A trial has ended: its row is the record's last.
@@ -162,7 +162,7 @@ pub async fn run(
         for (transport, profile, place) in round {
             number += 1;
             let (point, at, layout) = &points[place];
-            let turn = Turn {
+            let turn = TrialId {
                 transport,
                 profile,
                 point: *point,

@@ -15,7 +15,7 @@ use pushbench_protocol::control::PublishPlan;
 use serde_json::{Value, json};
 
 use super::{LOOK, Running, TrialError, server_arguments};
-use crate::environment::process::Helper;
+use crate::environment::process::ManagedProcess;
 use crate::observe::process;
 use crate::record::FaultDone;
 use crate::scenario::{Fault, FaultKind};
@@ -145,7 +145,7 @@ impl Running<'_> {
     }
 
     /// A server that takes the port of the one before, with the log refilled.
-    async fn successor(&self, beside: bool) -> Result<Helper, TrialError> {
+    async fn successor(&self, beside: bool) -> Result<ManagedProcess, TrialError> {
         let plan = self.plan;
         let mut arguments = server_arguments(plan, Some(self.address));
         let channels = format!(
@@ -162,7 +162,7 @@ impl Running<'_> {
         if beside {
             arguments.push("--share-port".to_owned());
         }
-        Ok(Helper::start("server", plan.program, &arguments).await?)
+        Ok(ManagedProcess::start("server", plan.program, &arguments).await?)
     }
 
     /// Lets time pass while there may be no server; the fleet is looked after, and what is kept over

@@ -42,7 +42,7 @@ impl Running<'_> {
             server_bytes: self.server_resident_bytes(),
             kernel_bytes: KernelMemory::read().map(|k| k.bytes()),
             server_cpu_ns: used.map(|used| used.saturating_sub(base)),
-            connected: self.looker.live().map(|live| live.connected),
+            connected: self.sampler.live().map(|live| live.connected),
         });
     }
 

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::audit::{Evidence, Waited, audit};
 use crate::environment::layout::Layout;
-use crate::environment::process::{ChildError, Helper};
+use crate::environment::process::{ChildError, ManagedProcess};
 use crate::environment::relay::RelayPlan;
 use crate::load::client::Family;
 use crate::load::{
@@ -33,11 +33,11 @@ use crate::load::{
     SessionPlan, SlowPlan, Status, Timing, UpstreamPlan,
 };
 use crate::observe::kernel::KernelMemory;
-use crate::observe::live::{Live, Looker};
+use crate::observe::live::{Live, LiveSampler};
 use crate::observe::machine::MachineCpu;
 use crate::observe::network::NetworkCounters;
 use crate::observe::process;
-use crate::observe::run_queue::Turns;
+use crate::observe::run_queue::ProcessSchedstat;
 use crate::record::{
     IntervalNs, Latency, LatencyIntervals, MIN_CLIENTS_FOR_SLOPE, Moment, Probe, Quantiles, Span,
     Trial,
@@ -210,8 +210,8 @@ struct Running<'a> {
     plan: &'a Plan<'a>,
     /// Before the processes, so that it ends before they do.
     interference: Interference,
-    server: Helper,
-    fleet: Helper,
+    server: ManagedProcess,
+    fleet: ManagedProcess,
     started: Instant,
     watch: &'a dyn Fn(Progress),
     /// What is kept for the audit.
@@ -220,7 +220,7 @@ struct Running<'a> {
     measuring: Option<NetworkCounters>,
     waited: Waited,
     gaps_ns: Vec<u64>,
-    looker: Looker,
+    sampler: LiveSampler,
     /// Where clients connect, and whoever takes over listens.
     address: SocketAddr,
     servers: Servers,
@@ -241,8 +241,8 @@ struct Running<'a> {
 struct Clocks {
     server_ns: Option<u64>,
     fleet_ns: Option<u64>,
-    server_threads: Option<Turns>,
-    fleet_threads: Option<Turns>,
+    server_threads: Option<ProcessSchedstat>,
+    fleet_threads: Option<ProcessSchedstat>,
     machine: Option<MachineCpu>,
     network: Option<NetworkCounters>,
 }
@@ -259,8 +259,9 @@ impl<'a> Running<'a> {
             of: 1,
             live: None,
         });
-        let server = Helper::start("server", plan.program, &server_arguments(plan, None)).await?;
-        let fleet = Helper::start("fleet", plan.program, &fleet_arguments(plan)).await?;
+        let server =
+            ManagedProcess::start("server", plan.program, &server_arguments(plan, None)).await?;
+        let fleet = ManagedProcess::start("fleet", plan.program, &fleet_arguments(plan)).await?;
         let mut running = Self {
             plan,
             interference: Interference::default(),
@@ -273,7 +274,7 @@ impl<'a> Running<'a> {
             measuring: None,
             waited: Waited::default(),
             gaps_ns: Vec::new(),
-            looker: Looker::default(),
+            sampler: LiveSampler::default(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             servers: Servers::default(),
             setup: None,
@@ -311,7 +312,7 @@ impl<'a> Running<'a> {
     }
 
     fn show(&self, phase: &'static str, done: u64, of: u64) {
-        let live = self.looker.live();
+        let live = self.sampler.live();
         (self.watch)(Progress {
             phase,
             done,
@@ -446,8 +447,8 @@ impl<'a> Running<'a> {
             // Never so late that an answer would hold up the end of the phase.
             if until.saturating_duration_since(Instant::now()) > LOOK {
                 let offered_per_s = self.plan.scenario.offered_deliveries_per_s();
-                self.looker
-                    .look(&self.server, &mut self.fleet, offered_per_s)
+                self.sampler
+                    .sample(&self.server, &mut self.fleet, offered_per_s)
                     .await;
             }
         }
@@ -457,8 +458,8 @@ impl<'a> Running<'a> {
         Clocks {
             server_ns: self.server_cpu_ns(),
             fleet_ns: process::cpu_ns(self.fleet.pid),
-            server_threads: Turns::read(self.server.pid),
-            fleet_threads: Turns::read(self.fleet.pid),
+            server_threads: ProcessSchedstat::read(self.server.pid),
+            fleet_threads: ProcessSchedstat::read(self.fleet.pid),
             machine: MachineCpu::read(),
             network: NetworkCounters::read(),
         }
@@ -538,7 +539,9 @@ impl<'a> Running<'a> {
     /// How long the threads of either side waited for a core between two readings.
     fn waited(&self, before: &Clocks, after: &Clocks) -> Waited {
         let all = pushbench_os::sys::allowed_cpus().len().max(1);
-        let of = |cpus: &[usize], before: &Option<Turns>, after: &Option<Turns>| {
+        let of = |cpus: &[usize],
+                  before: &Option<ProcessSchedstat>,
+                  after: &Option<ProcessSchedstat>| {
             let cores = if cpus.is_empty() { all } else { cpus.len() };
             Some(after.as_ref()?.since(before.as_ref()?, cores))
         };
@@ -819,7 +822,7 @@ fn cuts(fault: &Fault) -> CutPlan {
 }
 
 /// What a child said of its allocator.
-fn allocator_of(child: &Helper) -> Option<Allocator> {
+fn allocator_of(child: &ManagedProcess) -> Option<Allocator> {
     serde_json::from_value(child.greeting["allocator"].clone()).ok()
 }
 

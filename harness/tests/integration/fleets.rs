@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pushbench::environment::process::Helper;
+use pushbench::environment::process::ManagedProcess;
 use pushbench::load::client::Family;
 use pushbench::load::control::Connect;
 use pushbench::load::{ChannelSizes, FleetReport, ReconnectPlan, Setup, Status, Timing};
@@ -80,7 +80,7 @@ pub(crate) struct Bench {
     pub(crate) timing: Option<Timing>,
     setup: Setup,
     payload_bytes: usize,
-    fleet: Helper,
+    fleet: ManagedProcess,
     publisher: Option<Publisher>,
 }
 
@@ -122,7 +122,7 @@ impl Bench {
             proxy.address
         };
         let program = Path::new(env!("CARGO_BIN_EXE_pushbench"));
-        let mut fleet = Helper::start("fleet", program, &["fleet".to_owned()])
+        let mut fleet = ManagedProcess::start("fleet", program, &["fleet".to_owned()])
             .await
             .expect("it starts");
         let _: Value = fleet.post("/v1/fleet", &setup).await.expect("a good setup");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pushbench::environment::layout::Layout;
-use pushbench::environment::process::Helper;
+use pushbench::environment::process::ManagedProcess;
 use pushbench::load::client::Family;
 use pushbench::load::control::Connect;
 use pushbench::load::{ChannelSizes, FleetReport, Setup, Status};
@@ -181,7 +181,7 @@ async fn a_fleet_that_closes_leaves_nothing_in_time_wait_on_any_transport() {
         };
         let address: SocketAddr = server.address(kind).parse().expect("an address");
         let program = Path::new(env!("CARGO_BIN_EXE_pushbench"));
-        let mut fleet = Helper::start("fleet", program, &["fleet".to_owned()])
+        let mut fleet = ManagedProcess::start("fleet", program, &["fleet".to_owned()])
             .await
             .expect("it starts");
         let _: Value = fleet

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
-use pushbench::environment::process::Helper;
+use pushbench::environment::process::ManagedProcess;
 use pushbench::load::client::Family;
 use pushbench::load::conditions::upstream::{Head, Messages, UpstreamPlan, write_payload};
 use pushbench::load::control::Connect;
@@ -102,7 +102,7 @@ fn timing() -> Timing {
 
 /// A fleet, and what it was set up with.
 struct Fleet {
-    helper: Helper,
+    helper: ManagedProcess,
     setup: Setup,
 }
 
@@ -110,7 +110,7 @@ impl Fleet {
     /// Told to connect all its clients.
     async fn connecting(setup: Setup) -> Self {
         let program = Path::new(env!("CARGO_BIN_EXE_pushbench"));
-        let mut helper = Helper::start("fleet", program, &["fleet".to_owned()])
+        let mut helper = ManagedProcess::start("fleet", program, &["fleet".to_owned()])
             .await
             .expect("it starts");
         let _: Value = helper.post("/v1/fleet", &setup).await.expect("a setup");
@@ -570,7 +570,7 @@ async fn a_client_whose_connection_for_posts_is_refused_is_refused_and_asks_no_m
 async fn a_fleet_that_cannot_send_says_so_when_it_is_set_up() {
     let good = setup(Transport::Sse, "127.0.0.1:9".parse().expect("an address"));
     let program = Path::new(env!("CARGO_BIN_EXE_pushbench"));
-    let mut helper = Helper::start("fleet", program, &["fleet".to_owned()])
+    let mut helper = ManagedProcess::start("fleet", program, &["fleet".to_owned()])
         .await
         .expect("it starts");
     let plan = |rate_per_client_s, payload_bytes| {

@@ -14,8 +14,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::pending_writes::Tracked;
 use crate::shard;
-use crate::unwritten::Tracked;
 
 thread_local! {
     static TOUCHED: Cell<RawFd> = const { Cell::new(-1) };

@@ -89,7 +89,7 @@ async fn converse(stream: &mut TcpStream, hub: &Hub, keep_alive: Duration) -> Re
             Err(_elapsed) => {
                 return Err(Refused::silent());
             }
-            Ok(Ok(true)) => subscription = upstream.obey(hub, None, keep_alive)?,
+            Ok(Ok(true)) => subscription = upstream.run_command(hub, None, keep_alive)?,
             Ok(_gone) => return Ok(()),
         }
     }
@@ -129,7 +129,7 @@ async fn follow(
         .await;
         let sent = match step {
             Step::Upstream(Ok(true)) => {
-                upstream.obey(hub, Some(&*subscription), keep_alive)?;
+                upstream.run_command(hub, Some(&*subscription), keep_alive)?;
                 Ok(())
             }
             Step::Upstream(_gone) => return Ok(()),
@@ -211,7 +211,7 @@ impl Upstream {
     }
 
     /// Carries out the complete lines. Returns the subscription that one of them asked for.
-    fn obey(
+    fn run_command(
         &mut self,
         hub: &Hub,
         open: Option<&Subscription>,
@@ -223,7 +223,7 @@ impl Upstream {
             let line: Vec<u8> = self.line.drain(..=end).collect();
             self.searched = 0;
             let subscribed = open.is_some() || subscription.is_some();
-            if let Some(opened) = obey(hub, subscribed, keep_alive, &line[..end])? {
+            if let Some(opened) = run_command(hub, subscribed, keep_alive, &line[..end])? {
                 subscription = Some(opened);
             }
         }
@@ -240,7 +240,7 @@ impl Upstream {
 }
 
 /// Carries out one line of a client. Returns the subscription that it asked for.
-pub(super) fn obey(
+pub(super) fn run_command(
     hub: &Hub,
     subscribed: bool,
     keep_alive: Duration,

@@ -110,17 +110,17 @@ fn hex_digits(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::advise::workload::Asked;
+    use crate::analysis::advise::workload::WorkloadArgs;
 
     #[test]
     fn a_message_alone_takes_the_documented_bytes() {
         let workload = Workload {
             reconnects_per_s: 0.0,
             even: true,
-            ..Asked {
+            ..WorkloadArgs {
                 payload: Some(128),
                 rate: Some(1.0),
-                ..Asked::default()
+                ..WorkloadArgs::default()
             }
             .check()
             .expect("good")
@@ -142,11 +142,11 @@ mod tests {
         let workload = Workload {
             reconnects_per_s: 0.0,
             even: true,
-            ..Asked {
+            ..WorkloadArgs {
                 payload: Some(160),
                 rate: Some(50.0),
                 burst: Some(50),
-                ..Asked::default()
+                ..WorkloadArgs::default()
             }
             .check()
             .expect("good")

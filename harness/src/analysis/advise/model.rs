@@ -495,11 +495,16 @@ fn solve(rows: &[Row], prior: Option<[f64; TERMS]>) -> Option<[f64; TERMS]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::advise::workload::Asked;
+    use crate::analysis::advise::workload::WorkloadArgs;
 
     const COSTS: [f64; TERMS] = [120e-6, 10e-6, 4e-6, 1e-9, 90e-6, 20e-6];
 
-    fn observation(record: usize, transport: Transport, asked: Asked, speed: f64) -> Observation {
+    fn observation(
+        record: usize,
+        transport: Transport,
+        asked: WorkloadArgs,
+        speed: f64,
+    ) -> Observation {
         let workload = asked.check().expect("good");
         let load = workload.load(transport);
         let n = f64::from(workload.clients);
@@ -523,27 +528,27 @@ mod tests {
         }
     }
 
-    fn asked(clients: u32, rate: f64, group: u32, payload: u32) -> Asked {
-        Asked {
+    fn asked(clients: u32, rate: f64, group: u32, payload: u32) -> WorkloadArgs {
+        WorkloadArgs {
             clients: Some(clients),
             rate: Some(rate),
             group: Some(format!("{group}").parse().expect("a number")),
             payload: Some(payload),
-            ..Asked::default()
+            ..WorkloadArgs::default()
         }
     }
 
-    fn set() -> Vec<Asked> {
+    fn set() -> Vec<WorkloadArgs> {
         vec![
             asked(1_000, 3.0, 10, 128),
             asked(2_000, 0.02, 1, 256),
             asked(10_000, 1.0, 10_000, 128),
             asked(200, 10.0, 20, 16_384),
-            Asked {
+            WorkloadArgs {
                 burst: Some(50),
                 ..asked(200, 50.0, 10, 160)
             },
-            Asked {
+            WorkloadArgs {
                 reconnects: Some(1_440.0),
                 ..asked(500, 4.0, 1, 128)
             },
@@ -613,7 +618,7 @@ mod tests {
             1.0,
         )];
         let model = Model::fit(&observations);
-        let wanted = Asked {
+        let wanted = WorkloadArgs {
             upstream: Some(1.0),
             reconnects: Some(36.0),
             ..asked(100_000, 3.0, 10, 4_096)

@@ -243,9 +243,9 @@ pub fn key(transport: Transport, profile: Profile) -> Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::advise::workload::Asked;
+    use crate::analysis::advise::workload::WorkloadArgs;
 
-    fn chosen(asked: Asked) -> (Transport, String, String) {
+    fn chosen(asked: WorkloadArgs) -> (Transport, String, String) {
         let found = recommend(&asked.check().expect("good"), &[]);
         (
             found.transport,
@@ -256,9 +256,9 @@ mod tests {
 
     #[test]
     fn one_way_text_goes_by_sse_and_what_needs_more_by_websocket() {
-        let one_way = Asked {
+        let one_way = WorkloadArgs {
             http2: true,
-            ..Asked::default()
+            ..WorkloadArgs::default()
         };
         let (transport, reasons, change) = chosen(one_way.clone());
         assert_eq!(transport, Transport::Sse);
@@ -267,22 +267,22 @@ mod tests {
             "{reasons} {change}"
         );
         for asked in [
-            Asked {
+            WorkloadArgs {
                 upstream: Some(2.0),
                 ..one_way.clone()
             },
-            Asked {
+            WorkloadArgs {
                 binary: true,
                 ..one_way.clone()
             },
-            Asked::default(),
+            WorkloadArgs::default(),
         ] {
             assert_eq!(chosen(asked).0, Transport::WebSocket);
         }
-        let native = Asked {
+        let native = WorkloadArgs {
             audience: Some(Audience::Native),
             proxy: true,
-            ..Asked::default()
+            ..WorkloadArgs::default()
         };
         let (transport, _, change) = chosen(native);
         assert_eq!(transport, Transport::Sse);

@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Group {
 /// What is asked. Every key may stand in a file, and every key is a flag.
 #[derive(Debug, Clone, Default, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
-pub struct Asked {
+pub struct WorkloadArgs {
     /// Clients connected at once [default: 1000]
     #[arg(long, value_name = "N")]
     pub clients: Option<u32>,
@@ -120,7 +120,7 @@ pub struct Asked {
     pub price_per_core: Option<f64>,
 }
 
-impl Asked {
+impl WorkloadArgs {
     /// `self` where it says something, else `file`.
     #[must_use]
     pub fn over(self, file: Self) -> Self {
@@ -347,18 +347,18 @@ impl Workload {
 mod tests {
     use super::*;
 
-    fn workload(asked: Asked) -> Workload {
+    fn workload(asked: WorkloadArgs) -> Workload {
         asked.check().expect("good")
     }
 
     #[test]
     fn a_broadcast_wakes_the_server_once_and_writes_to_everyone() {
-        let broadcast = workload(Asked {
+        let broadcast = workload(WorkloadArgs {
             clients: Some(1_000),
             rate: Some(10.0),
             group: Some(Group::All),
             payload: Some(512),
-            ..Asked::default()
+            ..WorkloadArgs::default()
         });
         let load = broadcast.load(Transport::Sse);
         assert_eq!((load.deliveries, load.wake_ups), (10_000.0, 10.0));
@@ -373,11 +373,11 @@ mod tests {
     fn silence_costs_keep_alives_and_empty_answers() {
         let rare = Workload {
             even: true,
-            ..workload(Asked {
+            ..workload(WorkloadArgs {
                 clients: Some(2_000),
                 rate: Some(0.02),
                 poll_interval_ms: Some(5_000.0),
-                ..Asked::default()
+                ..WorkloadArgs::default()
             })
         };
         let load = rare.load(Transport::Sse);
@@ -392,30 +392,30 @@ mod tests {
     fn bad_values_are_told_by_their_key() {
         for (asked, told) in [
             (
-                Asked {
+                WorkloadArgs {
                     clients: Some(0),
-                    ..Asked::default()
+                    ..WorkloadArgs::default()
                 },
                 "'clients' is 0, expected 1 or more",
             ),
             (
-                Asked {
+                WorkloadArgs {
                     rate: Some(-1.0),
-                    ..Asked::default()
+                    ..WorkloadArgs::default()
                 },
                 "'rate' is -1, expected a number 0 or more",
             ),
             (
-                Asked {
+                WorkloadArgs {
                     group: Some(Group::Of(5_000)),
-                    ..Asked::default()
+                    ..WorkloadArgs::default()
                 },
                 "'group' is 5000, but there are 1000 clients; expected at most as many, or 'all'",
             ),
             (
-                Asked {
+                WorkloadArgs {
                     poll_interval_ms: Some(0.0),
-                    ..Asked::default()
+                    ..WorkloadArgs::default()
                 },
                 "'poll_interval_ms' is 0, expected a number above 0",
             ),
@@ -426,15 +426,15 @@ mod tests {
 
     #[test]
     fn flags_go_over_the_file() {
-        let file: Asked =
+        let file: WorkloadArgs =
             toml::from_str("clients = 50\ngroup = \"all\"\nproxy = true\n").expect("TOML");
-        let flags = Asked {
+        let flags = WorkloadArgs {
             clients: Some(70),
-            ..Asked::default()
+            ..WorkloadArgs::default()
         };
         let both = workload(flags.over(file));
         assert_eq!((both.clients, both.group, both.proxy), (70, 70, true));
-        assert!(toml::from_str::<Asked>("cliens = 5").is_err());
-        assert!(toml::from_str::<Asked>("group = \"few\"").is_err());
+        assert!(toml::from_str::<WorkloadArgs>("cliens = 5").is_err());
+        assert!(toml::from_str::<WorkloadArgs>("group = \"few\"").is_err());
     }
 }

@@ -21,7 +21,7 @@ const READS_A_TURN: usize = 16;
 
 /// What a turn ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum ReadOutcome {
     /// Nothing more has arrived.
     Waits,
     /// More may have arrived: the readiness is used up, so the loop must come back by itself.
@@ -107,13 +107,13 @@ impl<P: Protocol> Connection<P> {
         ended: bool,
         space: &mut [u8],
         shared: &mut Shared<'_>,
-    ) -> Result<Turn, ClientError> {
+    ) -> Result<ReadOutcome, ClientError> {
         for _ in 0..READS_A_TURN {
             if let (_, Some(turn)) = self.read_once(slot, ended, space, shared)? {
                 return Ok(turn);
             }
         }
-        Ok(Turn::More)
+        Ok(ReadOutcome::More)
     }
 
     /// As [`Self::read`], and at most `most_bytes` in reads that are small; also how many it were.
@@ -126,7 +126,7 @@ impl<P: Protocol> Connection<P> {
         most_bytes: u64,
         space: &mut [u8],
         shared: &mut Shared<'_>,
-    ) -> Result<(u64, Turn), ClientError> {
+    ) -> Result<(u64, ReadOutcome), ClientError> {
         let mut taken = 0;
         while taken < most_bytes {
             let length = (most_bytes - taken).min(space.len() as u64) as usize;
@@ -136,7 +136,7 @@ impl<P: Protocol> Connection<P> {
                 return Ok((taken, turn));
             }
         }
-        Ok((taken, Turn::More))
+        Ok((taken, ReadOutcome::More))
     }
 
     /// One read: how many bytes it brought, and the turn where it ends with that.
@@ -147,20 +147,22 @@ impl<P: Protocol> Connection<P> {
         ended: bool,
         space: &mut [u8],
         shared: &mut Shared<'_>,
-    ) -> Result<(usize, Option<Turn>), ClientError> {
+    ) -> Result<(usize, Option<ReadOutcome>), ClientError> {
         let shard = shared.shard;
         let Some(stream) = &self.stream else {
-            return Ok((0, Some(Turn::Waits)));
+            return Ok((0, Some(ReadOutcome::Waits)));
         };
         let arrived = match socket::read(stream, self.stamped, space) {
             Ok(arrived) => arrived,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok((0, Some(Turn::Waits))),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Ok((0, Some(ReadOutcome::Waits)));
+            }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok((0, None)),
             Err(e) => return Err(self.error(e, shard)),
         };
         if arrived.bytes == 0 {
             return if P::RECONNECTS && self.protocol.is_between_answers() {
-                Ok((0, Some(Turn::EndedBetweenAnswers)))
+                Ok((0, Some(ReadOutcome::EndedBetweenAnswers)))
             } else {
                 Err(ClientError::Eof("without saying why"))
             };
@@ -176,8 +178,8 @@ impl<P: Protocol> Connection<P> {
         // A read that left room has emptied the socket: no need to hear so from another.
         let emptied = arrived.bytes < space.len() && !ended;
         match next {
-            Next::Read => Ok((arrived.bytes, emptied.then_some(Turn::Waits))),
-            Next::Pause => Ok((arrived.bytes, Some(Turn::Pauses))),
+            Next::Read => Ok((arrived.bytes, emptied.then_some(ReadOutcome::Waits))),
+            Next::Pause => Ok((arrived.bytes, Some(ReadOutcome::Pauses))),
             Next::Closed => Err(ClientError::Eof("after saying why")),
         }
     }

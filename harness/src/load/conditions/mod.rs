@@ -2,7 +2,7 @@
 //! readers, snapshots.
 //!
 //! Place on the data path: beside the ledger. A plain client costs nothing of this: the tables are
-//! there only where a plan is, and a message then finds `None` (see `Shard::aside_of`). What is
+//! there only where a plan is, and a message then finds `None` (see `Shard::conditions_of`). What is
 //! measured is in the files of the plans.
 
 pub(crate) mod cuts;
@@ -37,7 +37,7 @@ mod purpose {
 
 /// The side tables of a shard.
 #[derive(Debug)]
-pub(in crate::load) struct Extras {
+pub(in crate::load) struct ConditionState {
     pub(in crate::load) recovery: Option<RefCell<Recovery>>,
     pub(in crate::load) sessions: Option<RefCell<Sessions>>,
     pub(in crate::load) cuts: Option<RefCell<Cuts>>,
@@ -46,12 +46,12 @@ pub(in crate::load) struct Extras {
     /// Whether messages must be looked at one by one.
     looks_at_messages: bool,
     /// One a client.
-    late: RefCell<Vec<Late>>,
+    late: RefCell<Vec<MissedInterval>>,
 }
 
 /// What the side tables counted.
 #[derive(Debug)]
-pub(in crate::load) struct ExtrasReport {
+pub(in crate::load) struct ConditionReport {
     pub(in crate::load) losses: Option<Losses>,
     pub(in crate::load) arrivals: Option<Arrivals>,
     pub(in crate::load) slow: Option<SlowReport>,
@@ -60,14 +60,14 @@ pub(in crate::load) struct ExtrasReport {
 
 /// The messages that a client was not there for: due in `from_ns..until_ns`.
 #[derive(Debug, Clone, Copy, Default)]
-struct Late {
-    why: Option<Why>,
+struct MissedInterval {
+    why: Option<MissedBecause>,
     from_ns: u64,
     until_ns: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum MissedBecause {
     /// Its connection was lost: the delay is the system's, and counts as latency.
     Loss,
     /// It was away by plan, or asks for what was before it came: the delay is its own.
@@ -76,12 +76,12 @@ enum Why {
 
 /// What one read must know of its client beside the ledger.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::load) struct Aside {
+pub(in crate::load) struct ClientConditions {
     pub(in crate::load) slow: bool,
-    late: Late,
+    late: MissedInterval,
 }
 
-impl Extras {
+impl ConditionState {
     /// The tables that a setup asks for; `None` where it asks for none.
     pub(in crate::load) fn new(setup: &Setup) -> Option<Box<Self>> {
         let resumes = setup.sessions.is_some_and(|plan| plan.resume);
@@ -120,7 +120,7 @@ impl Extras {
     }
 
     /// A client was not there from `from_ns` on, until `until_ns`.
-    fn note_late(&self, slot: usize, why: Why, from_ns: u64, until_ns: u64) {
+    fn note_missed(&self, slot: usize, why: MissedBecause, from_ns: u64, until_ns: u64) {
         let late = &mut self.late.borrow_mut()[slot];
         // What it missed before and has not caught up with is missed still.
         let from_ns = if late.why == Some(why) {
@@ -128,7 +128,7 @@ impl Extras {
         } else {
             from_ns
         };
-        *late = Late {
+        *late = MissedInterval {
             why: Some(why),
             from_ns,
             until_ns,
@@ -152,13 +152,13 @@ impl Shard {
         if let Some(snapshots) = &extras.snapshots {
             snapshots.borrow_mut().add_client();
         }
-        extras.late.borrow_mut().push(Late::default());
+        extras.late.borrow_mut().push(MissedInterval::default());
     }
 
     /// What a read must know of its client; `None` for clients without any plan.
-    pub(in crate::load) fn aside_of(&self, slot: usize) -> Option<Aside> {
+    pub(in crate::load) fn conditions_of(&self, slot: usize) -> Option<ClientConditions> {
         let extras = self.extras.as_ref()?;
-        extras.looks_at_messages.then(|| Aside {
+        extras.looks_at_messages.then(|| ClientConditions {
             slow: extras.is_slow(slot),
             late: extras.late.borrow()[slot],
         })
@@ -171,33 +171,33 @@ impl Shard {
 
     /// Looks at a message of the measure phase, received for the first time. Whether its latency
     /// is one of the system's.
-    pub(in crate::load) fn look_at(
+    pub(in crate::load) fn classify_message(
         &self,
         slot: usize,
-        aside: &mut Aside,
+        conditions: &mut ClientConditions,
         message: &Envelope<'_>,
         at_ns: u64,
     ) -> bool {
-        let late = aside.late;
+        let late = conditions.late;
         let (Some(why), Some(extras)) = (late.why, &self.extras) else {
             return true;
         };
         if message.intended_ns >= late.until_ns {
             // It has caught up: the messages that follow need no look.
-            aside.late = Late::default();
-            extras.late.borrow_mut()[slot] = aside.late;
+            conditions.late = MissedInterval::default();
+            extras.late.borrow_mut()[slot] = conditions.late;
             return true;
         }
         if message.intended_ns < late.from_ns {
             return true;
         }
         match why {
-            Why::Loss => {
+            MissedBecause::Loss => {
                 let latency_ns = at_ns.saturating_sub(message.intended_ns);
                 extras.recovery(|r| r.account.caught_up.saturating_record(latency_ns));
                 true
             }
-            Why::Absence => {
+            MissedBecause::Absence => {
                 let took_ns = at_ns.saturating_sub(late.until_ns);
                 if self.resumes() {
                     extras.sessions(|s| s.account.caught_up.saturating_record(took_ns));
@@ -213,7 +213,7 @@ impl Shard {
         let faults_ns = self.phase().map_or(&[][..], |p| &p.timing.faults_ns);
         let lost_ns = extras.recovery(|table| table.returned(slot, at_ns, faults_ns));
         if let Some(Some(lost_ns)) = lost_ns {
-            extras.note_late(slot, Why::Loss, lost_ns, at_ns);
+            extras.note_missed(slot, MissedBecause::Loss, lost_ns, at_ns);
             self.show_away();
         }
         if let Some(snapshots) = &extras.snapshots {
@@ -226,8 +226,8 @@ impl Shard {
         let Some(extras) = &self.extras else { return };
         if let (Some(snapshots), false) = (&extras.snapshots, resumes) {
             snapshots.borrow_mut().begin(slot, now_ns);
-            extras.late.borrow_mut()[slot] = Late::default();
-            extras.note_late(slot, Why::Absence, 0, now_ns);
+            extras.late.borrow_mut()[slot] = MissedInterval::default();
+            extras.note_missed(slot, MissedBecause::Absence, 0, now_ns);
         }
     }
 
@@ -237,7 +237,7 @@ impl Shard {
         let measured = self.phase().is_some_and(|phase| phase.holds(now_ns));
         extras.sessions(|table| table.begin(slot, measured));
         if resumes && let Some(from_ns) = extras.sessions(|s| s.departed_ns(slot)) {
-            extras.note_late(slot, Why::Absence, from_ns, now_ns);
+            extras.note_missed(slot, MissedBecause::Absence, from_ns, now_ns);
         }
         self.subscribe_begins(slot, now_ns, resumes);
     }
@@ -455,7 +455,7 @@ impl Shard {
     pub(in crate::load) fn report_aside(
         &self,
         phase: Option<&MeasurePhase>,
-    ) -> Option<ExtrasReport> {
+    ) -> Option<ConditionReport> {
         let extras = self.extras.as_ref()?;
         let slow = extras.slow.as_ref().map(|table| {
             let clients = self.clients.borrow();
@@ -467,7 +467,7 @@ impl Shard {
                 Some((counts.unwrap_or_default(), client.fd.is_some()))
             })
         });
-        Some(ExtrasReport {
+        Some(ConditionReport {
             losses: extras.recovery(|table| table.settle()),
             arrivals: extras.sessions(|table| std::mem::take(&mut table.account)),
             slow,

@@ -8,7 +8,7 @@ use std::io;
 use pushbench_os::sys::monotonic_ns;
 
 use super::{Poller, Purpose, State};
-use crate::load::client::lean::{Connection, Turn};
+use crate::load::client::lean::{Connection, ReadOutcome};
 use crate::load::client::{ClientError, Protocol};
 use crate::load::conditions::slow::{self, PORTION_NS};
 
@@ -42,7 +42,7 @@ impl<P: Protocol> Poller<P> {
         let due_ns = monotonic_ns().saturating_add(wait_ns);
         self.slots[slot].state = State::Lost;
         self.slots[slot].turn_ns = due_ns;
-        self.arm(due_ns, slot, Purpose::Turn);
+        self.arm(due_ns, slot, Purpose::ReadOutcome);
     }
 
     /// A client that was lost tries again.
@@ -65,7 +65,7 @@ impl<P: Protocol> Poller<P> {
     pub(super) fn limit_attempt(&mut self, slot: usize, now_ns: u64) {
         if let Some(ends_ns) = self.shard.attempt_ends_ns(now_ns) {
             self.slots[slot].turn_ns = ends_ns;
-            self.arm(ends_ns, slot, Purpose::Turn);
+            self.arm(ends_ns, slot, Purpose::ReadOutcome);
         }
     }
 
@@ -158,7 +158,7 @@ impl<P: Protocol> Poller<P> {
         });
         match result {
             // The rest is for the next portion.
-            Ok(Turn::More | Turn::Waits) => self.note_connected(slot),
+            Ok(ReadOutcome::More | ReadOutcome::Waits) => self.note_connected(slot),
             result => _ = self.take(slot, result, false, true),
         }
     }

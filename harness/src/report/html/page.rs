@@ -262,7 +262,7 @@ fn differences(view: &View<'_>) -> Markup {
     let foremost: Vec<Row> = rows
         .iter()
         .zip(metrics)
-        .filter(|(_, metric)| metric.is_foremost())
+        .filter(|(_, metric)| metric.is_headline())
         .map(|(row, _)| row.clone())
         .collect();
     let open = foremost.len() <= 30;

@@ -8,7 +8,7 @@ use std::io;
 
 use super::socket::Socket;
 use super::timer::Timer;
-use super::{Common, Speaks, frames, http, ticks};
+use super::{Common, Protocol, frames, http, ticks};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription, Written};
 use crate::stall::LOOK_TICKS;
 use crate::transport::tcp::{self, FIRST_LINE_WAIT, MAX_LINE_BYTES, Refused};
@@ -87,7 +87,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, speaks: Speaks, common: &Common) -> Self {
+    pub(super) fn new(socket: Socket, protocol: Protocol, common: &Common) -> Self {
         let mut connection = Self {
             socket,
             timer: Timer::new(),
@@ -95,12 +95,12 @@ impl Connection {
             role: Role::Closing,
             ended: false,
         };
-        match speaks {
-            Speaks::Lines => {
+        match protocol {
+            Protocol::Lines => {
                 connection.role = Role::Lines(None);
                 connection.timer.want(Some(ticks(FIRST_LINE_WAIT)));
             }
-            Speaks::Http => connection.await_request(common),
+            Protocol::Http => connection.await_request(common),
         }
         connection
     }
@@ -224,7 +224,7 @@ impl Connection {
         match &mut self.role {
             Role::Lines(subscription) => {
                 let subscribed = subscription.is_some();
-                match obey(subscribed, bytes, common) {
+                match run_command(subscribed, bytes, common) {
                     Ok((step, None)) => return Ok(step),
                     Ok((step, Some(opened))) => {
                         common.out.clear();
@@ -326,7 +326,7 @@ impl Connection {
     }
 
     /// The client has taken too long, or a stream that took nothing is to be looked at.
-    pub(super) fn lose_patience(&mut self, common: &mut Common) -> Flow {
+    pub(super) fn on_timeout(&mut self, common: &mut Common) -> Flow {
         if let Some(subscription) = self.stream() {
             let fallen = subscription.has_fallen_off();
             if self.socket.is_stalled(fallen) {
@@ -440,7 +440,7 @@ impl Connection {
 }
 
 /// Carries out the first line in `bytes`. Returns the subscription that it asked for.
-fn obey(
+fn run_command(
     subscribed: bool,
     bytes: &[u8],
     common: &Common,
@@ -451,7 +451,8 @@ fn obey(
         None => Ok((Step::Wait, None)),
         Some(end) => {
             let shared = &common.shared;
-            let opened = tcp::obey(&shared.hub, subscribed, shared.keep_alive, &bytes[..end])?;
+            let opened =
+                tcp::run_command(&shared.hub, subscribed, shared.keep_alive, &bytes[..end])?;
             Ok((Step::Took(end + 1), opened))
         }
     }

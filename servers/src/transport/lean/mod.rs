@@ -32,10 +32,10 @@ use mio::{Events, Interest, Poll, Token};
 use self::connection::{Connection, Flow};
 use self::socket::Socket;
 use super::http::Shared;
-use crate::door::{MAX_LAST, is_its_own};
-use crate::ending::{Departure, STEP, Turn};
-use crate::pages::Pages;
+use crate::listener::{MAX_LAST, is_its_own};
 use crate::shard;
+use crate::shutdown::{Departure, STEP, ShutdownStep};
+use crate::slab::Slab;
 use crate::wheel::{TICK_MS, Wheel};
 
 /// Bytes read at once, into a buffer that the whole shard shares.
@@ -52,7 +52,7 @@ const WAKE: Token = Token(usize::MAX);
 
 /// What clients speak at a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speaks {
+pub(crate) enum Protocol {
     /// Lines of raw TCP.
     Lines,
     /// HTTP/1.1, and what it is upgraded to.
@@ -93,17 +93,17 @@ fn ticks(time: Duration) -> u32 {
 }
 
 /// A listener, and whether it has connections that wait.
-struct Door {
+struct Listener {
     listener: mio::net::TcpListener,
-    speaks: Speaks,
+    protocol: Protocol,
     waiting: bool,
 }
 
 /// The connections of one shard.
 pub(crate) struct Connections {
     poll: Poll,
-    doors: Vec<Door>,
-    open: Pages<Connection>,
+    doors: Vec<Listener>,
+    open: Slab<Connection>,
     wheel: Wheel,
     common: Common,
     space: Vec<u8>,
@@ -117,7 +117,7 @@ impl Connections {
     /// # Errors
     /// Those of `epoll_create(2)` and `epoll_ctl(2)`.
     pub(crate) fn new(
-        listeners: Vec<(TcpListener, Speaks)>,
+        listeners: Vec<(TcpListener, Protocol)>,
         wake: &pushbench_os::wake::Wake,
         shared: Shared,
         head_timeout: Duration,
@@ -126,14 +126,14 @@ impl Connections {
         poll.registry()
             .register(&mut SourceFd(&wake.as_raw_fd()), WAKE, Interest::READABLE)?;
         let mut doors = Vec::new();
-        for (listener, speaks) in listeners {
+        for (listener, protocol) in listeners {
             let mut listener = mio::net::TcpListener::from_std(listener);
             let token = Self::token_of_door(doors.len());
             poll.registry()
                 .register(&mut listener, token, Interest::READABLE)?;
-            doors.push(Door {
+            doors.push(Listener {
                 listener,
-                speaks,
+                protocol,
                 waiting: true,
             });
         }
@@ -149,7 +149,7 @@ impl Connections {
         Ok(Self {
             poll,
             doors,
-            open: Pages::default(),
+            open: Slab::default(),
             wheel: Wheel::default(),
             common,
             space: vec![0; READ_BYTES],
@@ -213,13 +213,13 @@ impl Connections {
             }
             self.serve_woken();
             match departure.turn() {
-                Turn::Serve => {}
-                Turn::ShutDoors => {
+                ShutdownStep::Serve => {}
+                ShutdownStep::StopAccepting => {
                     self.common.drains = true;
                     self.shut_doors();
                 }
-                Turn::Drain => self.serve_woken(),
-                Turn::Closed { settled, end } => {
+                ShutdownStep::Drain => self.serve_woken(),
+                ShutdownStep::Closed { settled, end } => {
                     self.serve_woken();
                     let now = Instant::now();
                     if now >= end || now >= settled && self.is_at_rest() {
@@ -236,7 +236,7 @@ impl Connections {
         for door in std::mem::take(&mut self.doors) {
             for _ in 0..MAX_LAST {
                 match door.listener.accept() {
-                    Ok((stream, _)) => last.extend(self.admit(stream, door.speaks)),
+                    Ok((stream, _)) => last.extend(self.admit(stream, door.protocol)),
                     Err(e) if is_its_own(&e) => {}
                     // Nobody waits; or out of descriptors, and then those who do are turned away.
                     Err(_) => break,
@@ -264,8 +264,8 @@ impl Connections {
                 let door = &mut self.doors[number];
                 match door.listener.accept() {
                     Ok((stream, _)) => {
-                        let speaks = door.speaks;
-                        self.admit(stream, speaks);
+                        let protocol = door.protocol;
+                        self.admit(stream, protocol);
                     }
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     // Nobody waits; or out of descriptors, and then the next tick tries again: the
@@ -277,14 +277,14 @@ impl Connections {
     }
 
     /// Opens a connection over a socket; returns its number.
-    fn admit(&mut self, mut stream: mio::net::TcpStream, speaks: Speaks) -> Option<usize> {
+    fn admit(&mut self, mut stream: mio::net::TcpStream, protocol: Protocol) -> Option<usize> {
         let token = Token(self.open.next_number());
         // Writes are watched once one did not fit.
         let registry = self.poll.registry();
         registry
             .register(&mut stream, token, Interest::READABLE)
             .ok()?;
-        let mut connection = Connection::new(Socket::new(stream), speaks, &self.common);
+        let mut connection = Connection::new(Socket::new(stream), protocol, &self.common);
         // A new entry of the wheel takes nobody's place.
         let _ = connection.timer.apply(&mut self.wheel, token.0 as u32);
         self.open.insert(connection);
@@ -301,7 +301,7 @@ impl Connections {
                 continue;
             };
             if connection.timer.came_up(&mut self.wheel, number) {
-                let flow = connection.lose_patience(&mut self.common);
+                let flow = connection.on_timeout(&mut self.common);
                 self.settle(number as usize, flow);
             }
         }

@@ -1,7 +1,7 @@
 //! Two records against each other, with made-up trials.
 
 use super::*;
-use crate::analysis::compare::draw::{Form, answer};
+use crate::analysis::compare::render::{Form, answer};
 use crate::record::{RoundTrip, sample};
 use pushbench_protocol::transport::{Profile, Transport};
 

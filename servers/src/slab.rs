@@ -18,14 +18,14 @@ enum Entry<T> {
 
 /// The table. A number that was given back is given anew, the last one first.
 #[derive(Debug)]
-pub(crate) struct Pages<T> {
+pub(crate) struct Slab<T> {
     /// All full but the last.
     pages: Vec<Vec<Entry<T>>>,
     /// The number that is given next: a free one, or that behind the last.
     next: usize,
 }
 
-impl<T> Default for Pages<T> {
+impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self {
             pages: Vec::new(),
@@ -34,7 +34,7 @@ impl<T> Default for Pages<T> {
     }
 }
 
-impl<T> Pages<T> {
+impl<T> Slab<T> {
     /// The number that the next one to be put in is given.
     pub(crate) fn next_number(&self) -> usize {
         self.next
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn numbers_count_up_and_those_given_back_come_again_the_last_one_first() {
-        let mut pages = Pages::default();
+        let mut pages = Slab::default();
         for number in 0..3 * ENTRIES {
             assert_eq!(pages.next_number(), number);
             assert_eq!(pages.insert(number), number);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_told_by_number_and_nothing_else_is() {
-        let mut pages: Pages<u32> = Pages::default();
+        let mut pages: Slab<u32> = Slab::default();
         assert_eq!((pages.iter().count(), pages.end()), (0, 0));
         assert_eq!(pages.get_mut(0), None);
         assert_eq!(pages.remove(7_000), None);
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_page_that_is_full_stays_where_it_is() {
-        let mut pages = Pages::default();
+        let mut pages = Slab::default();
         pages.insert(0);
         let first: *const i32 = pages.get_mut(0).expect("taken");
         (1..10_000).for_each(|n| {

@@ -22,13 +22,13 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// A listener until it is shut; then those who waited, one by one.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Listener {
     listener: Option<TcpListener>,
     waiting: VecDeque<TcpStream>,
     shut: watch::Receiver<bool>,
 }
 
-impl Door {
+impl Listener {
     /// A door that is shut when `shut` turns true.
     pub(crate) fn new(listener: TcpListener, shut: watch::Receiver<bool>) -> Self {
         Self {
@@ -116,7 +116,7 @@ async fn accept(listener: &mut TcpListener, stock: bool) -> TcpStream {
 }
 
 /// What `axum::serve` accepts from, in profile `stock`.
-impl axum::serve::Listener for Door {
+impl axum::serve::Listener for Listener {
     type Io = Stream;
     /// Nothing asks who a client is.
     type Addr = ();

@@ -58,11 +58,11 @@ impl Ending {
 
 /// What a shard has to do now.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Turn {
+pub(crate) enum ShutdownStep {
     /// Serve, as before.
     Serve,
     /// A drain begins: take everyone in who waits at the door, and shut it.
-    ShutDoors,
+    StopAccepting,
     /// Some subscribers were told to end; look again in [`STEP`].
     Drain,
     /// All were told. It is over when everything is said, but not before `settled`, and at `end` in
@@ -104,9 +104,9 @@ impl Departure {
     }
 
     /// What the shard of the calling thread has to do. Call it at each turn of the loop.
-    pub(crate) fn turn(&mut self) -> Turn {
+    pub(crate) fn turn(&mut self) -> ShutdownStep {
         if let Some((settled, end)) = self.closed {
-            return Turn::Closed { settled, end };
+            return ShutdownStep::Closed { settled, end };
         }
         let stopped = self.ending.stopped.load(Ordering::SeqCst);
         let drain = self.ending.drain.get().filter(|_| !stopped);
@@ -114,29 +114,29 @@ impl Departure {
             return if stopped {
                 self.close(Duration::ZERO, STOP_GRACE)
             } else {
-                Turn::Serve
+                ShutdownStep::Serve
             };
         };
         if !self.doors_are_shut {
             self.doors_are_shut = true;
             shard::begin_to_leave();
-            return Turn::ShutDoors;
+            return ShutdownStep::StopAccepting;
         }
         let elapsed = drain.begun.elapsed();
         if elapsed >= drain.over {
             return self.close(LAST_REQUESTS, DRAIN_GRACE);
         }
         shard::leave(elapsed.as_secs_f64() / drain.over.as_secs_f64());
-        Turn::Drain
+        ShutdownStep::Drain
     }
 
-    fn close(&mut self, settle: Duration, grace: Duration) -> Turn {
+    fn close(&mut self, settle: Duration, grace: Duration) -> ShutdownStep {
         // What was published before is delivered too.
         shard::drain();
         shard::close();
         let now = Instant::now();
         let (settled, end) = (now + settle, now + grace);
         self.closed = Some((settled, end));
-        Turn::Closed { settled, end }
+        ShutdownStep::Closed { settled, end }
     }
 }
