@@ -1,4 +1,4 @@
-//! `--source-addresses`: where clients connect from, such as `10.0.0.2,10.0.0.10-10.0.0.40`.
+//! `--source-addresses`: addresses that clients connect from, such as `10.0.0.2,10.0.0.10-10.0.0.40`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
@@ -7,30 +7,30 @@ use anyhow::anyhow;
 use super::{Failure, usage};
 use crate::text;
 
-/// Most addresses of one option: each gives tens of thousands of clients.
+/// Most addresses of a range: each is enough for thousands of clients.
 const MOST: usize = 4_096;
 
-/// One item of the list: an address, or the first and the last of a range.
+/// One item of the list: an address or a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Addresses {
     first: IpAddr,
-    /// How many, counted upwards.
+    /// Number of addresses from the first on.
     count: u32,
 }
 
 /// Parses an item of the list.
 pub(super) fn addresses(text: &str) -> Result<Addresses, String> {
     let wrong = |what: &str| {
-        format!("'{text}' is {what}; expected such as '10.0.0.2' or '10.0.0.10-10.0.0.40'")
+        format!("'{text}' is {what}; expected for example '10.0.0.2' or '10.0.0.10-10.0.0.40'")
     };
     let address = |text: &str| text.trim().parse::<IpAddr>();
     let Some((first, last)) = text.split_once('-') else {
-        let first = address(text).map_err(|_| wrong("no address"))?;
+        let first = address(text).map_err(|_| wrong("not an address"))?;
         return Ok(Addresses { first, count: 1 });
     };
     let range = (address(first), address(last));
     let (Ok(IpAddr::V4(first)), Ok(IpAddr::V4(last))) = range else {
-        return Err(wrong("no range of IPv4 addresses"));
+        return Err(wrong("not a range of IPv4 addresses"));
     };
     let beyond = u64::from(last.to_bits()) + 1;
     let count = beyond
@@ -38,7 +38,9 @@ pub(super) fn addresses(text: &str) -> Result<Addresses, String> {
         .filter(|&count| count > 0)
         .ok_or_else(|| wrong("a range that ends before it begins"))?;
     if count > MOST as u64 {
-        return Err(wrong(&format!("a range of {count} addresses, over {MOST}")));
+        return Err(wrong(&format!(
+            "a range of {count} addresses, more than {MOST}"
+        )));
     }
     Ok(Addresses {
         first: IpAddr::V4(first),
@@ -52,8 +54,8 @@ pub(super) fn check(list: &[Addresses]) -> Result<Vec<IpAddr>, Failure> {
     for &address in &all {
         TcpListener::bind(SocketAddr::new(address, 0)).map_err(|error| {
             usage(anyhow!(
-                "'--source-addresses' names {address}, which clients cannot connect from: {}; \
-                 'ip address' lists what this machine has",
+                "'--source-addresses': clients cannot connect from {address}: {}; 'ip address' \
+                 lists the addresses of this machine",
                 text::io_reason(&error)
             ))
         })?;
@@ -92,22 +94,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused_with_an_example() {
+    fn anything_else_is_refused_with_an_example() {
         let error = |text| addresses(text).expect_err(text);
         assert_eq!(
             error("here"),
-            "'here' is no address; expected such as '10.0.0.2' or '10.0.0.10-10.0.0.40'"
+            "'here' is not an address; expected for example '10.0.0.2' or '10.0.0.10-10.0.0.40'"
         );
         assert!(error("10.0.0.9-10.0.0.8").contains("ends before it begins"));
-        assert!(error("10.0.0.0-10.255.0.0").contains("over 4096"));
-        assert!(error("::1-::9").contains("no range of IPv4"));
+        assert!(error("10.0.0.0-10.255.0.0").contains("more than 4096"));
+        assert!(error("::1-::9").contains("not a range of IPv4"));
     }
 
     #[test]
     fn an_address_of_another_machine_is_refused() {
         let of = |text| check(&[addresses(text).expect(text)]);
         assert_eq!(of("127.0.0.1-127.0.0.3").expect("loopback").len(), 3);
-        // Of the block for documentation (RFC 5737).
+        // From a block reserved for documentation (RFC 5737).
         assert!(matches!(of("192.0.2.1"), Err(Failure::Usage(_))));
     }
 }

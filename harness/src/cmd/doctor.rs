@@ -12,29 +12,29 @@ use crate::record::{Record, Trial};
 use crate::run::Options;
 use crate::scenario::Scenario;
 
-/// What is run to see what a client costs in memory.
+/// The workload that measures the memory of a client.
 const WORKLOAD: &str = include_str!("doctor.toml");
 
-/// What a client costs where nothing was measured: an idle `sse` client in `tuned` on a 2-core
-/// machine with Linux 6.18, from `results/reference/fanout-10k`.
+/// The memory of a client if nothing was measured: server, clients and kernel, for an idle `sse` client
+/// in `tuned` on a 2-core machine with Linux 6.18, from `results/reference/fanout-10k`.
 const REFERENCE: [f64; 3] = [7_760.0, 192.0, 6_170.0];
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Number of clients to be held [default: the most that the machine can hold]
+    /// Number of clients to check [default: the most that this machine can hold]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     clients: Option<u32>,
-    /// Transport whose memory per client counts
+    /// Transport whose memory per client is used
     #[arg(long, value_name = "ID", default_value = "sse")]
     transport: Transport,
     /// Profile of its server
     #[arg(long, value_name = "ID", default_value = "tuned")]
     profile: Profile,
-    /// Take memory per client from a record, instead of measuring it for some seconds
+    /// Take memory per client from a record instead of measuring it for some seconds
     #[arg(long, value_name = "PATH", conflicts_with = "no_measure")]
     record: Option<PathBuf>,
-    /// Take memory per client from a reference, and measure nothing
+    /// Use reference values of memory per client and measure nothing
     #[arg(long)]
     no_measure: bool,
     /// What to print
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
     quiet: bool,
 }
 
-/// How it is printed.
+/// Output formats.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Shown {
     /// For people.
@@ -89,7 +89,7 @@ impl Arguments {
         self.measured()
     }
 
-    /// The most that any trial of this transport and profile took.
+    /// The highest memory per client of all trials of this transport and profile.
     fn of_record(&self, record: &Record) -> Result<MemoryPerClient, String> {
         let source = |trial: &Trial| format!("measured in the record, {}", trial.label());
         let of =
@@ -100,8 +100,8 @@ impl Arguments {
             .max_by(|a, b| a.bytes().total_cmp(&b.bytes()))
             .ok_or_else(|| {
                 format!(
-                    "it tells no memory per client of {} {}, which takes a trial with at least \
-                     1000 clients; choose another record, or leave the option out to measure",
+                    "it has no memory per client of {} {}; expected a trial with at least 1000 \
+                     clients; choose another record, or leave the option out to measure it",
                     self.transport, self.profile
                 )
             })
@@ -144,8 +144,8 @@ impl Arguments {
             };
             if !self.quiet {
                 say(&format!(
-                    "pushbench: memory per client could not be measured ({why}); a reference is \
-                     used"
+                    "pushbench: memory per client could not be measured ({why}); using reference \
+                     values"
                 ));
             }
             reference("measuring failed")
@@ -153,8 +153,8 @@ impl Arguments {
     }
 }
 
-/// What a client of `trial` costs; `None` where a slope is missing. A slope that lies below nothing
-/// is noise about nothing.
+/// The memory of a client of `trial`; `None` if a slope is missing. A negative slope is noise
+/// around 0.
 fn of_trial(trial: &Trial, source: String) -> Option<MemoryPerClient> {
     let memory = &trial.server.memory;
     Some(MemoryPerClient {
@@ -171,6 +171,6 @@ fn reference(why: &str) -> MemoryPerClient {
         server_bytes,
         harness_bytes,
         kernel_bytes,
-        source: format!("a reference of sse tuned, as {why}"),
+        source: format!("reference values of sse tuned, because {why}"),
     }
 }

@@ -1,5 +1,5 @@
-//! `pushbench completions` and `pushbench man`: what a shell and `man` know of the command line,
-//! drawn from the same definitions as the help.
+//! `pushbench completions` and `pushbench man`: shell completions and manual pages, generated from the
+//! same definitions as the help.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
@@ -9,12 +9,12 @@ use super::{Cli, Failure, Outcome, failed, print};
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Completions {
-    /// For which shell
+    /// The shell to complete for
     #[arg(value_enum)]
     shell: Shell,
 }
 
-/// Prints the script that a shell sources.
+/// Prints a script for the shell to source.
 pub(super) fn completions(arguments: &Completions) -> Result<Outcome, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(
@@ -30,15 +30,15 @@ pub(super) fn completions(arguments: &Completions) -> Result<Outcome, Failure> {
 /// Arguments of `man`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Man {
-    /// The page of one command, such as 'run'; without it that of the program
+    /// Command whose page is printed, such as 'run' [default: the program's own page]
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }
 
-/// Prints a page in the form that `man` reads (roff).
+/// Prints a page in the format of `man` (roff).
 pub(super) fn man(arguments: &Man) -> Result<Outcome, Failure> {
     let mut cli = Cli::command();
-    // So that the usage line of a command names the program, as its help does.
+    // So that the usage line of a command includes the program, as in its help.
     cli.build();
     let command = match &arguments.command {
         None => cli,
@@ -47,7 +47,7 @@ pub(super) fn man(arguments: &Man) -> Result<Outcome, Failure> {
             let Some(command) = commands().find(|c| c.get_name() == name) else {
                 let known = crate::text::quoted(commands().map(clap::Command::get_name));
                 return Err(super::usage(anyhow::anyhow!(
-                    "'{name}' is no command; expected one of {known}"
+                    "unknown command '{name}'; expected one of {known}"
                 )));
             };
             let page: &'static str = format!("pushbench-{name}").leak();

@@ -1,11 +1,11 @@
-//! The doctor: how many clients this machine can hold, limit by limit, and what would raise each.
+//! The doctor: how many clients this machine can hold, limit by limit, and how to raise each limit.
 //!
-//! Before the data path. In: a [`Machine`] and what a client costs in memory. Out: an
-//! [`Examination`]: for each limit its value, how many clients it allows, whether it binds, the
-//! command that raises it, and what the program does without that.
+//! Before the data path. In: a [`Machine`] and the memory of one client. Out: an [`Examination`]: for
+//! each limit its value, how many clients it allows, whether it binds, the command that raises it, and
+//! how the program works around it.
 //!
-//! Server and clients are on one machine, so that limits of the machine count each connection with
-//! both its ends, and limits of a process with one. Nothing is measured here.
+//! Server and clients share one machine, so limits of the machine count both ends of each connection,
+//! and limits of a process count one.
 
 mod limits;
 pub mod machine;
@@ -17,16 +17,16 @@ pub use text::render;
 
 use serde::Serialize;
 
-/// What a client costs in memory, by who holds it, and where the figures are from.
+/// The memory of one client, by who holds it, and the source of the figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct MemoryPerClient {
     /// User memory of the server.
     pub server_bytes: f64,
     /// User memory of the clients' process.
     pub harness_bytes: f64,
-    /// Memory of the kernel, both ends.
+    /// Kernel memory of both ends.
     pub kernel_bytes: f64,
-    /// Where the figures are from, in words.
+    /// Source of the figures, in words.
     pub source: String,
 }
 
@@ -37,22 +37,22 @@ impl MemoryPerClient {
     }
 }
 
-/// What a limit does at the number of clients that was asked for.
+/// What a limit does at the requested number of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing: there is room.
+    /// Nothing: there is room for more.
     Free,
-    /// By itself it would bind, but for what the program does.
+    /// It would bind on its own, but the program works around it.
     Avoided,
-    /// So many can be held, but something becomes slower or cannot be told.
+    /// It allows this number, but slows something down or prevents a measurement.
     Slows,
-    /// So many cannot be held.
+    /// It does not allow this number.
     Binds,
 }
 
 impl State {
-    /// The word for tables.
+    /// The id, as in tables.
     pub fn id(self) -> &'static str {
         match self {
             Self::Free => "free",
@@ -66,53 +66,52 @@ impl State {
 /// One limit of the machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LimitFound {
-    /// What is limited, by the name of the setting where it has one.
+    /// What is limited, by the name of its setting if it has one.
     pub limit: &'static str,
-    /// Its value, as people write it; `unknown` where this platform does not tell.
+    /// Its value, formatted for people; `unknown` if this platform does not report it.
     pub value: String,
-    /// Clients that it allows by itself; `null` where it does not limit their number.
+    /// Clients that it allows on its own; `null` if it does not limit their number.
     pub alone: Option<u64>,
-    /// Clients that it allows given what the program does; `null` where it does not limit them.
+    /// Clients that it allows with the program's workaround; `null` if it does not limit them.
     pub allows: Option<u64>,
-    /// What it does at the number asked for.
+    /// What it does at the requested number.
     pub state: State,
-    /// The command that raises it; `null` where there is none.
+    /// The command that raises it; `null` if there is none.
     pub raise: Option<String>,
-    /// What the program does without.
+    /// How the program works around it; follows "pushbench" in a sentence.
     pub instead: String,
 }
 
 /// What the machine can hold.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Examination {
-    /// The number of clients that the limits are held against.
+    /// The number of clients that the limits are compared with.
     pub clients: u64,
-    /// Whether it was asked for; otherwise it is the most that the machine can hold.
+    /// Whether it was requested; otherwise it is the most that the machine can hold.
     pub asked: bool,
-    /// Whether so many can be held.
+    /// Whether the machine can hold that many.
     pub reachable: bool,
-    /// The most that can be held …
+    /// The most that the machine can hold.
     pub most: u64,
-    /// … and the limit that it is set by.
+    /// The limit that sets this maximum.
     pub limited_by: &'static str,
-    /// What a client costs in memory.
+    /// The memory of one client.
     pub memory_per_client: MemoryPerClient,
     /// Every limit.
     pub limits: Vec<LimitFound>,
 }
 
-/// Holds the limits of `machine` against `clients`, or, without such a number, against the most
-/// that they allow together.
+/// Compares the limits of `machine` with `clients` or, without such a number, with the most that they
+/// allow together.
 pub fn examine(machine: &Machine, memory: &MemoryPerClient, clients: Option<u32>) -> Examination {
-    // What is allowed does not depend on how many are asked for.
+    // What the limits allow does not depend on the requested number.
     let unasked = limits::all(machine, memory, 1);
     let least = unasked.iter().filter_map(|l| Some((l.allows?, l.limit)));
-    // The number of a client has 32 bits.
-    let (most, limited_by) = least
-        .min_by_key(|&(allows, _)| allows)
-        .map_or((u64::from(u32::MAX), "the number of a client"), |least| {
-            least
-        });
+    // Clients are numbered with 32 bits.
+    let (most, limited_by) = least.min_by_key(|&(allows, _)| allows).map_or(
+        (u64::from(u32::MAX), "the 32-bit number of a client"),
+        |least| least,
+    );
     let wanted = clients.map_or(most, u64::from);
     Examination {
         clients: wanted,

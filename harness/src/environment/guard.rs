@@ -1,25 +1,23 @@
-//! The memory guard: stops the growth of a fleet before the kernel would end a process.
+//! The memory guard: stops the growth of a fleet before the kernel kills a process.
 //!
-//! Beside the data path, in the run's own process. In: what memory is available, read at the start
-//! and again and again while clients connect. Out: whether growth must stop. The machine stays
-//! usable, and what was measured so far is kept.
-//!
-//! Not measured here: who holds the memory (see `results/memory.rs`).
+//! Next to the data path, in the run's own process. In: the available memory, read at the start and
+//! repeatedly while clients connect. Out: whether growth must stop. The machine stays usable, and what
+//! was measured so far is kept.
 
 use crate::observe::memory;
 
-/// Share of what was available at the start that server, fleet and kernel may take together.
+/// Fraction of the memory available at the start that server, fleet and kernel may use together.
 pub const DEFAULT_SHARE: f64 = 0.85;
 
-/// A bound on what may be taken of the memory that was available at the start.
+/// Limits how much of the memory that was available at the start may be used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MemoryGuard {
-    /// Available at the start; `None` where this platform does not tell, and nothing is guarded.
+    /// Available at the start; `None` if this platform does not report it, and nothing is guarded.
     start_bytes: Option<u64>,
     share: f64,
 }
 
-/// What the guard found when it stopped the growth.
+/// The memory when the guard stopped the growth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pressure {
     /// Available at the start.
@@ -39,18 +37,18 @@ impl MemoryGuard {
         Self { start_bytes, share }
     }
 
-    /// What must stay available; `None` where nothing is known.
+    /// What must stay available; `None` if nothing is known.
     pub fn floor_bytes(&self) -> Option<u64> {
         let start = self.start_bytes?;
         Some(start - (start as f64 * self.share.clamp(0.0, 1.0)) as u64)
     }
 
-    /// Whether growth must stop, by what is available now on this machine.
+    /// Whether growth must stop, given the memory available on this machine now.
     pub fn look(&self) -> Option<Pressure> {
         self.check(memory::available_bytes())
     }
 
-    /// Whether growth must stop, by a reading of what is available now.
+    /// Whether growth must stop, given a reading of available memory.
     pub fn check(&self, available_bytes: Option<u64>) -> Option<Pressure> {
         let (floor, available_bytes) = (self.floor_bytes()?, available_bytes?);
         (available_bytes < floor).then_some(Pressure {
@@ -65,7 +63,7 @@ impl std::fmt::Display for Pressure {
         let mib = |bytes: u64| bytes >> 20;
         write!(
             f,
-            "{} MiB of memory are available, of {} MiB at the start",
+            "{} MiB of memory are available, down from {} MiB at the start",
             mib(self.available_bytes),
             mib(self.start_bytes)
         )
@@ -102,14 +100,14 @@ mod tests {
     }
 
     #[test]
-    fn the_pressure_is_told_in_mib() {
+    fn pressure_is_displayed_in_mib() {
         let pressure = Pressure {
             start_bytes: 24 << 30,
             available_bytes: 3 << 30,
         };
         assert_eq!(
             pressure.to_string(),
-            "3072 MiB of memory are available, of 24576 MiB at the start"
+            "3072 MiB of memory are available, down from 24576 MiB at the start"
         );
     }
 }

@@ -237,7 +237,7 @@ fn shells_and_man_learn_every_command() {
     let (code, _, err) = pushbench(&["man", "rum"], folder.path());
     assert_eq!(code, 2);
     assert!(
-        err.starts_with("pushbench: 'rum' is no command; expected one of 'run'"),
+        err.starts_with("pushbench: unknown command 'rum'; expected one of 'run'"),
         "{err}"
     );
 }

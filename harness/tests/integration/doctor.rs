@@ -1,4 +1,4 @@
-//! `pushbench doctor` from outside: what it says, as text and as JSON, and its exit status.
+//! `pushbench doctor` from outside: its text, its JSON and its exit status.
 
 use std::process::{Output, Stdio};
 
@@ -20,15 +20,15 @@ fn json(output: &Output) -> Value {
 #[test]
 fn a_number_that_fits_is_status_0_and_each_limit_has_its_block() {
     let output = doctor(&["--clients", "100", "--no-measure"]);
-    let told = text(&output.stdout);
+    let printed = text(&output.stdout);
     assert_eq!(
         (output.status.code(), &*output.stderr),
         (Some(0), &b""[..]),
-        "{told}"
+        "{printed}"
     );
     assert!(
-        told.starts_with("100 clients can be held here; the most is "),
-        "{told}"
+        printed.starts_with("This machine can hold 100 clients; the maximum is "),
+        "{printed}"
     );
     for limit in [
         "RLIMIT_NOFILE (ulimit -n)",
@@ -53,12 +53,12 @@ fn a_number_that_fits_is_status_0_and_each_limit_has_its_block() {
         "SO_TIMESTAMPING",
     ] {
         assert!(
-            told.contains(&format!("\n{limit}  ")),
-            "no row of {limit}: {told}"
+            printed.contains(&format!("\n{limit}  ")),
+            "no row of {limit}: {printed}"
         );
         assert!(
-            told.contains(&format!("\n{limit}: ")),
-            "no block of {limit}: {told}"
+            printed.contains(&format!("\n{limit}: ")),
+            "no block of {limit}: {printed}"
         );
     }
 }
@@ -92,7 +92,7 @@ fn a_number_that_no_machine_holds_is_status_1_and_names_what_binds() {
 }
 
 #[test]
-fn a_low_limit_of_descriptors_is_seen_with_the_tables_that_pass_it() {
+fn a_low_limit_of_descriptors_is_reported_with_the_tables_that_avoid_it() {
     let command =
         r#"ulimit -n 256 && exec "$0" doctor --no-measure --format json --clients 1000000"#;
     let mut shell = std::process::Command::new("sh");
@@ -123,10 +123,9 @@ fn a_low_limit_of_descriptors_is_seen_with_the_tables_that_pass_it() {
 }
 
 #[test]
-fn memory_per_client_is_measured_and_its_source_is_said() {
+fn memory_per_client_is_measured_and_its_source_is_reported() {
     let output = doctor(&["--clients", "10", "--transport", "tcp", "--format", "json"]);
-    let told = text(&output.stderr);
-    assert_eq!((output.status.code(), told), (Some(0), ""));
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
     let memory = &json(&output)["memory_per_client"];
     assert_eq!(
         memory["source"],
@@ -141,7 +140,7 @@ fn memory_per_client_is_measured_and_its_source_is_said() {
 
 #[test]
 fn bad_options_are_refused_in_one_line() {
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (
             &["--clients", "0"][..],
             "'--clients' is '0', expected 1 to 4294967295",
@@ -162,7 +161,7 @@ fn bad_options_are_refused_in_one_line() {
         ),
     ] {
         let output = doctor(arguments);
-        assert_eq!(text(&output.stderr), format!("pushbench: {told}\n"));
+        assert_eq!(text(&output.stderr), format!("pushbench: {expected}\n"));
         assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
     }
 }

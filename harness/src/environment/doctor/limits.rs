@@ -1,5 +1,5 @@
-//! One function a limit: its value, what it allows, what raises it, what is done without. Here are
-//! those that bound the number of clients; the others are in `notes`.
+//! One function per limit: its value, what it allows, how to raise it, how the program works around it.
+//! These are the limits on the number of clients; the others are in `notes`.
 
 use super::machine::Machine;
 use super::{LimitFound, MemoryPerClient, State};
@@ -11,10 +11,10 @@ use crate::text::figure::count;
 /// Addresses of 127.0.0.0/8 that clients connect from.
 const SOURCES: u64 = 0x00ff_fff0;
 
-/// Threads of both processes beside their shards: main, publisher, control, and some to spare.
+/// Threads of both processes besides their shards: main, publisher, control, and some to spare.
 const OTHER_THREADS: u64 = 32;
 
-/// Open files of the run and of both processes beside their connections.
+/// Open files of the run and of both processes besides their connections.
 const OTHER_FILES: u64 = 1_024;
 
 /// Every limit at `clients` clients.
@@ -44,7 +44,7 @@ pub(super) fn all(machine: &Machine, memory: &MemoryPerClient, clients: u64) -> 
     ]
 }
 
-/// A machine, and the number of clients that it is held against.
+/// A machine, and the number of clients that it is compared with.
 pub(super) struct At<'a> {
     pub(super) machine: &'a Machine,
     pub(super) clients: u64,
@@ -59,7 +59,7 @@ pub(super) fn sysctl(key: &str, value: impl std::fmt::Display) -> Option<String>
 }
 
 impl At<'_> {
-    /// The state of a limit that allows so many, by itself and as the program runs.
+    /// The state of a limit that allows this many, on its own and with the program's workaround.
     fn state(&self, alone: Option<u64>, allows: Option<u64>) -> State {
         let below = |most: Option<u64>| most.is_some_and(|most| most < self.clients);
         match (below(alone), below(allows)) {
@@ -88,7 +88,7 @@ impl At<'_> {
         }
     }
 
-    /// Descriptors that one table must have for all clients of a side.
+    /// Descriptors that one table needs for all clients of a side.
     fn table_for_all(&self) -> u64 {
         ((self.clients + 64) as f64 / FILL).ceil() as u64
     }
@@ -104,17 +104,17 @@ impl At<'_> {
         let instead = if self.machine.own_tables {
             let tables = alone.map_or(1, |one| self.clients.div_ceil(one.max(1)));
             format!(
-                "raises the soft limit to the hard one, and gives each shard a descriptor table of \
-                 its own where one is too small: {tables} table(s) a side here, of at most {shards}"
+                "raises the soft limit to the hard one, and gives each shard its own descriptor \
+                 table if one is not enough: {tables} per side here, of at most {shards}"
             )
         } else {
-            "raises the soft limit to the hard one; tables of their own are refused here \
-             (unshare(CLONE_FILES)), so one table must do"
+            "raises the soft limit to the hard one; this system refuses more descriptor tables \
+             (unshare(CLONE_FILES)), so one must be enough"
                 .to_owned()
         };
         let needed = self.table_for_all();
         let limit = format!("sudo prlimit --pid $$ --nofile={needed}:{needed}");
-        // The kernel refuses a limit above the other.
+        // The kernel refuses a limit above fs.nr_open.
         let raise = match self.machine.nr_open {
             Some(most) if most < needed => format!("sudo sysctl -w fs.nr_open={needed} && {limit}"),
             _ => limit,
@@ -136,7 +136,10 @@ impl At<'_> {
             number(self.machine.nr_open),
             (alone, allows),
             sysctl("fs.nr_open", self.table_for_all()),
-            "needs none of it where several tables do: it bounds a single one",
+            match self.machine.own_tables {
+                true => "does not need more: it gives each shard its own descriptor table",
+                false => "cannot work around it: it has only one descriptor table per side here",
+            },
         )
     }
 
@@ -157,7 +160,7 @@ impl At<'_> {
                 "fs.file-max",
                 2 * self.clients + self.machine.files_open.unwrap_or(0) + OTHER_FILES,
             ),
-            "can do nothing about it: both ends of each connection are files of this machine",
+            "cannot work around it: both ends of each connection are open files of this machine",
         )
     }
 
@@ -168,7 +171,7 @@ impl At<'_> {
             number(self.machine.epoll_watches),
             (allows, allows),
             sysctl("fs.epoll.max_user_watches", 2 * self.clients + OTHER_FILES),
-            "can do nothing about it: it watches either end of a connection, as the same user",
+            "cannot work around it: it watches both ends of a connection as the same user",
         )
     }
 
@@ -176,9 +179,9 @@ impl At<'_> {
         let range = self.machine.ports;
         let alone = range.map(|(first, last)| u64::from(last.saturating_sub(first)) + 1);
         let per_source = u64::from(CLIENTS_PER_SOURCE);
-        // An address that cannot hold its share has no second chance.
+        // A client whose address has no port left does not try another.
         let allows = alone.map(|ports| match ports >= per_source {
-            // The number of a client has 32 bits.
+            // Clients are numbered with 32 bits.
             true => (per_source * SOURCES).min(u32::MAX.into()),
             false => ports,
         });
@@ -193,8 +196,9 @@ impl At<'_> {
             (alone, allows),
             sysctl("net.ipv4.ip_local_port_range", "'1024 65535'"),
             format!(
-                "spreads clients over source addresses from 127.0.0.1 on, {per_source} to each: \
-                 {sources} of them here"
+                "spreads clients over source addresses from 127.0.0.1 on, {} per address: it needs \
+                 {sources} here",
+                count(per_source)
             ),
         )
     }
@@ -223,8 +227,8 @@ impl At<'_> {
             (allows, allows),
             raise,
             format!(
-                "stops growth when {:.0}% of that is taken; a client takes {} KB (server {}, \
-                 clients {}, kernel {} for both ends; {}), and a leaner profile takes less",
+                "stops connecting when {:.0}% of that is used; one client takes {} KB (server {}, \
+                 clients {}, kernel {} for both ends; {}), less in a leaner profile",
                 DEFAULT_SHARE * 100.0,
                 kb(memory.bytes()),
                 kb(memory.server_bytes),
@@ -243,14 +247,14 @@ impl At<'_> {
         let Some(bytes) = self.machine.group_available_bytes else {
             return Self::noted(
                 "memory of the control group",
-                "no tighter than the machine".to_owned(),
+                "no lower than the machine's".to_owned(),
                 false,
                 None,
-                "needs nothing here",
+                "needs no workaround",
             );
         };
         let needed = (self.clients as f64 * memory.bytes() / DEFAULT_SHARE).ceil() as u64;
-        // As a container's owner sees it; where systemd runs, it knows the group of this shell.
+        // For the owner of a container; if systemd runs, it knows the group of this shell.
         let raise = format!(
             "sudo systemctl set-property --runtime \"$(ps -o unit= -p $$)\" MemoryMax={needed}"
         );
@@ -265,8 +269,8 @@ impl At<'_> {
     fn conntrack(&self) -> LimitFound {
         let limit = "net.netfilter.nf_conntrack_max";
         let Some(most) = self.machine.conntrack_max else {
-            let value = "nothing is tracked".to_owned();
-            return Self::noted(limit, value, false, None, "needs nothing here");
+            let value = "no connection is tracked".to_owned();
+            return Self::noted(limit, value, false, None, "needs no workaround");
         };
         let tracked = self.machine.conntrack_count.unwrap_or(0);
         let left = Some(most.saturating_sub(tracked));
@@ -275,11 +279,11 @@ impl At<'_> {
             format!("{}, {} tracked", count(most), count(tracked)),
             (left, left),
             sysctl(limit, self.clients + tracked + OTHER_FILES),
-            "can do nothing about it: the firewall tracks connections here, and each takes an entry",
+            "cannot work around it: the firewall tracks connections here, and each takes an entry",
         )
     }
 
-    /// Clients that the shards of so many threads hold, both sides together.
+    /// Clients that fit into the shards of this many threads, both sides together.
     fn in_threads(&self, threads: Option<u64>) -> Option<u64> {
         let shards = threads?.saturating_sub(OTHER_THREADS) / 2;
         let per_shard = self.machine.nofile_hard.map_or(u64::MAX, per_table);
@@ -300,7 +304,7 @@ impl At<'_> {
         self.counted(
             "kernel.threads-max, kernel.pid_max, ulimit -u",
             format!(
-                "{}, {} for a user, {used} in use",
+                "{}, {} per user, {used} in use",
                 number(threads_max),
                 number(nproc)
             ),
@@ -309,7 +313,7 @@ impl At<'_> {
                 "sudo sysctl -w kernel.threads-max=200000 kernel.pid_max=200000; ulimit -u 200000"
                     .to_owned(),
             ),
-            format!("has at most {MAX_SHARDS} threads of clients and as many of the server"),
+            format!("uses at most {MAX_SHARDS} threads each for server and clients"),
         )
     }
 
@@ -323,7 +327,7 @@ impl At<'_> {
             value,
             (allows, allows),
             pids.map(|_| raise.to_owned()),
-            format!("has at most {MAX_SHARDS} threads of clients and as many of the server"),
+            format!("uses at most {MAX_SHARDS} threads each for server and clients"),
         )
     }
 }

@@ -1,7 +1,7 @@
-//! What the machine says of its limits: one reading, which tests replace by machines of their own.
+//! The limits that the machine reports, in one reading that tests replace.
 //!
-//! In: `/proc`, `/sys` and the limits of this process. Out: a [`Machine`], each field `None` where
-//! this platform does not tell.
+//! In: `/proc`, `/sys` and the limits of this process. Out: a [`Machine`], in which a field is `None` if
+//! this platform does not report it.
 
 use crate::observe::environment::Environment;
 use crate::observe::{field_bytes, memory, read};
@@ -10,7 +10,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use pushbench_os::sys;
 use serde::Serialize;
 
-/// Limits of a machine and of this process, as they are read.
+/// Limits of a machine and of this process, as read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Machine {
     /// Descriptors of a process, soft limit.
@@ -19,35 +19,35 @@ pub struct Machine {
     pub nofile_hard: Option<u64>,
     /// The most to which that limit can be raised (`fs.nr_open`).
     pub nr_open: Option<u64>,
-    /// Whether a thread may have a descriptor table of its own (`unshare(CLONE_FILES)`).
+    /// Whether a thread may have its own descriptor table (`unshare(CLONE_FILES)`).
     pub own_tables: bool,
     /// Open files of the machine, at most (`fs.file-max`).
     pub file_max: Option<u64>,
     /// Open files of the machine now.
     pub files_open: Option<u64>,
-    /// What one user may register with epoll, all instances (`fs.epoll.max_user_watches`).
+    /// Descriptors that one user may register with epoll (`fs.epoll.max_user_watches`).
     pub epoll_watches: Option<u64>,
     /// First and last port of a client's connection.
     pub ports: Option<(u16, u16)>,
     /// Longest queue of a listener (`net.core.somaxconn`).
     pub somaxconn: Option<u64>,
-    /// Connections under way on a listener (`net.ipv4.tcp_max_syn_backlog`).
+    /// Most half-open connections of a listener (`net.ipv4.tcp_max_syn_backlog`).
     pub syn_backlog: Option<u64>,
-    /// Pages of TCP: low, pressure, most.
+    /// Pages of TCP memory: low, pressure, maximum.
     pub tcp_mem_pages: Option<[u64; 3]>,
     /// Bytes of a page.
     pub page_bytes: u64,
-    /// Connections that may be remembered after their end (`net.ipv4.tcp_max_tw_buckets`).
+    /// Most connections in TIME_WAIT (`net.ipv4.tcp_max_tw_buckets`).
     pub time_wait_buckets: Option<u64>,
-    /// Connections that the firewall may track; `None` where it tracks none.
+    /// Most connections that the firewall tracks; `None` if it tracks none now.
     pub conntrack_max: Option<u64>,
     /// Connections that it tracks now.
     pub conntrack_count: Option<u64>,
-    /// Memory of the machine that may be taken without swapping.
+    /// Memory of the machine that can be used without swapping.
     pub available_bytes: Option<u64>,
-    /// The same within the control group of this process, where that is less.
+    /// The same within the control group of this process, if that is less.
     pub group_available_bytes: Option<u64>,
-    /// Threads of the machine, at most: the least of `kernel.threads-max` and `kernel.pid_max`.
+    /// Threads of the machine, at most: the lower of `kernel.threads-max` and `kernel.pid_max`.
     pub threads_max: Option<u64>,
     /// Threads of the machine now.
     pub threads: Option<u64>,
@@ -65,9 +65,9 @@ pub struct Machine {
     pub congestion: Option<String>,
     /// Congestion controls that a socket may choose.
     pub congestions: Vec<String>,
-    /// Share of the time since the machine began that a hypervisor gave to others.
+    /// Fraction of the time since boot that a hypervisor gave to others.
     pub steal_share: Option<f64>,
-    /// Whether the kernel stamps what a TCP socket receives (`SO_TIMESTAMPING`).
+    /// Whether the kernel timestamps what a TCP socket receives (`SO_TIMESTAMPING`).
     pub stamps: Option<bool>,
 }
 
@@ -97,8 +97,8 @@ impl Machine {
             tcp_mem_pages: environment.tcp_mem_pages,
             page_bytes: page_bytes(),
             time_wait_buckets: number("/proc/sys/net/ipv4/tcp_max_tw_buckets"),
-            // The files are there wherever the module is, also where no rule uses it: then nothing
-            // is tracked, though there are connections (our own children's, for one).
+            // The files exist if the module is loaded, even if no rule uses it: then nothing is
+            // tracked although there are connections.
             conntrack_max: number("/proc/sys/net/netfilter/nf_conntrack_max")
                 .filter(|_| tracked > Some(0)),
             conntrack_count: tracked.filter(|&count| count > 0),
@@ -132,7 +132,7 @@ fn first<T: std::str::FromStr>(text: &str) -> Option<T> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// The second part of `3/512`, which stands fourth in `/proc/loadavg`: all threads.
+/// The second part of `3/512`, the fourth field of `/proc/loadavg`: all threads.
 fn threads(loadavg: &str) -> Option<u64> {
     let (_, all) = loadavg.split_whitespace().nth(3)?.split_once('/')?;
     all.parse().ok()
@@ -145,13 +145,13 @@ fn page_bytes() -> u64 {
         .unwrap_or(4096)
 }
 
-/// Tried on a thread that ends right after: its table goes with it.
+/// Tried on a thread that ends right after, and its table with it.
 fn own_tables() -> bool {
     let tried = std::thread::spawn(|| sys::own_descriptor_table(&[]).is_ok());
     tried.join().unwrap_or(false)
 }
 
-/// The tightest `pids.max` of the groups around this process, of either version.
+/// The lowest `pids.max` of the groups around this process, in cgroup v1 or v2.
 fn group_pids() -> Option<u64> {
     let groups = read("/proc/self/cgroup")?;
     let mut least: Option<u64> = None;
@@ -179,7 +179,7 @@ fn group_pids() -> Option<u64> {
     least
 }
 
-/// Asks for stamps on a socket of a connection to ourselves.
+/// Requests timestamps on a socket that is connected to this process.
 fn stamps() -> Option<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -210,12 +210,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_tells_its_limits() {
+    fn this_machine_reports_its_limits() {
         let machine = Machine::read();
         assert!(machine.nofile_hard >= machine.nofile_soft && machine.nofile_soft > Some(0));
         assert!(
             machine.own_tables,
-            "unshare(CLONE_FILES) is allowed to everyone"
+            "unshare(CLONE_FILES) needs no privilege"
         );
         assert!(machine.usable_cores > 0 && machine.page_bytes >= 4_096);
         assert!(machine.available_bytes > Some(1 << 20));

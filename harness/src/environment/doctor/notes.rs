@@ -1,16 +1,16 @@
-//! What bounds no number of clients, but makes something slower, or leaves it untold.
+//! Limits that do not bound the number of clients, but slow something down or prevent a measurement.
 
 use super::limits::{At, number, sysctl};
 use super::{LimitFound, State};
 use crate::text::figure::count;
 
-/// Queue of a listener that the servers ask for.
+/// Listen queue that the servers request.
 const BACKLOG: u64 = 4_096;
 
-/// Connects under way at once over all shards of the fleet, at most; and at most half of a queue.
+/// Most pending connects over all shards of the fleet; also at most half of a listen queue.
 const CONNECTING: u64 = 2_048;
 
-/// With fewer than this under way, connecting waits for the round from client to server and back.
+/// With fewer pending connects than this, connecting waits for the round trip to the server.
 const FEW: u64 = 512;
 
 /// Share of the machine that others may take before the audit doubts a trial.
@@ -44,8 +44,8 @@ impl At<'_> {
             somaxconn.is_some_and(|queue| queue < 2 * FEW),
             sysctl("net.core.somaxconn", BACKLOG).filter(|_| somaxconn < Some(BACKLOG)),
             format!(
-                "has at most {} connects under way, and no more than half of this queue holds; the \
-                 server has a listener in each shard",
+                "limits pending connects to half of this queue, at most {}; the server has one \
+                 listener per shard",
                 count(CONNECTING)
             ),
         )
@@ -58,7 +58,7 @@ impl At<'_> {
             number(backlog),
             backlog.is_some_and(|queue| queue < FEW),
             sysctl("net.ipv4.tcp_max_syn_backlog", BACKLOG).filter(|_| backlog < Some(BACKLOG)),
-            format!("has at most {} connects under way", count(CONNECTING)),
+            format!("limits pending connects to {}", count(CONNECTING)),
         )
     }
 
@@ -83,8 +83,8 @@ impl At<'_> {
                 "net.ipv4.tcp_mem",
                 format!("'{0} {0} {1}'", self.clients, 2 * self.clients),
             ),
-            "holds no unread message on an idle connection; a broadcast to more clients than there \
-             are pages may make the kernel economise while it is on its way",
+            "leaves no unread message on an idle connection; a broadcast to more clients than there \
+             are pages may put the kernel under memory pressure while it lasts",
         )
     }
 
@@ -94,15 +94,15 @@ impl At<'_> {
             number(self.machine.time_wait_buckets),
             false,
             sysctl("net.ipv4.tcp_max_tw_buckets", self.clients),
-            "takes other source addresses in each trial, so that connections which are still \
-             remembered do no harm; those beyond the limit are forgotten at once",
+            "uses other source addresses in each trial, so that connections in TIME_WAIT do no \
+             harm; the kernel drops those beyond the limit at once",
         )
     }
 
     pub(super) fn cores(&self) -> LimitFound {
         let cores = self.machine.usable_cores;
         let instead = match cores {
-            0 | 1 => "pins nothing: server and clients share one core, and the record says so",
+            0 | 1 => "cannot pin: server and clients share one core, and the record says so",
             _ => "pins the server to the first half of the cores and the clients to the rest",
         };
         Self::noted("usable cores", cores.to_string(), cores < 2, None, instead)
@@ -116,13 +116,13 @@ impl At<'_> {
             value,
             false,
             None,
-            "sets 1 ns for the thread of the publisher",
+            "sets 1 ns for the publisher's thread",
         )
     }
 
     pub(super) fn clock(&self) -> LimitFound {
         let source = self.machine.clock_source.as_deref().unwrap_or("unknown");
-        // Read by a system call, or by an access to a device: microseconds instead of 20 ns.
+        // Reading it takes a system call or a device access: microseconds instead of 20 ns.
         let slow = matches!(source, "hpet" | "acpi_pm" | "jiffies" | "refined-jiffies");
         Self::noted(
             "clock source",
@@ -133,7 +133,7 @@ impl At<'_> {
                  current_clocksource"
                     .to_owned()
             }),
-            "reads the clock once a read, whatever it costs",
+            "reads the clock once per socket read, whatever it costs",
         )
     }
 
@@ -141,8 +141,8 @@ impl At<'_> {
         let cubic = self.machine.congestions.iter().any(|name| name == "cubic");
         let default = self.machine.congestion.as_deref().unwrap_or("unknown");
         let instead = match cubic {
-            true => "sets cubic on every socket, whatever the default is",
-            false => "keeps the default on every socket, as cubic is not there",
+            true => "sets cubic on every socket, regardless of the default",
+            false => "keeps the default on every socket, because cubic is not available",
         };
         let paces = !cubic && default.starts_with("bbr");
         let raise = (!cubic).then(|| "sudo modprobe tcp_cubic".to_owned());
@@ -167,7 +167,7 @@ impl At<'_> {
             share.is_some_and(|share| share > STEAL),
             None,
             format!(
-                "makes a trial suspect in which the hypervisor gave more than {:.0}% to others",
+                "marks a trial as suspect if the hypervisor gave more than {:.0}% to others",
                 STEAL * 100.0
             ),
         )
@@ -177,9 +177,12 @@ impl At<'_> {
         let (value, instead) = match self.machine.stamps {
             Some(true) => (
                 "works",
-                "measures the clients' own share of a latency with it",
+                "uses it to measure the clients' own share of a latency",
             ),
-            Some(false) => ("refused", "leaves the clients' share of a latency untold"),
+            Some(false) => (
+                "refused",
+                "cannot measure the clients' own share of a latency",
+            ),
             None => ("unknown", "tries again in each trial"),
         };
         let missing = self.machine.stamps == Some(false);

@@ -1,4 +1,4 @@
-//! Machines that are made up, and what the doctor says of them.
+//! Made-up machines, and what the doctor reports about them.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn binding(found: &Examination) -> Vec<&str> {
 }
 
 #[test]
-fn a_million_fits_into_this_machine_and_what_is_done_for_it_is_said() {
+fn a_million_fits_into_this_machine_with_the_workarounds_named() {
     let found = found(&machine(), 1_000_000);
     assert!(found.reachable, "{:?}", binding(&found));
     // The files of both ends: (2,400,000 - 1,000 - 1,024) / 2.
@@ -76,13 +76,17 @@ fn a_million_fits_into_this_machine_and_what_is_done_for_it_is_said() {
         Some("sudo prlimit --pid $$ --nofile=1176546:1176546")
     );
     assert!(
-        descriptors.instead.contains("60 table(s) a side"),
+        descriptors.instead.contains("60 per side"),
         "{}",
         descriptors.instead
     );
     let ports = limit(&found, "net.ipv4.ip_local_port_range");
     assert_eq!((ports.alone, ports.state), (Some(28_232), State::Avoided));
-    assert!(ports.instead.contains("125 of them"), "{}", ports.instead);
+    assert!(
+        ports.instead.contains("it needs 125 here"),
+        "{}",
+        ports.instead
+    );
     assert_eq!(limit(&found, "net.ipv4.tcp_mem").state, State::Slows);
     assert_eq!(limit(&found, "memory").allows, Some(1_825_361));
 }
@@ -124,7 +128,7 @@ fn a_limit_above_another_is_raised_after_it() {
 }
 
 #[test]
-fn without_tables_of_their_own_one_table_must_do() {
+fn without_further_tables_one_must_be_enough() {
     let machine = Machine {
         own_tables: false,
         nr_open: Some(10_000),
@@ -195,7 +199,7 @@ fn every_limit_that_counts_clients_can_bind_and_names_the_command_that_raises_it
 }
 
 #[test]
-fn what_only_slows_or_blinds_is_no_reason_to_refuse() {
+fn a_limit_that_only_slows_does_not_refuse() {
     let slow = Machine {
         somaxconn: Some(128),
         syn_backlog: Some(128),
@@ -224,10 +228,10 @@ fn what_only_slows_or_blinds_is_no_reason_to_refuse() {
 }
 
 #[test]
-fn a_platform_that_tells_nothing_is_not_guessed_at() {
+fn a_platform_that_reports_nothing_is_not_guessed_at() {
     let found = examine(&Machine::default(), &memory(10_000.0), Some(1_000));
     assert!(found.reachable);
-    assert_eq!(found.limited_by, "the number of a client");
+    assert_eq!(found.limited_by, "the 32-bit number of a client");
     assert_eq!(limit(&found, "memory").value, "unknown");
 }
 
@@ -236,7 +240,8 @@ fn the_text_has_the_verdict_first_and_commands_on_lines_of_their_own() {
     let text = render(&found(&machine(), 1_000_000));
     assert!(
         text.starts_with(
-            "1,000,000 clients can be held here; the most is 1,198,988, set by fs.file-max\n\nlimit"
+            "This machine can hold 1,000,000 clients; the maximum is 1,198,988, set by \
+             fs.file-max\n\nlimit"
         ),
         "{text}"
     );
@@ -247,13 +252,14 @@ fn the_text_has_the_verdict_first_and_commands_on_lines_of_their_own() {
     let text = render(&found(&machine(), 4_000_000));
     assert!(
         text.starts_with(
-            "4,000,000 clients cannot be held here: the most is 1,198,988, set by fs.file-max\n"
+            "This machine cannot hold 4,000,000 clients: the maximum is 1,198,988, set by \
+             fs.file-max\n"
         ),
         "{text}"
     );
     let text = render(&examine(&machine(), &memory(30_000.0), None));
     assert!(
-        text.starts_with("608,453 clients can be held here, set by memory\n"),
+        text.starts_with("This machine can hold at most 608,453 clients, set by memory\n"),
         "{text}"
     );
 }

@@ -1,14 +1,14 @@
-//! An examination for people: a verdict, a table, and for each limit what is done and what helps.
+//! An examination for people: a verdict, a table, and for each limit the workaround and the remedy.
 
 use super::{Examination, LimitFound};
 use crate::report::table::paragraph;
 use crate::text::figure::{NONE, count};
 use std::fmt::Write;
 
-/// Prose is broken at this column; rows and commands are not.
+/// Prose is wrapped at this column; rows and commands are not.
 const WIDTH: u16 = 100;
 
-/// The text of `found`. Commands stand alone on their line, to be copied.
+/// The text of `found`. Each command is on its own line, to be copied.
 pub fn render(found: &Examination) -> String {
     let mut out = verdict(found);
     out.push('\n');
@@ -44,8 +44,7 @@ pub fn render(found: &Examination) -> String {
         );
     }
     out.push_str(
-        "\nalone: clients that the limit allows by itself. as run: with what pushbench does \
-         about it.\n",
+        "\nalone: clients that the limit allows on its own. as run: with pushbench's workaround.\n",
     );
     for limit in &found.limits {
         out.push('\n');
@@ -60,17 +59,17 @@ fn verdict(found: &Examination) -> String {
     } = found;
     match (found.asked, found.reachable) {
         (true, true) => format!(
-            "{} clients can be held here; the most is {}, set by {limited_by}\n",
+            "This machine can hold {} clients; the maximum is {}, set by {limited_by}\n",
             count(found.clients),
             count(*most)
         ),
         (true, false) => format!(
-            "{} clients cannot be held here: the most is {}, set by {limited_by}\n",
+            "This machine cannot hold {} clients: the maximum is {}, set by {limited_by}\n",
             count(found.clients),
             count(*most)
         ),
         (false, _) => format!(
-            "{} clients can be held here, set by {limited_by}\n",
+            "This machine can hold at most {} clients, set by {limited_by}\n",
             count(*most)
         ),
     }
