@@ -76,7 +76,7 @@ pub struct LimitFound {
     pub allows: Option<u64>,
     /// What it does at the requested number.
     pub state: State,
-    /// The command that raises it; `null` if there is none.
+    /// The command that raises it; `null` if there is none, or no need for it.
     pub raise: Option<String>,
     /// How the program works around it; follows "pushbench" in a sentence.
     pub instead: String,

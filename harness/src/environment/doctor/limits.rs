@@ -77,13 +77,15 @@ impl At<'_> {
         raise: Option<String>,
         instead: impl Into<String>,
     ) -> LimitFound {
+        let state = self.state(alone, allows);
         LimitFound {
             limit,
             value,
             alone,
             allows,
-            state: self.state(alone, allows),
-            raise,
+            state,
+            // The commands set what is needed, which would lower a limit that has room.
+            raise: raise.filter(|_| state != State::Free),
             instead: instead.into(),
         }
     }

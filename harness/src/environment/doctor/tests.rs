@@ -92,6 +92,17 @@ fn a_million_fits_into_this_machine_with_the_workarounds_named() {
 }
 
 #[test]
+fn no_command_lowers_a_limit_that_has_room() {
+    let found = found(&machine(), 100);
+    let commands = found.limits.iter().filter_map(|l| l.raise.as_deref());
+    // The queue of half-open connections is shorter than that of the listener.
+    assert_eq!(
+        commands.collect::<Vec<_>>(),
+        ["sudo sysctl -w net.ipv4.tcp_max_syn_backlog=4096"]
+    );
+}
+
+#[test]
 fn without_a_number_the_most_is_computed_and_named() {
     let found = examine(&machine(), &memory(30_000.0), None);
     // 85% of 20 GiB at 30,000 bytes each.
