@@ -514,6 +514,8 @@ pub struct Subscription {
     /// Sequence of the next message to hand out.
     next: u64,
     framing: u8,
+    /// It was told that it lagged and its stream ends: what it loses until then is not counted.
+    told: bool,
 }
 
 impl Subscription {
@@ -573,6 +575,7 @@ impl Subscription {
                 channel,
                 next: since + 1,
                 framing,
+                told: false,
             })
         })
     }
@@ -657,6 +660,7 @@ impl Subscription {
                     Overflow::DropOldest => Ready::Skipped { from, to },
                     Overflow::Disconnect | Overflow::LatestOnly => {
                         shard.watches.tell(self.id);
+                        self.told = true;
                         Ready::Lagged { from, to }
                     }
                 };
@@ -775,7 +779,7 @@ impl Drop for Subscription {
                     .ring(self.channel, self.framing)
                     .map_or(0, |ring| ring.first());
                 let overflow = shard.channels[self.channel as usize].overflow;
-                if self.next < first && overflow != Overflow::LatestOnly {
+                if self.next < first && !self.told && overflow != Overflow::LatestOnly {
                     count(&shard.stats.lagged, 1);
                     count(&shard.stats.lost_messages, first - self.next);
                 }
@@ -879,6 +883,13 @@ mod tests {
         assert_eq!(stats.lagged.load(Ordering::Relaxed), 1);
         assert_eq!(stats.lost_messages.load(Ordering::Relaxed), 3);
         assert_eq!(poll(&mut subscription), Poll::Ready(Ready::Pending));
+        // Its farewell may take a while; it has lagged once all the same.
+        for payload in ["6", "7", "8"] {
+            publish(&hub, payload);
+        }
+        drop(subscription);
+        assert_eq!(stats.lagged.load(Ordering::Relaxed), 1);
+        assert_eq!(stats.lost_messages.load(Ordering::Relaxed), 3);
     }
 
     #[test]
