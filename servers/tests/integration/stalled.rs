@@ -150,6 +150,14 @@ fn a_client_that_pings_and_does_not_read_is_not_answered_without_end() {
             let pings: Vec<u8> = numbers.iter().flat_map(|&number| ping(number)).collect();
             wire.send(pings);
         }
+        // Pings that the server reads while the client reads pongs would all be answered.
+        let (near, far) = wire.ports();
+        eventually("the server has read every ping", || {
+            let queues = queues();
+            let unsent = queues.get(&(near, far)).map(|queue| queue.0);
+            let unread = queues.get(&(far, near)).map(|queue| queue.1);
+            (unsent, unread) == (Some(0), Some(0))
+        });
         // Where there is no room for more, the newest stands for those before it (RFC 6455,
         // section 5.5.3).
         let read = wire.until(format!("{PINGS:0125}").as_bytes());
