@@ -109,6 +109,37 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Lean clients on one channel in one thread, with everything else off.
+    pub fn new(transport: Transport, server: SocketAddr, clients: u32) -> Self {
+        Self {
+            transport,
+            family: Family::Lean,
+            server,
+            clients,
+            channels: 1,
+            channel_prefix: "c".to_owned(),
+            connect_per_s: None,
+            poll_interval_ms: 1_000.0,
+            sessions: None,
+            seed: 1,
+            shards: 1,
+            cpus: Vec::new(),
+            own_tables: false,
+            sources: Vec::new(),
+            first_source: 0,
+            congestion: None,
+            probes: false,
+            check_payload: None,
+            upstream: None,
+            reconnect: None,
+            cuts: None,
+            slow: None,
+            receive_buffer_bytes: None,
+            snapshot_messages: 0,
+            channel_sizes: ChannelSizes::Even,
+        }
+    }
+
     /// Number of the channel of client `index` of the whole fleet, where channels are of even size.
     pub fn channel_of(&self, index: u32) -> u32 {
         index % self.channels

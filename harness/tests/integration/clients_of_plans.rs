@@ -2,14 +2,12 @@
 //! channels differ in size. What the plain ones are owed stays exact.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
-use pushbench::load::{ChannelSizes, SessionPlan, Setup, SlowPlan, Spread};
-use pushbench_os::sys::monotonic_ns;
+use pushbench::load::{ChannelSizes, FleetReport, SessionPlan, Setup, SlowPlan, Spread};
 use pushbench_protocol::transport::Transport;
 
-use crate::fleets::{Bench, MESSAGES, MS, SOON, entries, setup, standing};
-use crate::support::{PATIENCE, await_some};
+use crate::fleets::{Bench, MESSAGES, SOON, assert_received, entries, setup, whole_schedule};
+use crate::support::{ESTABLISHED, await_some, table_address, tcp_sockets};
 
 const CLIENTS: u32 = 20;
 
@@ -35,13 +33,11 @@ async fn clients_that_do_not_read_leave_the_counts_of_the_others_exact() {
     for transport in Transport::ALL {
         let (setup, slow) = half_slow(transport, 0);
         assert!(slow > 0 && slow < u64::from(CLIENTS));
-        let mut bench = Bench::connected(setup, 1_024, BYTES).await;
+        let mut bench = Bench::connected_with(setup, 1_024, BYTES).await;
         bench.begin(None).await;
         let report = bench.drained().await;
         let healthy = (u64::from(CLIENTS) - slow) * MESSAGES;
-        let counts = report.counts;
-        assert_eq!((counts.expected, counts.received), (healthy, healthy));
-        assert_eq!((counts.missing, counts.duplicate), (0, 0), "{transport}");
+        assert_received(transport, &report, healthy);
         assert_eq!(entries(&report.delivery), healthy, "{transport}");
         let account = report.slow.expect("there is a plan");
         assert_eq!((account.clients, account.attached), (slow, slow));
@@ -55,39 +51,41 @@ async fn clients_that_do_not_read_leave_the_counts_of_the_others_exact() {
 async fn clients_that_read_slowly_receive_no_more_than_their_rate() {
     let rate = 20_000;
     let (setup, slow) = half_slow(Transport::Tcp, rate);
-    let mut bench = Bench::connected(setup, 1_024, BYTES).await;
+    let mut bench = Bench::connected_with(setup, 1_024, BYTES).await;
     bench.begin(None).await;
-    let start_ns = bench.timing.as_ref().expect("it began").schedule.start_ns;
     bench.published().await;
     // Long enough for a portion, however busy the machine.
     bench.at_ms(700).await;
-    let report = bench.finish().await;
-    let most_s = (monotonic_ns() - start_ns) as f64 / 1e9 + 0.1;
+    let report = bench.fleet.report().await;
+    let most_s = bench.elapsed().as_secs_f64() + 0.1;
     let account = report.slow.expect("there is a plan");
     let bytes = (account.received * BYTES as u64) as f64;
     assert!(bytes <= slow as f64 * rate as f64 * most_s, "{account:?}");
     assert!(account.received > 0, "{account:?}");
     assert_eq!(report.counts.missing, 0);
+    bench.fleet.end().await;
 }
 
 #[tokio::test]
 async fn the_end_of_a_connection_that_is_not_read_is_seen() {
     let (setup, slow) = half_slow(Transport::WebSocket, 0);
-    let mut bench = Bench::connected(setup, 1_024, 96).await;
+    let mut bench = Bench::connected(setup).await;
     bench.begin(None).await;
     bench.published().await;
-    bench
-        .until("the others have all", |status| status.outstanding == 0)
+    let (fleet, others) = (&mut bench.fleet, u64::from(CLIENTS) - slow);
+    fleet
+        .until("all of the others'", |s| s.outstanding == 0)
         .await;
     bench.proxy.cut(true);
-    bench
-        .until("the others see the cut", |status| {
-            status.disconnected == u64::from(CLIENTS) - slow
-        })
+    fleet
+        .until("the others' ends", |s| s.disconnected == others)
         .await;
-    let address = bench.proxy.address;
+    let end = table_address(bench.proxy.address);
     await_some("the kernel to know", || {
-        (standing(address) == 0).then_some(())
+        let mut clients = tcp_sockets().into_iter().filter(|s| s.remote == end);
+        clients
+            .all(|socket| socket.state != ESTABLISHED)
+            .then_some(())
     });
     let report = bench.finish().await;
     let account = report.slow.expect("there is a plan");
@@ -95,23 +93,24 @@ async fn the_end_of_a_connection_that_is_not_read_is_seen() {
     assert_eq!(account.received, 0);
 }
 
+/// Four sessions in the time of the schedule.
+fn sessions(resume: bool, spread: Spread) -> Option<SessionPlan> {
+    Some(SessionPlan {
+        length_ms: 60.0,
+        gap_ms: 40.0,
+        resume,
+        spread,
+    })
+}
+
 async fn sessions_resume(transport: Transport, spread: Spread) {
     let setup = Setup {
-        sessions: Some(SessionPlan {
-            length_ms: 60.0,
-            gap_ms: 40.0,
-            resume: true,
-            spread,
-        }),
+        sessions: sessions(true, spread),
         ..setup(transport, CLIENTS)
     };
-    let mut bench = Bench::connected(setup, 1_024, 96).await;
-    bench.begin(None).await;
-    let report = bench.drained().await;
+    let report = whole_schedule(setup).await;
     let owed = u64::from(CLIENTS) * MESSAGES;
-    let counts = report.counts;
-    assert_eq!((counts.expected, counts.received), (owed, owed));
-    assert_eq!((counts.missing, counts.duplicate), (0, 0), "{transport}");
+    assert_received(transport, &report, owed);
     let arrivals = report.arrivals.expect("there are sessions");
     assert!(arrivals.arrivals > 0, "{transport}: {arrivals:?}");
     assert_eq!(arrivals.failed, 0, "{transport}");
@@ -138,21 +137,13 @@ async fn polls_that_resume_are_owed_exactly_what_was_published() {
 #[tokio::test]
 async fn sessions_that_do_not_resume_owe_what_they_always_did() {
     let setup = Setup {
-        sessions: Some(SessionPlan {
-            length_ms: 60.0,
-            gap_ms: 40.0,
-            resume: false,
-            spread: Spread::Fixed,
-        }),
+        sessions: sessions(false, Spread::Fixed),
         ..setup(Transport::Tcp, CLIENTS)
     };
-    let mut bench = Bench::connected(setup, 1_024, 96).await;
-    bench.begin(None).await;
-    let report = bench.drained().await;
-    let counts = report.counts;
-    assert_eq!((counts.missing, counts.duplicate), (0, 0));
-    assert_eq!(counts.expected, counts.received);
-    assert!(counts.expected < u64::from(CLIENTS) * MESSAGES);
+    let report = whole_schedule(setup).await;
+    let owed = report.counts.expected;
+    assert_received(Transport::Tcp, &report, owed);
+    assert!(owed < u64::from(CLIENTS) * MESSAGES);
     assert!(report.arrivals.is_some_and(|a| a.arrivals > 0));
 }
 
@@ -164,17 +155,26 @@ async fn clients_subscribe_to_the_channels_that_the_sizes_say() {
         channel_sizes: ChannelSizes::Zipf { exponent: 40.0 },
         ..setup(Transport::Tcp, CLIENTS)
     };
-    let mut bench = Bench::connected(setup, 1_024, 96).await;
-    bench.begin(None).await;
-    let report = bench.drained().await;
+    let report = whole_schedule(setup).await;
     // 80 messages in turn: 27, 27 and 26.
-    let owed = u64::from(CLIENTS - 2) * 27 + 27 + 26;
-    let counts = report.counts;
-    assert_eq!((counts.expected, counts.received), (owed, owed));
-    assert_eq!((counts.missing, counts.duplicate), (0, 0));
+    assert_received(
+        Transport::Tcp,
+        &report,
+        u64::from(CLIENTS - 2) * 27 + 27 + 26,
+    );
 }
 
 const SNAPSHOT: u64 = 5;
+
+/// Messages that the server has handed out.
+fn deliveries(bench: &Bench) -> u64 {
+    bench.server.total(|stats| stats.deliveries.load(Relaxed))
+}
+
+/// Snapshots that were whole.
+fn whole_ones(report: &FleetReport) -> u64 {
+    entries(report.snapshot.as_deref().expect("it was asked for"))
+}
 
 fn asking(transport: Transport) -> Setup {
     Setup {
@@ -186,65 +186,42 @@ fn asking(transport: Transport) -> Setup {
 #[tokio::test]
 async fn a_snapshot_is_exactly_the_last_messages_asked_for() {
     for transport in Transport::ALL {
-        let mut bench = Bench::ready(asking(transport), 1_024, 96).await;
+        let mut bench = Bench::ready(asking(transport)).await;
         bench.publish_before(12);
-        bench.connect().await;
+        bench.fleet.connect().await;
         let clients = u64::from(CLIENTS);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let report = bench.report_so_far().await;
-            let whole = entries(&report.snapshot.expect("it was asked for"));
-            if whole == clients {
-                break;
-            }
-            assert!(Instant::now() < deadline, "{transport}: {whole}");
-            tokio::time::sleep(2 * MS).await;
-        }
-        let sent = bench.server.total(|stats| stats.deliveries.load(Relaxed));
-        assert_eq!(sent, clients * SNAPSHOT, "{transport}");
+        let fleet = &mut bench.fleet;
+        fleet
+            .report_when("every snapshot", |report| whole_ones(report) == clients)
+            .await;
+        assert_eq!(deliveries(&bench), clients * SNAPSHOT, "{transport}");
         bench.finish().await;
     }
 }
 
 #[tokio::test]
 async fn a_channel_with_fewer_messages_gives_them_all_and_no_whole_snapshot() {
-    let mut bench = Bench::ready(asking(Transport::Tcp), 1_024, 96).await;
+    let mut bench = Bench::ready(asking(Transport::Tcp)).await;
     bench.publish_before(3);
-    bench.connect().await;
-    let deadline = Instant::now() + PATIENCE;
+    bench.fleet.connect().await;
     let all = u64::from(CLIENTS) * 3;
-    while bench.server.total(|stats| stats.deliveries.load(Relaxed)) < all {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(2 * MS).await;
-    }
-    assert_eq!(
-        bench.server.total(|stats| stats.deliveries.load(Relaxed)),
-        all
-    );
-    let report = bench.finish().await;
-    assert_eq!(entries(&report.snapshot.expect("it was asked for")), 0);
+    await_some("all deliveries", || {
+        (deliveries(&bench) >= all).then_some(())
+    });
+    assert_eq!(deliveries(&bench), all);
+    assert_eq!(whole_ones(&bench.finish().await), 0);
 }
 
 #[tokio::test]
 async fn snapshots_of_clients_that_come_and_go_are_owed_to_each_session() {
     for transport in [Transport::Sse, Transport::LongPoll] {
         let setup = Setup {
-            sessions: Some(SessionPlan {
-                length_ms: 60.0,
-                gap_ms: 40.0,
-                resume: false,
-                spread: Spread::Fixed,
-            }),
+            sessions: sessions(false, Spread::Fixed),
             ..asking(transport)
         };
-        let mut bench = Bench::connected(setup, 1_024, 96).await;
-        bench.begin(None).await;
-        let report = bench.drained().await;
-        let counts = report.counts;
-        assert_eq!((counts.missing, counts.duplicate), (0, 0), "{transport}");
-        assert_eq!(counts.expected, counts.received, "{transport}");
-        let whole = entries(&report.snapshot.expect("it was asked for"));
-        assert!(whole > 0, "{transport}");
+        let report = whole_schedule(setup).await;
+        assert_received(transport, &report, report.counts.expected);
+        assert!(whole_ones(&report) > 0, "{transport}");
     }
 }
 
@@ -256,15 +233,12 @@ async fn what_was_due_before_its_reader_came_is_owed_and_is_no_latency() {
             reconnect: Some(SOON),
             ..asking(transport)
         };
-        let mut bench = Bench::ready(setup, 1_024, 96).await;
+        let mut bench = Bench::ready(setup).await;
         bench.begin(None).await;
         bench.published().await;
-        bench.connect().await;
+        bench.fleet.connect().await;
         let report = bench.drained().await;
-        let owed = u64::from(CLIENTS) * SNAPSHOT;
-        let counts = report.counts;
-        assert_eq!((counts.expected, counts.received), (owed, owed));
-        assert_eq!((counts.missing, counts.duplicate), (0, 0), "{transport}");
+        assert_received(transport, &report, u64::from(CLIENTS) * SNAPSHOT);
         assert_eq!(entries(&report.delivery), 0, "{transport}");
     }
 }

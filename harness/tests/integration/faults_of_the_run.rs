@@ -14,7 +14,8 @@ use pushbench::record::{Record, Status, Verdict};
 use pushbench_protocol::payload::SplitMix64;
 
 use crate::support::{
-    Process, Running, TINY, await_some, children, pushbench, scenario, send, text,
+    LISTENS, Process, Running, TINY, TcpSocket, await_some, children, inodes, pushbench, scenario,
+    send, tcp_sockets, text,
 };
 
 /// Servers that are killed, one in each run.
@@ -138,26 +139,12 @@ fn an_interrupt_in_any_phase_keeps_what_was_measured_and_says_in_which() {
 
 /// Ports that a process listens on.
 fn listens_on(process: &Process) -> Vec<u16> {
-    let entries = std::fs::read_dir(format!("/proc/{}/fd", process.pid));
-    let sockets: Vec<String> = entries
+    let own = inodes(process.pid);
+    let listeners = tcp_sockets()
         .into_iter()
-        .flatten()
-        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|target| {
-            let inode = target.to_str()?.strip_prefix("socket:[")?;
-            Some(inode.strip_suffix(']')?.to_owned())
-        })
-        .collect();
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
-    let listener = |line: &str| {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        // 0A: it listens.
-        let ours = *fields.get(3)? == "0A" && sockets.iter().any(|inode| inode == fields[9]);
-        u16::from_str_radix(fields[1].split_once(':')?.1, 16)
-            .ok()
-            .filter(|_| ours)
-    };
-    table.lines().skip(1).filter_map(listener).collect()
+        .filter(|s| s.state == LISTENS && own.contains(&s.inode));
+    let port = |socket: TcpSocket| u16::from_str_radix(socket.local.split_once(':')?.1, 16).ok();
+    listeners.filter_map(port).collect()
 }
 
 /// A subscriber of a run's server that is none of the run's clients, once the channel is there.

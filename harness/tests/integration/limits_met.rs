@@ -2,23 +2,23 @@
 //! socket is closed, and neither side is left with connections in TIME_WAIT.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pushbench::environment::layout::Layout;
-use pushbench::environment::process::ManagedProcess;
+use pushbench::load::Setup;
 use pushbench::load::client::Family;
-use pushbench::load::control::Connect;
-use pushbench::load::{ChannelSizes, FleetReport, Setup, Status};
 use pushbench::record::{Cause, Outcome, Trial, Verdict};
 use pushbench::scenario::Scenario;
 use pushbench::trial::{self, Plan};
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
-use serde_json::Value;
 
-use crate::support::{PATIENCE, Served, TINY, await_some, pushbench};
+use crate::fleets::Fleet;
+use crate::support::{
+    LISTENS, Served, TINY, TcpSocket, await_some, pushbench, table_address, tcp_sockets,
+};
 
 /// Descriptors of a process that must run short: a server or a fleet needs some twenty itself.
 const FEW: u32 = 60;
@@ -109,60 +109,17 @@ async fn a_server_out_of_descriptors_ends_the_trial_in_order() {
     stopped_in_order(&trial, Cause::ServerDescriptors);
 }
 
-fn setup(transport: Transport, server: SocketAddr) -> Setup {
-    Setup {
-        transport,
-        family: Family::Lean,
-        server,
-        clients: CLIENTS,
-        channels: 1,
-        channel_prefix: "news".to_owned(),
-        connect_per_s: None,
-        poll_interval_ms: 1_000.0,
-        sessions: None,
-        seed: 1,
-        shards: 3,
-        cpus: Vec::new(),
-        own_tables: true,
-        sources: Vec::new(),
-        first_source: 0,
-        congestion: None,
-        probes: false,
-        check_payload: None,
-        upstream: None,
-        reconnect: None,
-        cuts: None,
-        slow: None,
-        receive_buffer_bytes: None,
-        snapshot_messages: 0,
-        channel_sizes: ChannelSizes::Even,
-    }
-}
-
 /// Connections to a listener in the kernel's table, both ends, whatever their state.
 fn connections(listener: SocketAddr) -> usize {
-    let table = std::fs::read_to_string("/proc/net/tcp").expect("procfs");
-    let IpAddr::V4(address) = listener.ip() else {
-        panic!("{listener} is not of IPv4");
+    let end = table_address(listener);
+    let ours = |socket: &TcpSocket| {
+        (socket.local == end || socket.remote == end) && socket.state != LISTENS
     };
-    // As the table writes it, on any byte order.
-    let address = u32::from_ne_bytes(address.octets());
-    let end = format!("{address:08X}:{:04X}", listener.port());
-    let ours = |line: &&str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        // 0A is the listener itself.
-        words.len() > 3 && (words[1] == end || words[2] == end) && words[3] != "0A"
-    };
-    // The kernel tells its table in pieces, and may tell a connection twice while others come and go.
-    let ends = |line: &str| -> Vec<String> {
-        line.split_whitespace()
-            .skip(1)
-            .take(2)
-            .map(str::to_owned)
-            .collect()
-    };
-    let ours: HashSet<Vec<String>> = table.lines().skip(1).filter(ours).map(ends).collect();
-    ours.len()
+    let sockets = tcp_sockets().into_iter().filter(ours);
+    let ends: HashSet<_> = sockets
+        .map(|socket| (socket.local, socket.remote))
+        .collect();
+    ends.len()
 }
 
 #[tokio::test]
@@ -180,35 +137,20 @@ async fn a_fleet_that_closes_leaves_nothing_in_time_wait_on_any_transport() {
             "http"
         };
         let address: SocketAddr = server.address(kind).parse().expect("an address");
-        let program = Path::new(env!("CARGO_BIN_EXE_pushbench"));
-        let mut fleet = ManagedProcess::start("fleet", program, &["fleet".to_owned()])
-            .await
-            .expect("it starts");
-        let _: Value = fleet
-            .post("/v1/fleet", &setup(transport, address))
-            .await
-            .expect(id);
-        let all = Connect { up_to: CLIENTS };
-        let _: Value = fleet.post("/v1/fleet/connect", &all).await.expect(id);
-        let deadline = std::time::Instant::now() + PATIENCE;
-        loop {
-            let status: Status = fleet.get("/v1/fleet").await.expect(id);
-            assert_eq!(status.refused, 0, "{id}: {:?}", status.errors);
-            if status.connected == u64::from(CLIENTS) {
-                break;
-            }
-            assert!(std::time::Instant::now() < deadline, "{id}: {status:?}");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        let mut fleet = Fleet::start(Setup {
+            channel_prefix: "news".to_owned(),
+            shards: 3,
+            own_tables: true,
+            ..Setup::new(transport, address, CLIENTS)
+        })
+        .await;
+        fleet.connect().await;
         await_some("both ends of every connection", || {
             (connections(address) == 2 * CLIENTS as usize).then_some(())
         });
-        let report: FleetReport = fleet
-            .post("/v1/fleet/finish", &Value::Null)
-            .await
-            .expect(id);
+        let report = fleet.report().await;
         assert_eq!((report.refused, report.disconnected), (0, 0), "{id}");
-        let _: Value = fleet.delete("/v1/fleet").await.expect(id);
+        fleet.close().await;
         await_some("the kernel to forget every connection", || {
             (connections(address) == 0).then_some(())
         });

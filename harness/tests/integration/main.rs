@@ -23,6 +23,7 @@ mod known_stall;
 mod licences;
 mod limits;
 mod limits_met;
+mod posts;
 mod reconnect;
 mod report;
 mod report_page;

@@ -4,7 +4,9 @@
 use pushbench::load::{CutBy, CutPlan, FleetReport, RecoveryReport, Setup};
 use pushbench_protocol::transport::Transport;
 
-use crate::fleets::{Bench, MESSAGES, MS, Mode, SOON, entries, setup};
+use crate::fleets::{
+    Bench, MESSAGES, MS, Mode, SOON, assert_received, entries, setup, whole_schedule,
+};
 
 const CLIENTS: u32 = 10;
 
@@ -18,11 +20,8 @@ fn coming_back(transport: Transport) -> Setup {
 }
 
 /// All that was owed has come, once; the account of the losses adds up.
-fn complete(report: &FleetReport) -> &RecoveryReport {
-    let counts = report.counts;
-    assert_eq!((counts.expected, counts.received), (OWED, OWED));
-    let wrong = [counts.missing, counts.duplicate, counts.out_of_order];
-    assert_eq!(wrong, [0; 3], "{:?}", report.first_missing);
+fn complete(transport: Transport, report: &FleetReport) -> &RecoveryReport {
+    assert_received(transport, report, OWED);
     assert_eq!((report.refused, report.disconnected), (0, 0));
     balanced(report)
 }
@@ -37,12 +36,12 @@ fn balanced(report: &FleetReport) -> &RecoveryReport {
 
 /// The server's side ends every connection in the middle of the schedule.
 async fn comes_back(transport: Transport, by_reset: bool) {
-    let mut bench = Bench::connected(coming_back(transport), 1_024, 96).await;
+    let mut bench = Bench::connected(coming_back(transport)).await;
     bench.begin(Some(100)).await;
     bench.at_ms(150).await;
     assert!(bench.proxy.cut(by_reset) >= CLIENTS as usize);
     let report = bench.drained().await;
-    let recovery = complete(&report);
+    let recovery = complete(transport, &report);
     assert_eq!(
         (recovery.not_back, recovery.gave_up, recovery.cut),
         (0, 0, 0)
@@ -60,38 +59,24 @@ async fn comes_back(transport: Transport, by_reset: bool) {
 }
 
 #[tokio::test]
-async fn tcp_clients_come_back_and_miss_nothing() {
-    comes_back(Transport::Tcp, false).await;
-    comes_back(Transport::Tcp, true).await;
+async fn clients_of_streams_come_back_and_miss_nothing() {
+    for transport in [Transport::Tcp, Transport::Sse, Transport::WebSocket] {
+        comes_back(transport, false).await;
+        comes_back(transport, true).await;
+    }
 }
 
 #[tokio::test]
-async fn sse_clients_come_back_and_miss_nothing() {
-    comes_back(Transport::Sse, false).await;
-    comes_back(Transport::Sse, true).await;
-}
-
-#[tokio::test]
-async fn websocket_clients_come_back_and_miss_nothing() {
-    comes_back(Transport::WebSocket, false).await;
-    comes_back(Transport::WebSocket, true).await;
-}
-
-#[tokio::test]
-async fn long_poll_clients_come_back_and_miss_nothing() {
-    comes_back(Transport::LongPoll, false).await;
-    comes_back(Transport::LongPoll, true).await;
-}
-
-#[tokio::test]
-async fn short_poll_clients_come_back_and_miss_nothing() {
-    comes_back(Transport::ShortPoll, false).await;
-    comes_back(Transport::ShortPoll, true).await;
+async fn clients_that_poll_come_back_and_miss_nothing() {
+    for transport in [Transport::LongPoll, Transport::ShortPoll] {
+        comes_back(transport, false).await;
+        comes_back(transport, true).await;
+    }
 }
 
 /// The server is gone for longer than a small ring reaches back.
 async fn misses_what_fell_off(transport: Transport) {
-    let mut bench = Bench::connected(coming_back(transport), 8, 96).await;
+    let mut bench = Bench::connected_with(coming_back(transport), 8, 96).await;
     bench.begin(None).await;
     bench.at_ms(100).await;
     bench.proxy.set(Mode::Down);
@@ -135,7 +120,7 @@ async fn an_event_source_gives_up_on_a_status_where_the_others_come_back() {
         Transport::LongPoll,
         Transport::ShortPoll,
     ] {
-        let mut bench = Bench::connected(coming_back(transport), 1_024, 96).await;
+        let mut bench = Bench::connected(coming_back(transport)).await;
         bench.begin(None).await;
         bench.at_ms(100).await;
         bench.proxy.set(Mode::Unavailable);
@@ -144,13 +129,13 @@ async fn an_event_source_gives_up_on_a_status_where_the_others_come_back() {
         bench.proxy.set(Mode::Open);
         if transport != Transport::Sse {
             let report = bench.drained().await;
-            let recovery = complete(&report);
+            let recovery = complete(transport, &report);
             assert_eq!(recovery.gave_up, 0, "{transport}");
             assert!(recovery.failed_attempts > 0, "{transport}");
             continue;
         }
         bench.published().await;
-        bench.until("nobody is awaited", |s| s.away == 0).await;
+        bench.fleet.until("nobody away", |s| s.away == 0).await;
         let report = bench.finish().await;
         let recovery = balanced(&report);
         let all = u64::from(CLIENTS);
@@ -160,21 +145,24 @@ async fn an_event_source_gives_up_on_a_status_where_the_others_come_back() {
     }
 }
 
-/// Cuts by the fleet itself, each client some eight times.
+/// Cuts by the fleet itself.
+fn cuts(mean_s: f64, how: CutBy) -> Option<CutPlan> {
+    Some(CutPlan {
+        from_ms: 20.0,
+        until_ms: 380.0,
+        mean_s,
+        how,
+    })
+}
+
+/// Cuts each client some eight times.
 async fn cut(transport: Transport, how: CutBy) -> RecoveryReport {
     let setup = Setup {
-        cuts: Some(CutPlan {
-            from_ms: 20.0,
-            until_ms: 380.0,
-            mean_s: 0.05,
-            how,
-        }),
+        cuts: cuts(0.05, how),
         ..coming_back(transport)
     };
-    let mut bench = Bench::connected(setup, 1_024, 96).await;
-    bench.begin(None).await;
-    let report = bench.drained().await;
-    let recovery = complete(&report);
+    let report = whole_schedule(setup).await;
+    let recovery = complete(transport, &report);
     assert_eq!(recovery.cut, recovery.lost, "{transport} {how:?}");
     assert_eq!(recovery.cut, recovery.back, "{transport} {how:?}");
     assert!(recovery.cut > u64::from(CLIENTS), "{transport} {how:?}");
@@ -205,13 +193,13 @@ async fn cuts_by_reset_and_in_order_are_told_apart() {
 
 #[tokio::test]
 async fn clients_that_are_refused_at_first_come_when_the_server_does() {
-    let mut bench = Bench::ready(coming_back(Transport::WebSocket), 1_024, 96).await;
+    let mut bench = Bench::ready(coming_back(Transport::WebSocket)).await;
     bench.proxy.set(Mode::Down);
     bench.proxy.open_after(50 * MS);
-    bench.connect().await;
+    bench.fleet.connect().await;
     bench.begin(None).await;
     let report = bench.drained().await;
-    let recovery = complete(&report);
+    let recovery = complete(Transport::WebSocket, &report);
     assert_eq!(recovery.lost, 0);
     assert!(recovery.failed_attempts > 0 && recovery.attempts > 0);
 }
@@ -220,26 +208,14 @@ async fn clients_that_are_refused_at_first_come_when_the_server_does() {
 async fn many_clients_of_one_address_come_back_several_times_after_cuts_in_order() {
     let clients = 500;
     let setup = Setup {
-        cuts: Some(CutPlan {
-            from_ms: 20.0,
-            until_ms: 380.0,
-            mean_s: 0.1,
-            how: CutBy::Fin,
-        }),
+        cuts: cuts(0.1, CutBy::Fin),
         channels: 40,
         reconnect: Some(SOON),
         ..setup(Transport::Tcp, clients)
     };
-    let mut bench = Bench::connected(setup, 1_024, 96).await;
-    bench.begin(None).await;
-    let report = bench.drained().await;
+    let report = whole_schedule(setup).await;
     // Two messages on each channel.
-    let owed = u64::from(clients) * MESSAGES / 40;
-    assert_eq!(
-        (report.counts.expected, report.counts.received),
-        (owed, owed)
-    );
-    assert_eq!((report.counts.missing, report.counts.duplicate), (0, 0));
+    assert_received(Transport::Tcp, &report, u64::from(clients) * MESSAGES / 40);
     let recovery = balanced(&report);
     assert!(recovery.cut > u64::from(clients), "{recovery:?}");
     assert_eq!((recovery.back, recovery.failed_attempts), (recovery.cut, 0));

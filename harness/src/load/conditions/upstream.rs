@@ -313,7 +313,6 @@ fn read_hex(field: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::client::Family;
     use pushbench_protocol::schedule::{self, Arrival};
     use pushbench_protocol::transport::Transport;
 
@@ -343,32 +342,11 @@ mod tests {
     }
 
     fn setup(clients: u32, channels: u32, rate: f64) -> Setup {
+        let server = "127.0.0.1:80".parse().expect("an address");
         Setup {
-            clients,
             channels,
             upstream: Some(plan(rate)),
-            transport: Transport::WebSocket,
-            family: Family::Lean,
-            server: "127.0.0.1:80".parse().expect("an address"),
-            channel_prefix: "c".to_owned(),
-            connect_per_s: None,
-            poll_interval_ms: 1_000.0,
-            sessions: None,
-            seed: 1,
-            shards: 1,
-            cpus: Vec::new(),
-            own_tables: false,
-            sources: Vec::new(),
-            first_source: 0,
-            congestion: None,
-            probes: false,
-            check_payload: None,
-            reconnect: None,
-            cuts: None,
-            slow: None,
-            receive_buffer_bytes: None,
-            snapshot_messages: 0,
-            channel_sizes: Default::default(),
+            ..Setup::new(Transport::WebSocket, server, clients)
         }
     }
 

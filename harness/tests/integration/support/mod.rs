@@ -1,6 +1,7 @@
 //! What the tests of the program share: starting it, and looking at its processes from outside.
 
 pub(crate) mod browser;
+mod sockets;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+
+pub(crate) use sockets::{ESTABLISHED, LISTENS, TcpSocket, inodes, table_address, tcp_sockets};
 
 /// Long enough for a machine that does other things as well; only a failure waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -192,12 +195,7 @@ impl Process {
 
     /// How many sockets it has open.
     pub(crate) fn sockets(&self) -> usize {
-        let Ok(open) = std::fs::read_dir(format!("/proc/{}/fd", self.pid)) else {
-            return 0;
-        };
-        open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-            .filter(|target| target.to_string_lossy().starts_with("socket:"))
-            .count()
+        inodes(self.pid).len()
     }
 }
 
