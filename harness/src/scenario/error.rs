@@ -1,4 +1,7 @@
-//! What is wrong with a scenario, said so that it can be mended without reading the code.
+//! What is wrong with a scenario, written so that it can be mended without reading the code.
+//!
+//! Before the data path. In: a rule that a value breaks. Out: an error with the line or the option
+//! that the value came from.
 
 /// Why a scenario cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +45,8 @@ pub enum ScenarioError {
     },
 }
 
-/// A value that is of the right type but cannot be: found by [`check`](super::check), told with a
-/// line or with an option by whoever knows where the value came from.
+/// A value of the right type that breaks a rule; the line or the option is added by the caller that
+/// knows where it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     /// The key with its table, such as `publish.rate_per_s`.
@@ -58,3 +61,21 @@ impl Problem {
         self.key.rsplit('.').next().unwrap_or(self.key)
     }
 }
+
+/// Whether the rules are kept.
+pub(super) type Check = Result<(), Problem>;
+
+/// Returns a [`Problem`] with the key and the message where the condition does not hold.
+macro_rules! ensure {
+    ($holds:expr, $key:expr, $($message:tt)+) => {
+        // The negation of a comparison differs from its opposite for NaN, which keeps no rule.
+        #[allow(clippy::neg_cmp_op_on_partial_ord)]
+        if !($holds) {
+            return Err($crate::scenario::error::Problem {
+                key: $key,
+                message: format!($($message)+),
+            });
+        }
+    };
+}
+pub(super) use ensure;

@@ -21,21 +21,37 @@
 
 mod channels;
 mod check;
-pub(crate) mod check_conditions;
-mod conditions;
+mod condition;
+/// A file for each condition of real use. See [`condition`].
+pub(crate) mod conditions {
+    pub(crate) mod channels;
+    pub(crate) mod faults;
+    pub(crate) mod reconnect;
+    pub(crate) mod sessions;
+    pub(crate) mod slow_readers;
+    pub(crate) mod snapshot;
+    pub(crate) mod upstream;
+
+    #[cfg(test)]
+    mod tests;
+}
 mod embedded;
 mod error;
+mod measure;
 mod overrides;
 mod parse;
 mod sweep;
 
 pub use channels::ChannelCount;
-pub use conditions::{
-    CutBy, Fault, FaultKind, MAX_FAULTS, Measure, Reconnect, Sizes, SlowReaders, Spread, Upstream,
-    Via,
-};
+pub use conditions::channels::Sizes;
+pub use conditions::faults::{CutBy, Fault, FaultKind};
+pub use conditions::reconnect::Reconnect;
+pub use conditions::sessions::{Sessions, Spread};
+pub use conditions::slow_readers::SlowReaders;
+pub use conditions::upstream::{Upstream, Via};
 pub use embedded::EMBEDDED;
 pub use error::ScenarioError;
+pub use measure::Measure;
 pub use overrides::Overrides;
 pub use sweep::{MAX_POINTS, Point, Sweep, SweepKey};
 
@@ -90,7 +106,7 @@ pub struct Scenario {
     /// Clients send, too.
     #[serde(default)]
     pub upstream: Option<Upstream>,
-    /// What is measured beside latency and cost. Default: all that the tables above give.
+    /// What is measured in addition to latency and cost. Default: all that the tables above give.
     #[serde(default)]
     pub measures: Option<Vec<Measure>>,
     /// What varies from point to point. Without it there is one point: the values above.
@@ -204,24 +220,6 @@ pub struct Server {
     /// Address space that the server process may have, in bytes (RLIMIT_AS), at least 256 MiB.
     /// Default: no limit.
     pub memory_limit_bytes: Option<u64>,
-}
-
-/// Clients that come and go: each stays, leaves, is away, and subscribes anew from the tail.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "ScenarioSessions")]
-pub struct Sessions {
-    /// How long a client stays connected, in ms, at least 1. Phases are random.
-    pub length_ms: u64,
-    /// How long it is away before it connects again, in ms, at least 1.
-    pub gap_ms: u64,
-    /// Whether it resumes behind the last message that it has, and is owed what it missed. Default:
-    /// it subscribes anew from the tail.
-    #[serde(default)]
-    pub resume: bool,
-    /// Whether stays and gaps are all alike (`fixed`, the default) or `exponential`.
-    #[serde(default)]
-    pub spread: Spread,
 }
 
 /// What is compared, and how often.
@@ -358,15 +356,13 @@ impl Scenario {
         published * subscribers
     }
 
-    /// Connections of all clients at the most: where messages go upstream by POST, two of each.
+    /// Connections of all clients at the most.
     pub fn connections(&self) -> u32 {
-        let posts = self.upstream.is_some()
-            && self
-                .run
-                .transports
-                .iter()
-                .any(|&transport| !check_conditions::goes_both_ways(transport));
-        self.clients.count.saturating_mul(if posts { 2 } else { 1 })
+        let transports = &self.run.transports;
+        let each = self
+            .conditions()
+            .map(|c| c.connections_per_client(transports));
+        self.clients.count.saturating_mul(each.max().unwrap_or(1))
     }
 
     /// The name of channel `channel`, from 0.

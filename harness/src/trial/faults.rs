@@ -66,10 +66,7 @@ impl Running<'_> {
         until: Instant,
     ) -> Result<(), TrialError> {
         let faults = self.plan.scenario.faults.clone();
-        let of_server = faults
-            .iter()
-            .filter(|f| f.kind != FaultKind::ConnectionCuts);
-        for fault in of_server {
+        for fault in faults.iter().filter(|f| f.is_of_the_run()) {
             self.wait(
                 "measure",
                 measure_from + Duration::from_secs_f64(fault.at_s),

@@ -30,7 +30,7 @@ impl Running<'_> {
         let now_ns = monotonic_ns();
         if self.measure_from_ns == 0
             || now_ns < self.measure_from_ns
-            || !self.looks_over_time()
+            || !self.plan.scenario.needs_samples()
             || self.moments.len() >= MAX_MOMENTS
         {
             return;
@@ -44,16 +44,6 @@ impl Running<'_> {
             server_cpu_ns: used.map(|used| used.saturating_sub(base)),
             connected: self.sampler.live().map(|live| live.connected),
         });
-    }
-
-    fn looks_over_time(&self) -> bool {
-        let needs = [
-            Measure::Recovery,
-            Measure::SlowReaders,
-            Measure::Arrivals,
-            Measure::OverTime,
-        ];
-        needs.into_iter().any(|m| self.plan.scenario.asks_for(m))
     }
 
     /// Enters the measures that the scenario asks for.

@@ -592,7 +592,7 @@ impl<'a> Running<'a> {
             faults_ns: scenario
                 .faults
                 .iter()
-                .filter(|f| f.kind != FaultKind::ConnectionCuts)
+                .filter(|f| f.is_of_the_run())
                 .map(|f| measure_from_ns + (f.at_s * 1e9) as u64)
                 .collect(),
         };
@@ -675,16 +675,6 @@ impl<'a> Running<'a> {
 }
 
 impl Running<'_> {
-    /// Why latency need not stay as it is over the measure phase.
-    fn disturbed(&self) -> Option<&'static str> {
-        let scenario = self.plan.scenario;
-        if !scenario.faults.is_empty() {
-            return Some("the scenario disturbs the trial on purpose");
-        }
-        let resumes = scenario.sessions.as_ref().is_some_and(|s| s.resume);
-        resumes.then_some("clients catch up on what they missed")
-    }
-
     /// Has the audit look at everything.
     fn judge(&self, trial: &mut Trial, report: &FleetReport) {
         let cores = pushbench_os::sys::allowed_cpus().len().max(1);
@@ -704,7 +694,7 @@ impl Running<'_> {
             },
             arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
             gaps_ns: &self.gaps_ns,
-            disturbed: self.disturbed(),
+            disturbed: self.plan.scenario.disturbed(),
             server_replaced: self.servers.ended > 0,
             told_lost: report.lagged_messages + self.conflated,
         };
@@ -855,8 +845,8 @@ fn server_arguments(plan: &Plan<'_>, address: Option<SocketAddr>) -> Vec<String>
     }
     let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     option("--listen", faults::listen(address));
-    if let Some(reconnect) = &plan.scenario.reconnect {
-        option("--retry-ms", reconnect.delay_ms.to_string());
+    for (name, value) in plan.scenario.server_options() {
+        option(name, value);
     }
     if let Some(bytes) = server.send_buffer_bytes {
         option("--send-buffer-bytes", bytes.to_string());

@@ -50,7 +50,7 @@ pub struct Observation {
 pub fn observe(record: &Record, number: usize) -> Vec<Observation> {
     let mut receiving = record.scenario.clone();
     receiving.upstream = None;
-    if receiving.needs_lean_clients().is_some() || !receiving.faults.is_empty() {
+    if receiving.needs_lean_clients().is_some() || receiving.disturbed().is_some() {
         return Vec::new();
     }
     record

@@ -15,16 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::shard::random_of_client;
 use crate::load::{Setup, Timing};
-
-/// Bytes at the front of each upstream payload: who sent it, its number and its intended time in
-/// lower-case hexadecimal digits, each with a colon.
-pub const HEAD_BYTES: usize = 8 + 1 + 8 + 1 + 16 + 1;
-
-/// The smallest `payload_bytes` of an [`UpstreamPlan`]: the envelope's head and ours.
-pub const MIN_PAYLOAD_BYTES: usize = envelope::HEAD_BYTES + HEAD_BYTES;
-
-/// Most messages a second of one client. At this rate the 2^32 numbers of a head last five days.
-pub const MAX_RATE_PER_CLIENT_S: f64 = 10_000.0;
+use crate::scenario::conditions::upstream::{HEAD_BYTES, MAX_RATE_PER_CLIENT_S, MIN_PAYLOAD_BYTES};
 
 /// The longest interval between two messages of a client in ns: 146 years. A bound, so that sums of
 /// times cannot overflow.

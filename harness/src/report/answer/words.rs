@@ -10,7 +10,7 @@ use crate::report::view::View;
 use crate::scenario::ChannelCount;
 use crate::text::figure::{count, three};
 
-/// The scenario in a sentence.
+/// The scenario in a sentence, and one for each of its conditions.
 pub(super) fn scenario(view: &View<'_>) -> String {
     let scenario = &view.record.scenario;
     let points = view.points();
@@ -30,25 +30,10 @@ pub(super) fn scenario(view: &View<'_>) -> String {
             three(publish.rate_per_s),
             count(publish.payload_bytes as u64)
         ),
-        None => match &scenario.upstream {
-            Some(upstream) => format!(
-                "send {} messages a second each, of {} bytes, and receive those of their channel",
-                three(upstream.rate_per_client_s),
-                count(upstream.payload_bytes as u64)
-            ),
-            None => "wait, and nothing is published".to_owned(),
-        },
+        None if scenario.upstream.is_some() => "send and receive".to_owned(),
+        None => "wait, and nothing is published".to_owned(),
     };
-    let sessions = scenario
-        .sessions
-        .as_ref()
-        .map_or_else(String::new, |sessions| {
-            format!(
-                ", each staying {} ms and away for {} ms,",
-                count(sessions.length_ms),
-                count(sessions.gap_ms)
-            )
-        });
+    let conditions: String = scenario.sentences().map(|s| format!(" {s}")).collect();
     let trials = view.record.summary.iter().map(|row| row.trials).max();
     let trials = match trials {
         None => "no trial".to_owned(),
@@ -66,7 +51,8 @@ pub(super) fn scenario(view: &View<'_>) -> String {
         Status::Failed => "; the run failed",
     };
     format!(
-        "{} clients on {channels}{sessions} {publish}; {} s are measured, in {trials}{sweep}{status}.",
+        "{} clients on {channels} {publish}; {} s are measured, in {trials}{sweep}{status}.\
+         {conditions}",
         count(scenario.clients.count.into()),
         scenario.phases.measure_s
     )

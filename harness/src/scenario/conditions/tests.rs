@@ -1,4 +1,4 @@
-//! Every rule, told with the key that it is about.
+//! Every rule of a condition, with the key that it is about.
 
 use crate::scenario::{Measure, Scenario};
 
@@ -94,7 +94,11 @@ fn upstream_is_refused_of_a_transport_that_has_none() {
             upstream("via = 'post'\n[run]\ntransports = ['sse', 'websocket']\n"),
             "'via' is 'post', but websocket sends on its own connection",
         ),
-        (upstream(PUBLISH), "'upstream' stands beside [publish]"),
+        (
+            upstream(PUBLISH),
+            "'upstream' cannot go with [publish]: what a client is owed follows from what clients send; \
+             use two scenarios",
+        ),
         (
             "clients.count = 10\n[upstream]\nrate_per_client_s = 1\npayload_bytes = 85\n".into(),
             "an envelope with its sender needs at least 86",
