@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use assert_cmd::Command;
 use pushbench::observe::environment::Environment;
 use pushbench::record::{Record, Span, Status, Trial};
 use pushbench::scenario::Scenario;
 use pushbench_protocol::transport::{Profile, Transport};
+use tempfile::TempDir;
 
-use crate::support::{PATIENCE, text};
+use crate::support::{answer, complaint, pushbench};
 
 /// A record of `scenario` in which a wake-up costs 120 µs and a write 12 µs (tcp) or 15 µs.
 fn record(folder: &Path, scenario: &str) {
@@ -54,20 +54,13 @@ fn record(folder: &Path, scenario: &str) {
     record.write(&folder).expect("writable");
 }
 
-/// Status, standard output and standard error.
-fn pushbench(arguments: &[&str], folder: &Path) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pushbench"));
-    command
-        .timeout(PATIENCE)
-        .current_dir(folder)
-        .args(arguments);
-    let output = command.output().expect("the program runs");
-    let code = output.status.code().expect("it ended by itself");
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| text(bytes).to_owned());
-    (code, out, err)
+/// What is answered in `folder`.
+#[track_caller]
+fn answer_in(folder: &TempDir, line: &str) -> String {
+    answer(pushbench(line).current_dir(folder.path()))
 }
 
-fn set() -> tempfile::TempDir {
+fn set() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for scenario in ["quick", "dashboard", "fanout-10k"] {
         record(folder.path(), scenario);
@@ -84,19 +77,7 @@ fn a_workload_is_predicted_and_a_transport_recommended_with_reasons() {
         "clients = 5000\nrate = 1.0\ngroup = 100\nproxy = true\n",
     )
     .expect("writable");
-    let (code, out, err) = pushbench(
-        &[
-            "advise",
-            "mine.toml",
-            "--from",
-            ".",
-            "--http2",
-            "--payload",
-            "128",
-        ],
-        folder.path(),
-    );
-    assert_eq!((code, err.as_str()), (0, ""));
+    let out = answer_in(&folder, "advise mine.toml --from . --http2 --payload 128");
     for line in out.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -110,20 +91,10 @@ fn a_workload_is_predicted_and_a_transport_recommended_with_reasons() {
         let flat = out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(flat.contains(told), "{told}: {out}");
     }
-    let (code, out, _) = pushbench(
-        &[
-            "advise",
-            "--from",
-            ".",
-            "--clients",
-            "10000",
-            "--upstream",
-            "1",
-            "--json",
-        ],
-        folder.path(),
+    let out = answer_in(
+        &folder,
+        "advise --from . --clients 10000 --upstream 1 --json",
     );
-    assert_eq!(code, 0);
     let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(json["recommendation"]["transport"], "websocket");
     let memory = json["predictions"][1]["user_bytes"]
@@ -138,11 +109,7 @@ fn a_workload_is_predicted_and_a_transport_recommended_with_reasons() {
 #[test]
 fn what_was_left_out_is_predicted_within_a_quarter() {
     let folder = set();
-    let (code, out, err) = pushbench(
-        &["advise", "--from", ".", "--check", "--json"],
-        folder.path(),
-    );
-    assert_eq!(code, 0, "{err}{out}");
+    let out = answer_in(&folder, "advise --from . --check --json");
     let rows: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     let rows = rows.as_array().expect("rows");
     assert_eq!(rows.len(), 9);
@@ -158,8 +125,7 @@ fn what_was_left_out_is_predicted_within_a_quarter() {
             assert!(twice("cpu").expect("predicted") < 0.25, "{row}");
         }
     }
-    let (code, out, _) = pushbench(&["advise", "--from", "quick", "--json"], folder.path());
-    assert_eq!(code, 0);
+    let out = answer_in(&folder, "advise --from quick --json");
     let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(json["predictions"][1]["cores"], serde_json::Value::Null);
     let beyond = json["predictions"][1]["beyond"].to_string();
@@ -178,66 +144,55 @@ fn bad_input_of_advise_is_told_with_status_2() {
     std::fs::create_dir(folder.path().join("empty")).expect("a new folder");
     for (arguments, told) in [
         (
-            &["--from", "nowhere"][..],
+            "--from nowhere",
             "cannot read records from 'nowhere': no such file or directory",
         ),
-        (&["--from", "empty"], "'empty' holds no run"),
+        ("--from empty", "'empty' holds no run"),
+        ("--from . bad.toml", "bad.toml:2: unknown field `cliens`"),
+        ("--from . type.toml", "type.toml:1: "),
+        ("--from . no.toml", "cannot read the workload 'no.toml'"),
         (
-            &["--from", ".", "bad.toml"],
-            "bad.toml:2: unknown field `cliens`",
-        ),
-        (&["--from", ".", "type.toml"], "type.toml:1: "),
-        (
-            &["--from", ".", "no.toml"],
-            "cannot read the workload 'no.toml'",
-        ),
-        (
-            &["--from", ".", "--rate", "-1"],
+            "--from . --rate -1",
             "'rate' is -1, expected a number 0 or more",
         ),
         (
-            &["--from", ".", "--check", "chat"],
+            "--from . --check chat",
             "no record in '.' is of scenario 'chat'",
         ),
         (
-            &["--from", "quick", "--check"],
+            "--from quick --check",
             "'quick' holds one scenario, 'quick'",
         ),
     ] {
-        let (code, out, err) = pushbench(&[&["advise"], arguments].concat(), folder.path());
-        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}: {err}");
-        assert!(err.contains(told), "{arguments:?}: {err}");
-        assert_eq!(err.lines().count(), 1, "{err}");
+        let line = format!("advise {arguments}");
+        let found = complaint(pushbench(&line).current_dir(folder.path()));
+        assert!(found.contains(told), "{arguments}: {found}");
     }
 }
 
 #[test]
 fn shells_and_man_learn_every_command() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let answer = |line: &str| answer(&mut pushbench(line));
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let (code, out, _) = pushbench(&["completions", shell], folder.path());
-        assert_eq!(code, 0);
+        let out = answer(&format!("completions {shell}"));
         assert!(
             out.contains("compare") && out.contains("fail-on"),
             "{shell}"
         );
     }
-    let (code, page, _) = pushbench(&["man"], folder.path());
-    assert_eq!(code, 0);
+    let page = answer("man");
     assert!(
         page.contains(".TH pushbench 1") && page.contains("compare"),
         "{page}"
     );
-    let (code, page, _) = pushbench(&["man", "run"], folder.path());
-    assert_eq!(code, 0);
+    let page = answer("man run");
     assert!(
         page.contains(".TH pushbench-run 1") && page.contains("transports"),
         "{page}"
     );
-    let (code, _, err) = pushbench(&["man", "rum"], folder.path());
-    assert_eq!(code, 2);
+    let found = complaint(&mut pushbench("man rum"));
     assert!(
-        err.starts_with("pushbench: unknown command 'rum'; expected one of 'run'"),
-        "{err}"
+        found.starts_with("unknown command 'rum'; expected one of 'run'"),
+        "{found}"
     );
 }

@@ -22,7 +22,7 @@ fn sequences(page: &mut Page<'_>) -> Vec<u64> {
 }
 
 fn server() -> Served {
-    Served::start(&["--rate", "100"])
+    Served::start("--rate 100")
 }
 
 /// Follows a link to a subscription until it has brought 100 messages.
@@ -79,7 +79,7 @@ fn the_page_subscribes_stops_and_publishes_at_the_click_of_a_button() {
     let Some(mut browser) = Browser::start() else {
         return;
     };
-    let server = Served::start(&["--rate", "0", "--channel", "team-*3"]);
+    let server = Served::start("--rate 0 --channel team-*3");
     let mut page = browser.open(&format!("http://{}/", server.address("http")));
     await_some("the page's script", || {
         let channel = page.value("document.getElementById('channel')?.value ?? ''");

@@ -1,14 +1,14 @@
 //! `pushbench compare` from outside: what it prints, its exit status, and every bad input.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use assert_cmd::Command;
 use pushbench::observe::environment::Environment;
 use pushbench::record::{Record, Status, Trial};
 use pushbench::scenario::Scenario;
 use pushbench_protocol::transport::{Profile, Transport};
 
-use crate::support::{PATIENCE, text};
+use crate::support::{answer, complaint, output, pushbench, read, refusal, text};
 
 /// A record of six trials of `sse` and `websocket`, whose medians are about `p50_us`.
 fn record(folder: &Path, name: &str, p50_us: u64) -> PathBuf {
@@ -29,22 +29,11 @@ fn record(folder: &Path, name: &str, p50_us: u64) -> PathBuf {
     folder
 }
 
-/// Status, standard output and standard error.
-fn compare(arguments: &[&str]) -> (i32, String, String) {
-    compare_with(arguments, None)
-}
-
-fn compare_with(arguments: &[&str], summary: Option<&Path>) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pushbench"));
-    command.timeout(PATIENCE).arg("compare").args(arguments);
-    match summary {
-        Some(path) => command.env("GITHUB_STEP_SUMMARY", path),
-        None => command.env_remove("GITHUB_STEP_SUMMARY"),
-    };
-    let output = command.output().expect("the program runs");
-    let code = output.status.code().expect("it ended by itself");
-    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| text(bytes).to_owned());
-    (code, out, err)
+/// `pushbench compare` as it is outside of a job of GitHub.
+fn compare(line: &str) -> Command {
+    let mut command = pushbench(&format!("compare {line}"));
+    command.env_remove("GITHUB_STEP_SUMMARY");
+    command
 }
 
 fn shown(path: &Path) -> &str {
@@ -56,10 +45,9 @@ fn a_record_with_itself_is_the_same_throughout() {
     let folder = tempfile::tempdir().expect("a folder");
     let a = record(folder.path(), "a", 100);
     let file = a.join("run.json");
-    let gates = ["--fail-on", "p50>+0%", "--fail-on", "missing>0"];
-    let arguments = [&[shown(&a), shown(&file)][..], &gates].concat();
-    let (code, out, err) = compare(&arguments);
-    assert_eq!((code, err.as_str()), (0, ""));
+    let gates = "--fail-on p50>+0% --fail-on missing>0";
+    let line = format!("{} {} {gates}", shown(&a), shown(&file));
+    let out = answer(&mut compare(&line));
     assert!(out.contains("every line is the same by identity"), "{out}");
     for word in ["worse", "better", "undecided"] {
         assert!(!out.contains(word), "{word}: {out}");
@@ -75,9 +63,10 @@ fn a_slower_server_is_worse_and_fails_the_gate_with_status_1() {
     );
     let summary = folder.path().join("summary.md");
     std::fs::write(&summary, "before\n").expect("writable");
-    let arguments = [shown(&a), shown(&b), "--fail-on", "p50@sse-tuned>+20%"];
-    let (code, out, err) = compare_with(&arguments, Some(&summary));
-    assert_eq!(code, 1, "{out}{err}");
+    let line = format!("{} {} --fail-on p50@sse-tuned>+20%", shown(&a), shown(&b));
+    let output = output(compare(&line).env("GITHUB_STEP_SUMMARY", &summary));
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
     assert!(err.starts_with(
         "pushbench: gate 'p50@sse-tuned>+20%' failed: sse tuned: p50 went from 100 µs to 150 µs"
     ));
@@ -85,47 +74,46 @@ fn a_slower_server_is_worse_and_fails_the_gate_with_status_1() {
         out.contains("worse in sse tuned p50 +50.0%; websocket tuned p50 +50.0%"),
         "{out}"
     );
-    let told = std::fs::read_to_string(&summary).expect("written");
+    let told = read(&summary);
     assert!(told.starts_with("before\n## pushbench compare\n"), "{told}");
     assert!(told.contains("**gate `p50@sse-tuned>+20%` failed**"));
-    let (code, ..) = compare(&[shown(&b), shown(&a), "--fail-on", "p50>+1%"]);
-    assert_eq!(code, 0, "faster is no failure");
+    // Faster is no failure.
+    answer(&mut compare(&format!(
+        "{} {} --fail-on p50>+1%",
+        shown(&b),
+        shown(&a)
+    )));
 }
 
 #[test]
 fn rows_are_chosen_with_an_option_or_behind_an_at() {
     let folder = tempfile::tempdir().expect("a folder");
     let a = record(folder.path(), "a", 100);
-    let one = compare(&[shown(&a), "--transports", "sse,websocket"]);
-    assert_eq!(one.0, 0, "{}", one.2);
+    let one = answer(&mut compare(&format!(
+        "{} --transports sse,websocket",
+        shown(&a)
+    )));
     assert!(
-        one.1.contains("sse tuned → websocket tuned (6 rounds)"),
-        "{}",
-        one.1
+        one.contains("sse tuned → websocket tuned (6 rounds)"),
+        "{one}"
     );
-    let at = |id: &str| format!("{}@{id}", shown(&a));
-    let two = compare(&[&at("sse-tuned"), &at("websocket-tuned")]);
-    assert_eq!(two.0, 0, "{}", two.2);
+    let (a, b) = (shown(&a), record(folder.path(), "b", 110));
+    let two = answer(&mut compare(&format!("{a}@sse-tuned {a}@websocket-tuned")));
     assert!(
-        two.1.contains("sse tuned → websocket tuned (6 rounds)"),
-        "{}",
-        two.1
+        two.contains("sse tuned → websocket tuned (6 rounds)"),
+        "{two}"
     );
-    let b = record(folder.path(), "b", 110);
-    let rows = compare(&[shown(&a), shown(&b), "--transports", "sse"]);
-    assert!(
-        rows.1.contains("sse tuned (6 trials against 6)"),
-        "{}",
-        rows.1
-    );
-    assert!(!rows.1.contains("websocket"), "{}", rows.1);
+    let rows = answer(&mut compare(&format!("{a} {} --transports sse", shown(&b))));
+    assert!(rows.contains("sse tuned (6 trials against 6)"), "{rows}");
+    assert!(!rows.contains("websocket"), "{rows}");
 }
 
 #[test]
 fn bad_input_is_told_with_file_and_field_and_status_2() {
     let folder = tempfile::tempdir().expect("a folder");
     let a = record(folder.path(), "a", 100);
-    let good = std::fs::read_to_string(a.join("run.json")).expect("written");
+    let good = read(&a.join("run.json"));
+    let (kept, a) = (a.join("run.json"), shown(&a));
     let file = |name: &str, json: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, json).expect("writable");
@@ -156,48 +144,38 @@ fn bad_input_is_told_with_file_and_field_and_status_2() {
             "in 'trials[0].clients.connected', invalid type: string \"all\"",
         ),
     ] {
-        let (code, out, err) = compare(&[shown(&a), shown(path)]);
-        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        let err = complaint(&mut compare(&format!("{a} {}", shown(path))));
         assert!(err.contains(told) && err.contains(shown(path)), "{err}");
     }
     for (arguments, told) in [
         (
-            &["--fail-on", "p9>+10%"][..],
+            "--fail-on p9>+10%",
             "'p9>+10%' is no gate: 'p9' is no metric; did you mean 'p90'?",
         ),
-        (&["--fail-on", "p99>+10%"], "gate 'p99>+10%': '"),
+        ("--fail-on p99>+10%", "gate 'p99>+10%': '"),
         (
-            &["--fail-on", "p50@tcp>1ms"],
+            "--fail-on p50@tcp>1ms",
             "no 'tcp' is compared; the rows are sse tuned, websocket tuned",
         ),
     ] {
-        let arguments = [&[shown(&a), shown(&a)][..], arguments].concat();
-        let (code, out, err) = compare(&arguments);
-        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        let err = refusal(&mut compare(&format!("{a} {a} {arguments}")));
         assert!(err.contains(told), "{err}");
     }
     for (arguments, told) in [
+        ("", "expected a second record, or '--transports' with two"),
         (
-            vec![],
-            "expected a second record, or '--transports' with two",
-        ),
-        (
-            vec!["--transports", "sse"],
+            "--transports sse",
             "'--transports' names 1; expected two with one record",
         ),
         (
-            vec!["--transports", "sse,tcp"],
+            "--transports sse,tcp",
             "has no 'tcp'; its 'trials' hold sse tuned, websocket tuned",
         ),
     ] {
-        let (code, _, err) = compare(&[&[shown(&a)][..], &arguments].concat());
-        assert_eq!(code, 2, "{err}");
+        let err = complaint(&mut compare(&format!("{a} {arguments}")));
         assert!(err.contains(told), "{err}");
     }
-    let at = format!("{}@ssee", shown(&a));
-    let (code, _, err) = compare(&[&at, shown(&a)]);
-    assert_eq!(code, 2);
+    let err = complaint(&mut compare(&format!("{a}@ssee {a}")));
     assert!(err.contains("behind '@', 'ssee' is no transport"), "{err}");
-    let unchanged = std::fs::read_to_string(a.join("run.json")).expect("still there");
-    assert_eq!(unchanged, good);
+    assert_eq!(read(&kept), good);
 }

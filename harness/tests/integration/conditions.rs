@@ -1,27 +1,17 @@
 //! Whole runs of tiny scenarios with conditions of real use, over every transport: what is counted
 //! must be exact, whatever is done to servers, connections and clients.
 
-use std::process::Stdio;
-
-use pushbench::record::{Measures, Record, Trial};
+use pushbench::record::{Recovery, Trial};
 use pushbench::scenario::FaultKind;
 use pushbench_protocol::transport::Transport;
 
-use crate::support::{Running, TINY, pushbench, scenario, text};
+use crate::support::{Runs, TINY, keeps_to_the_schema, text};
 
-/// Runs `text` over every transport and returns the trials; each must have come to its end.
-fn trials(text_of_scenario: &str) -> Vec<Trial> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = scenario(folder.path(), "tiny", text_of_scenario);
-    let mut command = pushbench();
-    command
-        .arg("run")
-        .arg(path)
-        .args(["--format", "json", "--out"]);
-    command.arg(folder.path().join("out"));
-    let output = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped())).output();
+/// Runs `scenario` over every transport and returns the trials; each must have come to its end.
+fn trials(scenario: &str) -> Vec<Trial> {
+    let output = Runs::of(scenario).run("run --format json");
     let told = text(&output.stderr);
-    let record: Record = serde_json::from_slice(&output.stdout).expect(told);
+    let record = keeps_to_the_schema(text(&output.stdout));
     assert_eq!(record.trials.len(), Transport::ALL.len(), "{told}");
     for trial in &record.trials {
         assert_eq!(trial.error, None, "{}", trial.label());
@@ -30,6 +20,21 @@ fn trials(text_of_scenario: &str) -> Vec<Trial> {
         assert_eq!((d.duplicate, d.out_of_order), (0, 0), "{}", trial.label());
     }
     record.trials
+}
+
+#[track_caller]
+fn assert_complete(trial: &Trial, owed: u64) {
+    let d = trial.deliveries;
+    assert_eq!((d.expected, d.missing), (owed, 0), "{}", trial.label());
+}
+
+/// Whoever lost a connection has come back.
+#[track_caller]
+fn all_are_back(trial: &Trial) -> &Recovery {
+    let found = trial.measures.recovery.as_ref().expect("a measure");
+    let ends = (found.back, found.not_back, found.gave_up);
+    assert_eq!(ends, (found.lost, 0, 0), "{}", trial.label());
+    found
 }
 
 /// As tiny as the others, but with time for something to happen.
@@ -46,20 +51,8 @@ fn clients_of_a_server_that_is_killed_come_back_and_miss_nothing_that_the_ring_h
     for trial in trials(&lasting("1.2", &format!("{BACK}{kill}"))) {
         let label = trial.label();
         // 200 a second for 1.2 s over 4 channels, each with 10 clients.
-        assert_eq!(
-            (trial.deliveries.expected, trial.deliveries.missing),
-            (2_400, 0),
-            "{label}"
-        );
-        let found = trial
-            .measures
-            .recovery
-            .expect("it is what the scenario is about");
-        assert_eq!(
-            (found.back, found.not_back, found.gave_up),
-            (found.lost, 0, 0),
-            "{label}"
-        );
+        assert_complete(&trial, 2_400);
+        let found = all_are_back(&trial);
         assert!((1..=40).contains(&found.lost), "{label}: {}", found.lost);
         assert_eq!(found.faults.len(), 1);
         assert_eq!(found.faults[0].kind, FaultKind::ServerKill);
@@ -90,18 +83,8 @@ fn what_fell_off_a_ring_that_is_too_small_is_missing_and_nothing_else_is() {
 fn a_second_server_takes_over_from_one_that_drains_and_nothing_is_lost() {
     let drain = "[[faults]]\nkind = \"server_drain\"\nat_s = 0.2\nover_ms = 300\n";
     for trial in trials(&lasting("1.2", &format!("{BACK}{drain}"))) {
-        let label = trial.label();
-        assert_eq!(
-            (trial.deliveries.expected, trial.deliveries.missing),
-            (2_400, 0),
-            "{label}"
-        );
-        let found = trial.measures.recovery.expect("a measure");
-        assert_eq!(
-            (found.back, found.not_back, found.gave_up),
-            (found.lost, 0, 0),
-            "{label}"
-        );
+        assert_complete(&trial, 2_400);
+        let found = all_are_back(&trial);
         assert_eq!(found.faults[0].kind, FaultKind::ServerDrain);
     }
 }
@@ -110,18 +93,13 @@ fn a_second_server_takes_over_from_one_that_drains_and_nothing_is_lost() {
 fn connections_that_are_cut_at_random_are_all_counted_and_cost_no_message() {
     let cuts = "[[faults]]\nkind = \"connection_cuts\"\nat_s = 0.0\nfor_ms = 600\nmean_s = 0.2\n";
     for trial in trials(&lasting("1.0", &format!("{BACK}{cuts}"))) {
-        let label = trial.label();
-        assert_eq!(
-            (trial.deliveries.expected, trial.deliveries.missing),
-            (2_000, 0),
-            "{label}"
-        );
-        let found = trial.measures.recovery.expect("a measure");
+        assert_complete(&trial, 2_000);
+        let found = all_are_back(&trial);
         assert!(
             found.cut > 0 && found.lost >= found.cut,
-            "{label}: {found:?}"
+            "{}: {found:?}",
+            trial.label()
         );
-        assert_eq!((found.back, found.not_back), (found.lost, 0), "{label}");
     }
 }
 
@@ -130,15 +108,8 @@ fn readers_that_stall_are_an_account_of_their_own() {
     let slow = "[slow_readers]\nshare = 0.25\nreceive_buffer_bytes = 4096\n\
                 [server]\nsend_buffer_bytes = 8192\nring_messages = 64\n";
     for trial in trials(&lasting("0.6", slow)) {
-        let Measures {
-            slow_readers,
-            overflow,
-            ..
-        } = trial.measures.clone();
-        let (slow, overflow) = (
-            slow_readers.expect("a measure"),
-            overflow.expect("its counts"),
-        );
+        let slow = trial.measures.slow_readers.as_ref().expect("a measure");
+        let overflow = trial.measures.overflow.as_ref().expect("its counts");
         // Every fourth, give or take what an even spread makes of 40.
         assert!(
             (8..=12).contains(&slow.clients),
@@ -148,8 +119,7 @@ fn readers_that_stall_are_an_account_of_their_own() {
         );
         let healthy = 40 - slow.clients;
         // 200 a second for 0.6 s over 4 channels: 30 for each client.
-        assert_eq!(trial.deliveries.expected, healthy * 30, "{}", trial.label());
-        assert_eq!(trial.deliveries.missing, 0, "{}", trial.label());
+        assert_complete(&trial, healthy * 30);
         assert_eq!(slow.expected, slow.clients * 30, "{}", trial.label());
         assert_eq!(slow.received, 0, "{}: they read nothing", trial.label());
         assert!(slow.kernel_bound_bytes.is_some() && slow.user_bound_bytes > 0);
@@ -165,7 +135,7 @@ fn rooms_hear_everyone_once_and_every_sender_hears_itself() {
         "[channels]\nmembers = 8\n[upstream]\nrate_per_client_s = 20\npayload_bytes = 128\n";
     for trial in trials(&format!("{before}{rooms}[phases]{after}")) {
         let label = trial.label();
-        let found = trial.measures.round_trip.expect("a measure");
+        let found = trial.measures.round_trip.as_ref().expect("a measure");
         assert_eq!(
             (found.sent, found.returned),
             (found.due, found.due),
@@ -178,11 +148,7 @@ fn rooms_hear_everyone_once_and_every_sender_hears_itself() {
         );
         // 40 clients, 20 a second for 0.4 s, each to a room of 8.
         assert_eq!(found.due, 320, "{label}");
-        assert_eq!(
-            (trial.deliveries.expected, trial.deliveries.missing),
-            (8 * 320, 0),
-            "{label}"
-        );
+        assert_complete(&trial, 8 * 320);
         let both_ways = matches!(trial.transport, Transport::Tcp | Transport::WebSocket);
         let each = if both_ways { 1.0 } else { 2.0 };
         assert_eq!(found.connections_per_client, each, "{label}");
@@ -202,11 +168,7 @@ fn clients_that_go_off_line_are_owed_what_they_missed() {
         "[sessions]\nlength_ms = 200\ngap_ms = 100\nresume = true\nspread = \"exponential\"\n";
     for trial in trials(&lasting("0.8", sessions)) {
         let label = trial.label();
-        assert_eq!(
-            (trial.deliveries.expected, trial.deliveries.missing),
-            (1_600, 0),
-            "{label}"
-        );
+        assert_complete(&trial, 1_600);
         let found = trial.measures.arrivals.expect("a measure");
         assert!(found.arrivals > 0, "{label}");
         assert_eq!(found.failed, 0, "{label}");

@@ -1,16 +1,13 @@
 //! `pushbench doctor` from outside: its text, its JSON and its exit status.
 
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Running, pushbench, text};
+use crate::support::{after, complaint, output, pushbench, text};
 
-fn doctor(arguments: &[&str]) -> Output {
-    let mut command = pushbench();
-    command.arg("doctor").args(arguments);
-    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    Running::start(command).output()
+fn doctor(line: &str) -> Output {
+    output(&mut pushbench(&format!("doctor {line}")))
 }
 
 fn json(output: &Output) -> Value {
@@ -19,7 +16,7 @@ fn json(output: &Output) -> Value {
 
 #[test]
 fn a_number_that_fits_is_status_0_and_each_limit_has_its_block() {
-    let output = doctor(&["--clients", "100", "--no-measure"]);
+    let output = doctor("--clients 100 --no-measure");
     let printed = text(&output.stdout);
     assert_eq!(
         (output.status.code(), &*output.stderr),
@@ -65,13 +62,7 @@ fn a_number_that_fits_is_status_0_and_each_limit_has_its_block() {
 
 #[test]
 fn a_number_that_no_machine_holds_is_status_1_and_names_what_binds() {
-    let output = doctor(&[
-        "--clients",
-        "4294967295",
-        "--no-measure",
-        "--format",
-        "json",
-    ]);
+    let output = doctor("--clients 4294967295 --no-measure --format json");
     assert_eq!(output.status.code(), Some(1));
     let found = json(&output);
     assert_eq!(
@@ -93,15 +84,8 @@ fn a_number_that_no_machine_holds_is_status_1_and_names_what_binds() {
 
 #[test]
 fn a_low_limit_of_descriptors_is_reported_with_the_tables_that_avoid_it() {
-    let command =
-        r#"ulimit -n 256 && exec "$0" doctor --no-measure --format json --clients 1000000"#;
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", command, env!("CARGO_BIN_EXE_pushbench")]);
-    let shell = shell
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let output = Running::start(shell).output();
+    let doctor = pushbench("doctor --no-measure --format json --clients 1000000");
+    let output = output(&mut after("ulimit -n 256", &doctor));
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let found = json(&output);
     let descriptors = &found["limits"][0];
@@ -124,7 +108,7 @@ fn a_low_limit_of_descriptors_is_reported_with_the_tables_that_avoid_it() {
 
 #[test]
 fn memory_per_client_is_measured_and_its_source_is_reported() {
-    let output = doctor(&["--clients", "10", "--transport", "tcp", "--format", "json"]);
+    let output = doctor("--clients 10 --transport tcp --format json");
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
     let memory = &json(&output)["memory_per_client"];
     assert_eq!(
@@ -142,26 +126,27 @@ fn memory_per_client_is_measured_and_its_source_is_reported() {
 fn bad_options_are_refused_in_one_line() {
     for (arguments, expected) in [
         (
-            &["--clients", "0"][..],
+            "--clients 0",
             "'--clients' is '0', expected 1 to 4294967295",
         ),
         (
-            &["--transport", "udp"],
+            "--transport udp",
             "'--transport': 'udp' is no transport; expected one of tcp, sse, websocket, \
              long_poll, short_poll",
         ),
         (
-            &["--record", "no/such"],
+            "--record no/such",
             "cannot read the record 'no/such': no such file or directory; expected the folder of \
              a run, or the 'run.json' in it",
         ),
         (
-            &["--record", "x", "--no-measure"],
+            "--record x --no-measure",
             "'--record' and '--no-measure' exclude each other; leave one out",
         ),
     ] {
-        let output = doctor(arguments);
-        assert_eq!(text(&output.stderr), format!("pushbench: {expected}\n"));
-        assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
+        assert_eq!(
+            complaint(&mut pushbench(&format!("doctor {arguments}"))),
+            expected
+        );
     }
 }

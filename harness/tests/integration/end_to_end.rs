@@ -2,19 +2,16 @@
 //! remains when a run, its server or its fleet ends before its time.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 
-use base64::prelude::{BASE64_STANDARD, Engine};
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use nix::sys::signal::Signal;
 use pushbench::record::{Outcome, Record, Status, Trial, Verdict};
 use pushbench_protocol::transport::{Profile, Transport};
-use tempfile::TempDir;
 
+use crate::fleets::entries;
 use crate::support::{
-    Process, Running, TINY, await_some, children, pushbench, scenario, send, text,
+    Process, Running, Runs, TINY, await_end, await_some, children, keeps_to_the_schema, read, send,
+    text,
 };
 
 /// What every trial of the tiny scenario owes: 200 a second for 0.4 s over 4 channels, each with 10
@@ -35,71 +32,6 @@ const COUNTED_CHECKS: [&str; 8] = [
 
 /// Every transport in every profile, the baseline in two.
 const PAIRS: usize = 14;
-
-/// A folder with the scenario in it, and runs of it.
-struct Bench {
-    folder: TempDir,
-    scenario: PathBuf,
-}
-
-impl Bench {
-    fn new(text: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let scenario = scenario(folder.path(), "tiny", text);
-        Self { folder, scenario }
-    }
-
-    fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
-    }
-
-    fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = pushbench();
-        command.arg("run").arg(&self.scenario).args(arguments);
-        command.arg("--out").arg(self.out());
-        Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.start(arguments).output()
-    }
-
-    /// The folder of the only run.
-    fn kept(&self) -> Option<PathBuf> {
-        let mut runs = std::fs::read_dir(self.out()).ok()?;
-        let run = runs.next()?.expect("readable").path();
-        assert!(runs.next().is_none(), "more than one run");
-        Some(run)
-    }
-
-    /// The record of the only run, which must keep to the committed schema.
-    fn record(&self) -> Record {
-        let path = self.kept().expect("a run").join("run.json");
-        let json = std::fs::read_to_string(path).expect("a record");
-        keeps_to_the_schema(&json)
-    }
-
-    /// Waits until so many trials are in the record.
-    fn await_trials(&self, count: usize) {
-        await_some("a trial in the record", || {
-            let record = Record::read(&self.kept()?).ok()?;
-            (record.trials.len() >= count).then_some(())
-        });
-    }
-}
-
-fn keeps_to_the_schema(json: &str) -> Record {
-    let schema = include_str!("../../../results/run.schema.json");
-    let schema = serde_json::from_str(schema).expect("JSON");
-    let validator = jsonschema::validator_for(&schema).expect("a schema");
-    let value = serde_json::from_str(json).expect("JSON");
-    let faults: Vec<String> = validator
-        .iter_errors(&value)
-        .map(|fault| format!("{}: {fault}", fault.instance_path))
-        .collect();
-    assert_eq!(faults, [""; 0], "{json}");
-    serde_json::from_str(json).expect("a record")
-}
 
 /// Everything owed has arrived, once and in order. The verdict is not asserted: it also speaks of
 /// time, and a machine that is busy elsewhere rightly makes it 'void'.
@@ -129,11 +61,7 @@ fn logged(path: &Path) -> u64 {
     let mut logged = 0;
     for entry in IntervalLogIterator::new(&text) {
         if let LogEntry::Interval(interval) = entry.expect("an interval log") {
-            let bytes = BASE64_STANDARD.decode(interval.encoded_histogram());
-            let histogram: Histogram<u64> = Deserializer::new()
-                .deserialize(&mut bytes.expect("base64").as_slice())
-                .expect("a histogram");
-            logged += histogram.len();
+            logged += entries(interval.encoded_histogram());
         }
     }
     logged
@@ -154,29 +82,22 @@ fn trial_under_way(run: &Running) -> (Process, Process) {
     })
 }
 
-fn await_end(processes: &[&Process]) {
-    await_some("the end of server and fleet", || {
-        processes
-            .iter()
-            .all(|process| !process.is_alive())
-            .then_some(())
-    });
-}
-
 /// Measures so long that whatever a test does comes in the middle of a trial.
 fn slow(text: &str) -> String {
     text.replace("measure_s = 0.4", "measure_s = 2.0")
 }
 
 fn every_transport_in_every_profile(family: &str) {
-    let bench = Bench::new(TINY);
-    let output = bench.run(&["--profiles", "stock,tuned,lean", "--client", family]);
+    let runs = Runs::of(TINY);
+    let output = runs.run(&format!(
+        "run --profiles stock,tuned,lean --client {family}"
+    ));
     let (table, progress) = (text(&output.stdout), text(&output.stderr));
-    let record = bench.record();
+    let record = runs.record();
     assert_eq!(output.status.code(), status_of(&record), "{progress}");
     assert_eq!(record.status, Status::Complete);
     assert_eq!((record.trials.len(), record.summary.len()), (PAIRS, PAIRS));
-    let folder = bench.kept().expect("a run");
+    let folder = runs.kept().expect("a run");
     for trial in &record.trials {
         balances(trial);
         // The same number for every transport and either family: it follows from the schedule.
@@ -207,7 +128,7 @@ fn every_transport_in_every_profile(family: &str) {
     assert!(
         progress.ends_with(&format!(
             "record: {0}\nreport: {0}/report.html\n",
-            folder.display()
+            folder.strip_prefix(runs.folder()).expect("below").display()
         )),
         "{progress}"
     );
@@ -231,9 +152,9 @@ fn library_clients_account_for_every_delivery_of_every_transport_in_every_profil
 fn clients_that_come_and_go_get_what_they_are_owed() {
     let sessions = "\n[sessions]\nlength_ms = 150\ngap_ms = 50\n";
     for family in ["lean", "library"] {
-        let bench = Bench::new(&format!("{TINY}{sessions}"));
-        let output = bench.run(&["--client", family]);
-        let record = bench.record();
+        let runs = Runs::of(&format!("{TINY}{sessions}"));
+        let output = runs.run(&format!("run --client {family}"));
+        let record = runs.record();
         assert_eq!(
             output.status.code(),
             status_of(&record),
@@ -258,9 +179,9 @@ fn clients_that_come_and_go_get_what_they_are_owed() {
 fn a_run_that_publishes_nothing_has_nothing_to_miss() {
     let (before, rest) = TINY.split_once("[publish]").expect("a table");
     let (_, after) = rest.split_once("[phases]").expect("a table");
-    let bench = Bench::new(&format!("{before}[phases]{after}"));
-    let output = bench.run(&["--transports", "sse,short_poll"]);
-    let record = bench.record();
+    let runs = Runs::of(&format!("{before}[phases]{after}"));
+    let output = runs.run("run --transports sse,short_poll");
+    let record = runs.record();
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), status_of(&record), "{told}");
     for trial in &record.trials {
@@ -272,38 +193,31 @@ fn a_run_that_publishes_nothing_has_nothing_to_miss() {
 
 #[test]
 fn json_goes_to_standard_output_and_is_the_record() {
-    let bench = Bench::new(TINY);
-    let output = bench.run(&["--transports", "tcp", "--format", "json"]);
+    let runs = Runs::of(TINY);
+    let output = runs.run("run --transports tcp --format json");
     let printed = text(&output.stdout);
     let record = keeps_to_the_schema(printed);
-    let kept = std::fs::read_to_string(bench.kept().expect("a run").join("run.json"));
-    assert_eq!(kept.expect("a record"), printed);
+    assert_eq!(read(&runs.kept().expect("a run").join("run.json")), printed);
     assert_eq!(output.status.code(), status_of(&record));
 }
 
 #[test]
 fn a_quiet_run_prints_its_result_and_nothing_else() {
-    let bench = Bench::new(TINY);
-    let output = bench.run(&["--transports", "tcp", "--quiet"]);
+    let runs = Runs::of(TINY);
+    let output = runs.run("run --transports tcp --quiet");
     assert_eq!(text(&output.stderr), "");
     assert!(text(&output.stdout).starts_with("tiny: 40 clients, 4 channels, "));
-    assert_eq!(output.status.code(), status_of(&bench.record()));
+    assert_eq!(output.status.code(), status_of(&runs.record()));
 }
 
 #[test]
 fn the_seed_makes_the_order_of_trials_repeatable() {
     let order = |seed| {
-        let bench = Bench::new(TINY);
-        let arguments = [
-            "--transports",
-            "tcp,sse,websocket",
-            "--trials",
-            "2",
-            "--seed",
-            seed,
-        ];
-        bench.run(&[&arguments[..], &["--duration", "0.1"]].concat());
-        let record = bench.record();
+        let runs = Runs::of(TINY);
+        runs.run(&format!(
+            "run --transports tcp,sse,websocket --trials 2 --seed {seed} --duration 0.1"
+        ));
+        let record = runs.record();
         assert_eq!(record.seed.to_string(), seed);
         let trials = record
             .trials
@@ -319,25 +233,10 @@ fn the_seed_makes_the_order_of_trials_repeatable() {
 
 #[test]
 fn options_take_the_place_of_the_files_values_and_the_record_says_so() {
-    let bench = Bench::new(TINY);
-    let options = [
-        "--clients",
-        "8",
-        "--rate",
-        "80",
-        "--duration",
-        "0.5",
-        "--seed",
-        "3",
-    ];
-    bench.run(
-        &[
-            &["--transports", "sse", "--profiles", "stock"],
-            &options[..],
-        ]
-        .concat(),
-    );
-    let record = bench.record();
+    let runs = Runs::of(TINY);
+    let options = "--clients 8 --rate 80 --duration 0.5 --seed 3";
+    runs.run(&format!("run --transports sse --profiles stock {options}"));
+    let record = runs.record();
     assert_eq!(record.scenario.name, "tiny");
     assert_eq!((record.scenario.clients.count, record.seed), (8, 3));
     let [trial] = &record.trials[..] else {
@@ -353,15 +252,15 @@ fn options_take_the_place_of_the_files_values_and_the_record_says_so() {
 }
 
 fn an_interrupted_run_keeps_what_it_had(signal: Signal) {
-    let bench = Bench::new(&slow(TINY));
-    let run = bench.start(&["--transports", "tcp,sse,websocket"]);
-    bench.await_trials(1);
+    let runs = Runs::of(&slow(TINY));
+    let run = runs.start("run --transports tcp,sse,websocket");
+    runs.await_trials(1);
     let (server, fleet) = trial_under_way(&run);
     send(run.pid(), signal);
     let output = run.output();
     assert_eq!(output.status.code(), Some(1), "{signal}");
-    await_end(&[&server, &fleet]);
-    let record = bench.record();
+    await_end(&[server, fleet]);
+    let record = runs.record();
     assert_eq!(record.status, Status::Interrupted);
     let [done, under_way] = &record.trials[..] else {
         panic!(
@@ -374,7 +273,7 @@ fn an_interrupted_run_keeps_what_it_had(signal: Signal) {
     assert!(why.starts_with("interrupted in phase '"), "{why}");
     assert_eq!(under_way.validity.verdict, Verdict::Void);
     let log = format!("latency/{}.hlog", record.trials[0].label_for_file());
-    assert!(bench.kept().expect("a run").join(log).is_file());
+    assert!(runs.kept().expect("a run").join(log).is_file());
     let (table, told) = (text(&output.stdout), text(&output.stderr));
     assert!(table.contains("interrupted"), "{table}");
     assert!(
@@ -395,8 +294,8 @@ fn a_run_that_is_asked_to_end_keeps_the_trials_that_were_done_and_leaves_no_proc
 
 #[test]
 fn an_interrupt_goes_to_the_run_alone() {
-    let bench = Bench::new(TINY);
-    let run = bench.start(&["--transports", "tcp"]);
+    let runs = Runs::of(TINY);
+    let run = runs.start("run --transports tcp");
     let (server, fleet) = trial_under_way(&run);
     // A terminal interrupts a whole process group: the children are in groups of their own.
     let group = |pid: u32| nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid as i32)));
@@ -404,24 +303,24 @@ fn an_interrupt_goes_to_the_run_alone() {
     assert_ne!(group(server.pid).expect("alive"), own);
     assert_ne!(group(fleet.pid).expect("alive"), own);
     run.output();
-    await_end(&[&server, &fleet]);
+    await_end(&[server, fleet]);
 }
 
 /// Kills one process of the first trial; the second trial must be as good as ever.
 fn a_trial_whose_child_dies_is_a_void_row(child: &str) {
-    let bench = Bench::new(&slow(TINY));
-    let run = bench.start(&["--transports", "sse", "--trials", "2"]);
+    let runs = Runs::of(&slow(TINY));
+    let run = runs.start("run --transports sse --trials 2");
     let (server, fleet) = trial_under_way(&run);
     let (victim, survivor) = match child {
         "server" => (&server, &fleet),
         _ => (&fleet, &server),
     };
     send(victim.pid, Signal::SIGKILL);
-    await_end(&[survivor]);
+    await_end(std::slice::from_ref(survivor));
     let output = run.output();
     let (table, progress) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{progress}");
-    let record = bench.record();
+    let record = runs.record();
     assert_eq!((record.status, record.trials.len()), (Status::Complete, 2));
     let (first, second) = (&record.trials[0], &record.trials[1]);
     let why = format!("the {child} died in the middle of the trial (signal: 9 (SIGKILL))");
@@ -453,37 +352,34 @@ fn a_fleet_that_dies_in_the_middle_of_a_trial_makes_a_void_row_and_the_run_goes_
 
 #[test]
 fn a_run_that_is_killed_leaves_no_process_and_a_record_of_what_was_done() {
-    let bench = Bench::new(&slow(TINY));
-    let run = bench.start(&["--transports", "tcp,sse"]);
-    bench.await_trials(1);
+    let runs = Runs::of(&slow(TINY));
+    let run = runs.start("run --transports tcp,sse");
+    runs.await_trials(1);
     let (server, fleet) = trial_under_way(&run);
     send(run.pid(), Signal::SIGKILL);
     assert_eq!(run.output().status.code(), None);
     // Nobody is left to end them: their standard input is.
-    await_end(&[&server, &fleet]);
-    let record = bench.record();
+    await_end(&[server, fleet]);
+    let record = runs.record();
     assert_eq!((record.status, record.trials.len()), (Status::Running, 1));
 }
 
 #[test]
 fn two_runs_at_once_do_not_disturb_each_others_records() {
-    let bench = Bench::new(TINY);
-    let start = || bench.start(&["--transports", "sse", "--quiet"]);
-    let runs = [start(), start()];
-    for run in runs {
+    let runs = Runs::of(TINY);
+    let start = || runs.start("run --transports sse --quiet");
+    for run in [start(), start()] {
         let output = run.output();
         assert!(
             text(&output.stdout).starts_with("tiny: 40 clients"),
             "{output:?}"
         );
     }
-    let runs: Vec<PathBuf> = std::fs::read_dir(bench.out())
-        .expect("records")
-        .map(|entry| entry.expect("readable").path())
-        .collect();
-    assert_eq!(runs.len(), 2, "a folder each");
-    let deliveries = |path: &Path| Record::read(path).expect("a record").trials[0].deliveries;
-    for run in &runs {
-        assert_eq!(deliveries(run).received, DELIVERIES);
+    let kept = std::fs::read_dir(runs.out()).expect("records");
+    let kept: Vec<PathBuf> = kept.map(|run| run.expect("readable").path()).collect();
+    assert_eq!(kept.len(), 2, "a folder each");
+    for run in &kept {
+        let record = Record::read(run).expect("a record");
+        assert_eq!(record.trials[0].deliveries.received, DELIVERIES);
     }
 }

@@ -4,8 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,59 +13,12 @@ use pushbench::record::{Record, Status, Verdict};
 use pushbench_protocol::payload::SplitMix64;
 
 use crate::support::{
-    LISTENS, Process, Running, TINY, TcpSocket, await_some, children, inodes, pushbench, scenario,
-    send, tcp_sockets, text,
+    LISTENS, Process, Running, Runs, TINY, TcpSocket, after, await_end, await_some, children,
+    inodes, only, output, send, tcp_sockets, text,
 };
 
 /// Servers that are killed, one in each run.
 const KILLS: u64 = 20;
-
-struct Bench {
-    folder: tempfile::TempDir,
-}
-
-impl Bench {
-    fn new(text: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        scenario(folder.path(), "tiny", text);
-        Self { folder }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = pushbench();
-        command.arg("run").arg(self.folder.path().join("tiny.toml"));
-        command.args(arguments).arg("--out").arg(self.out());
-        command
-    }
-
-    fn start(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
-        Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
-    }
-
-    fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
-    }
-
-    fn record(&self) -> Record {
-        only_record(&self.out())
-    }
-}
-
-/// The record of the only run in `folder`.
-fn only_record(folder: &Path) -> Record {
-    let mut runs = std::fs::read_dir(folder).expect("a folder of runs");
-    let run = runs.next().expect("a run").expect("readable").path();
-    assert!(runs.next().is_none(), "more than one run");
-    Record::read(&run).expect("a readable record")
-}
-
-fn await_end(processes: &[Process]) {
-    await_some("the end of every process", || {
-        let ended = processes.iter().all(|process| !process.is_alive());
-        ended.then_some(())
-    });
-}
 
 /// The children of a run once it has started so many.
 fn started(run: &Running, count: usize) -> Vec<Process> {
@@ -86,8 +38,8 @@ fn server_of(run: &Running) -> Process {
 
 /// Ends a run in one phase, which lasts until then.
 fn interrupted(change: (&str, &str), phases: &[&str], signal: Signal) {
-    let bench = Bench::new(&TINY.replace(change.0, change.1));
-    let run = bench.start(&["--transports", "short_poll"]);
+    let runs = Runs::of(&TINY.replace(change.0, change.1));
+    let run = runs.start("run --transports short_poll");
     let processes = started(&run, 2);
     // Long enough to come to the phase on any machine that is not far too slow; where it is, the
     // signal falls into an earlier one, of which the same holds.
@@ -96,7 +48,7 @@ fn interrupted(change: (&str, &str), phases: &[&str], signal: Signal) {
     let output = run.output();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     await_end(&processes);
-    let record = bench.record();
+    let record = runs.record();
     assert_eq!(record.status, Status::Interrupted);
     let [trial] = &record.trials[..] else {
         panic!("one trial: {}", record.trials.len());
@@ -166,8 +118,8 @@ fn stranger(server: &Process) -> BufReader<TcpStream> {
 fn an_interrupt_while_the_server_still_has_a_client_keeps_the_whole_measure_phase() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let slow_start = TINY.replace("settle_s = 0.05", "settle_s = 1");
-        let bench = Bench::new(&slow_start);
-        let run = bench.start(&["--transports", "tcp"]);
+        let runs = Runs::of(&slow_start);
+        let run = runs.start("run --transports tcp");
         let processes = started(&run, 2);
         // The phase in which clients go lasts while the server has any.
         let mut reader = stranger(&server_of(&run));
@@ -182,7 +134,7 @@ fn an_interrupt_while_the_server_still_has_a_client_keeps_the_whole_measure_phas
         let output = run.output();
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
         await_end(&processes);
-        let record = bench.record();
+        let record = runs.record();
         assert_eq!(record.status, Status::Interrupted);
         let trial = &record.trials[0];
         let why = trial.error.as_deref().expect("it was interrupted");
@@ -200,27 +152,27 @@ fn an_interrupt_while_the_server_still_has_a_client_keeps_the_whole_measure_phas
 #[test]
 fn an_interrupt_before_the_processes_answer_leaves_none_of_them() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let bench = Bench::new(TINY);
-        let run = bench.start(&["--transports", "tcp"]);
+        let runs = Runs::of(TINY);
+        let run = runs.start("run --transports tcp");
         let processes = started(&run, 1);
         send(run.pid(), signal);
         let output = run.output();
         assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
         await_end(&processes);
-        assert_eq!(bench.record().status, Status::Interrupted);
+        assert_eq!(runs.record().status, Status::Interrupted);
     }
 }
 
 /// A run whose server is killed so long after its start.
 fn killed_after(wait: Duration, transport: &str) {
-    let bench = Bench::new(TINY);
-    let run = bench.start(&["--transports", transport]);
+    let runs = Runs::of(TINY);
+    let run = runs.start(&format!("run --transports {transport}"));
     let server = server_of(&run);
     std::thread::sleep(wait);
     // It may have done its work already.
     let _ = kill(Pid::from_raw(server.pid as i32), Signal::SIGKILL);
     let output = run.output();
-    let record = bench.record();
+    let record = runs.record();
     let [trial] = &record.trials[..] else {
         panic!("a row for the trial: {}", record.trials.len());
     };
@@ -249,31 +201,22 @@ fn a_server_that_is_killed_at_any_of_twenty_moments_leaves_twenty_readable_recor
     });
 }
 
-/// A run that may write files of so many blocks of 512 bytes only: as on a full disk, a write fails.
-fn short_of_disk(bench: &Bench, temporary: &Path) -> Output {
-    let run = bench.command(&["--transports", "tcp,sse,websocket,long_poll"]);
-    let mut command = Command::new("sh");
-    // The signal for it would end the process; the shell's children inherit that it is ignored.
-    let script = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
-    command.args(["-c", script, "sh"]).arg(run.get_program());
-    command.args(run.get_args()).env("TMPDIR", temporary);
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    Running::start(&mut command).output()
-}
+/// Four trials, as many as it takes to fill what little room there is for their record.
+const FOUR: &str = "run --transports tcp,sse,websocket,long_poll";
 
 #[test]
 fn a_record_that_there_is_no_room_for_is_printed_and_the_one_before_stays() {
-    let bench = Bench::new(TINY);
+    let runs = Runs::of(TINY);
     let temporary = tempfile::tempdir().expect("a temporary folder");
-    let output = short_of_disk(&bench, temporary.path());
+    // Files of so many blocks of 512 bytes only: as on a full disk, a write fails. The signal for it
+    // would end the process; what the shell starts inherits that it is ignored.
+    let script = "trap '' XFSZ; ulimit -f 64";
+    let output = output(after(script, &runs.of_tiny(FOUR)).env("TMPDIR", temporary.path()));
     let (table, told) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("cannot write the record to"), "{told}");
     assert!(told.contains("file too large"), "{told}");
-    let kept = bench.record();
+    let kept = runs.record();
     assert!(!kept.trials.is_empty(), "what was written before is whole");
     // One more than the file has: the one that there was no room for.
     let rows = [
@@ -314,27 +257,24 @@ fn a_file_system_that_is_full_leaves_the_record_before_and_what_was_printed() {
     let Some(mounter) = mounter() else {
         return;
     };
-    let bench = Bench::new(TINY);
+    let runs = Runs::of(TINY);
     let kept = tempfile::tempdir().expect("a temporary folder");
-    std::fs::create_dir(bench.out()).expect("a new folder");
+    std::fs::create_dir(runs.out()).expect("a new folder");
     // The mount ends with its processes, so what lies there is taken out before.
     let script = "mount -t tmpfs -o size=100k tmpfs \"$1\" || exit 99; out=$1; to=$2; shift 2; \
                   \"$@\"; code=$?; cp -r \"$out/.\" \"$to\"; exit $code";
-    let run = bench.command(&["--transports", "tcp,sse,websocket,long_poll"]);
+    let run = runs.of_tiny(FOUR);
     let mut command = Command::new(mounter[0]);
     command.args(&mounter[1..]).args(["sh", "-c", script, "sh"]);
-    command.arg(bench.out()).arg(kept.path());
+    command.arg(runs.out()).arg(kept.path());
     command.arg(run.get_program()).args(run.get_args());
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let output = Running::start(&mut command).output();
+    command.current_dir(runs.folder()).stdin(Stdio::null());
+    let output = output(&mut command);
     let (table, told) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("cannot write the record to"), "{told}");
     assert!(told.contains("no space left on device"), "{told}");
-    let before = only_record(kept.path());
+    let before = Record::read(&only(kept.path()).expect("a run")).expect("a readable record");
     assert!(
         !before.trials.is_empty(),
         "what was written before is whole"
@@ -357,12 +297,10 @@ fn a_server_that_meets_its_memory_limit_is_a_void_row_that_says_how_it_ended() {
         .replace("measure_s = 0.4", "measure_s = 20")
         .replace("count = 40", "count = 1")
         + "[server]\nring_messages = 4096\nring_bytes = 4294967296\nmemory_limit_bytes = 536870912\n";
-    let bench = Bench::new(&greedy);
-    let output = bench
-        .start(&["--transports", "tcp", "--allocator", "system"])
-        .output();
+    let runs = Runs::of(&greedy);
+    let output = runs.run("run --transports tcp --allocator system");
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    let record = bench.record();
+    let record = runs.record();
     let error = record.trials[0].error.as_deref().expect("the server ended");
     assert!(
         error.contains("the server died") && error.contains("SIGABRT"),
@@ -377,15 +315,15 @@ fn a_server_that_meets_its_memory_limit_is_a_void_row_that_says_how_it_ended() {
 #[test]
 fn a_thread_of_the_clients_that_panics_voids_its_trial_and_the_others_report() {
     let panics = TINY.to_owned() + "[[faults]]\nkind = \"shard_panic\"\nat_s = 0.2\n";
-    let bench = Bench::new(&panics);
-    let run = bench.start(&["--transports", "sse", "--shards", "2", "--trials", "1"]);
+    let runs = Runs::of(&panics);
+    let run = runs.start("run --transports sse --shards 2 --trials 1");
     let processes = started(&run, 2);
     let output = run.output();
     let told = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("because the scenario says so"), "{told}");
     await_end(&processes);
-    let record = bench.record();
+    let record = runs.record();
     let trial = &record.trials[0];
     assert_eq!(
         (record.status, trial.error.as_deref()),

@@ -1,63 +1,12 @@
 //! `pushbench limits` from outside: a record with every step, what broke, and nothing left behind.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
 use nix::sys::signal::Signal;
 use pushbench::record::{Broke, Ended, Limit, LimitStep, Record, Status};
 use pushbench::run::limits::search::{Found, Search};
-use tempfile::TempDir;
 
-use crate::support::{Running, TINY, await_some, children, pushbench, scenario, send, text};
-
-struct Bench {
-    folder: TempDir,
-    scenario: PathBuf,
-}
-
-impl Bench {
-    fn new(text: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let scenario = scenario(folder.path(), "tiny", text);
-        Self { folder, scenario }
-    }
-
-    fn command(&self, mut command: Command, arguments: &[&str]) -> Running {
-        command.arg("limits").arg(&self.scenario).args(arguments);
-        command.arg("--out").arg(self.folder.path().join("out"));
-        Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))
-    }
-
-    fn start(&self, arguments: &[&str]) -> Running {
-        self.command(pushbench(), arguments)
-    }
-
-    fn kept(&self) -> Option<PathBuf> {
-        let mut runs = std::fs::read_dir(self.folder.path().join("out")).ok()?;
-        Some(runs.next()?.expect("readable").path())
-    }
-
-    /// The record, which must keep to the committed schema.
-    fn record(&self, output: &Output) -> Record {
-        let folder = self
-            .kept()
-            .unwrap_or_else(|| panic!("{}", text(&output.stderr)));
-        keeps_to_the_schema(&folder);
-        Record::read(&folder).expect("a record")
-    }
-}
-
-fn keeps_to_the_schema(folder: &Path) {
-    let schema = serde_json::from_str(include_str!("../../../results/run.schema.json"));
-    let validator = jsonschema::validator_for(&schema.expect("JSON")).expect("a schema");
-    let json = std::fs::read_to_string(folder.join("run.json")).expect("a record");
-    let value = serde_json::from_str(&json).expect("JSON");
-    let faults: Vec<String> = validator
-        .iter_errors(&value)
-        .map(|fault| format!("{}: {fault}", fault.instance_path))
-        .collect();
-    assert_eq!(faults, [""; 0]);
-}
+use crate::support::{
+    Runs, TINY, after, await_end, await_some, children, complaint, output, pushbench, send, text,
+};
 
 /// Whether a step holds depends on how busy the machine is; that the search goes where its steps
 /// send it does not.
@@ -87,22 +36,13 @@ fn follows_the_search(limit: &Limit, start: u64) {
 
 #[test]
 fn a_search_is_one_record_with_a_trial_for_each_step_and_a_sentence_for_each_transport() {
-    let bench = Bench::new(TINY);
-    let arguments = [
-        "--transports",
-        "tcp,sse",
-        "--start",
-        "8",
-        "--max-clients",
-        "32",
-        "--resolution",
-        "1",
-        "--objective",
-        "missing=0,connects=all",
-    ];
-    let output = bench.start(&arguments).output();
+    let runs = Runs::of(TINY);
+    let output = runs.run(
+        "limits --transports tcp,sse --start 8 --max-clients 32 --resolution 1 \
+         --objective missing=0,connects=all",
+    );
     let (table, told) = (text(&output.stdout), text(&output.stderr));
-    let record = bench.record(&output);
+    let record = runs.record();
     assert_eq!(record.status, Status::Complete, "{told}");
     let sides: Vec<_> = record.limits.iter().map(|l| l.transport.id()).collect();
     assert_eq!(sides, ["tcp", "sse"]);
@@ -125,7 +65,7 @@ fn a_search_is_one_record_with_a_trial_for_each_step_and_a_sentence_for_each_tra
             let clients = trial.point.and_then(|point| point.clients);
             assert_eq!(clients.map(u64::from), Some(step.value));
             let log = format!("latency/{}.hlog", trial.label_for_file());
-            assert!(bench.kept().expect("kept").join(log).is_file());
+            assert!(runs.kept().expect("kept").join(log).is_file());
         }
         let sentence = format!("{} tuned holds ", limit.transport);
         assert!(table.contains(&sentence), "{table}");
@@ -137,31 +77,14 @@ fn a_search_is_one_record_with_a_trial_for_each_step_and_a_sentence_for_each_tra
 
 #[test]
 fn more_clients_than_descriptors_break_for_the_clients_descriptors_and_the_search_goes_on() {
-    let bench = Bench::new(TINY);
+    let runs = Runs::of(TINY);
     // 85% of 256 less 64: a table holds 153 clients, and there is one shard.
-    let mut shell = Command::new("sh");
-    shell.args([
-        "-c",
-        r#"ulimit -n 256 && exec "$0" "$@""#,
-        env!("CARGO_BIN_EXE_pushbench"),
-    ]);
-    shell.stdin(Stdio::null());
-    let arguments = [
-        "--transport",
-        "tcp",
-        "--shards",
-        "1",
-        "--start",
-        "128",
-        "--max-clients",
-        "200",
-        "--resolution",
-        "0.5",
-        "--objective",
-        "missing=0,connects=all",
-    ];
-    let output = bench.command(shell, &arguments).output();
-    let record = bench.record(&output);
+    let search = runs.of_tiny(
+        "limits --transport tcp --shards 1 --start 128 --max-clients 200 --resolution 0.5 \
+         --objective missing=0,connects=all",
+    );
+    let output = output(&mut after("ulimit -n 256", &search));
+    let record = runs.record();
     let [limit] = &record.limits[..] else {
         panic!("one transport: {}", text(&output.stderr));
     };
@@ -190,18 +113,11 @@ fn more_clients_than_descriptors_break_for_the_clients_descriptors_and_the_searc
 
 #[test]
 fn an_interrupted_search_keeps_its_steps_and_leaves_no_process() {
-    let bench = Bench::new(TINY);
-    let arguments = [
-        "--transports",
-        "sse",
-        "--start",
-        "4",
-        "--max-clients",
-        "1000000",
-    ];
-    let run = bench.start(&[&arguments[..], &["--objective", "missing=0"]].concat());
+    let runs = Runs::of(TINY);
+    let run =
+        runs.start("limits --transports sse --start 4 --max-clients 1000000 --objective missing=0");
     let steps = || {
-        let record = Record::read(&bench.kept()?).ok()?;
+        let record = Record::read(&runs.kept()?).ok()?;
         (!record.limits.first()?.steps.is_empty()).then_some(())
     };
     await_some("a step in the record", steps);
@@ -212,13 +128,8 @@ fn an_interrupted_search_keeps_its_steps_and_leaves_no_process() {
     send(run.pid(), Signal::SIGINT);
     let output = run.output();
     assert_eq!(output.status.code(), Some(1));
-    await_some("the end of server and fleet", || {
-        under_way
-            .iter()
-            .all(|process| !process.is_alive())
-            .then_some(())
-    });
-    let record = bench.record(&output);
+    await_end(&under_way);
+    let record = runs.record();
     assert_eq!(record.status, Status::Interrupted);
     assert_eq!(record.limits[0].ended, Ended::Interrupted);
     assert_eq!(record.limits[0].steps.len(), record.trials.len());
@@ -232,18 +143,9 @@ fn an_interrupted_search_keeps_its_steps_and_leaves_no_process() {
 
 #[test]
 fn a_budget_too_small_for_a_step_ends_the_search_without_one() {
-    let bench = Bench::new(TINY);
-    let output = bench
-        .start(&[
-            "--transports",
-            "tcp",
-            "--time-budget",
-            "0.5",
-            "--objective",
-            "missing=0",
-        ])
-        .output();
-    let record = bench.record(&output);
+    let runs = Runs::of(TINY);
+    let output = runs.run("limits --transports tcp --time-budget 0.5 --objective missing=0");
+    let record = runs.record();
     assert_eq!(output.status.code(), Some(1), "nothing was found");
     assert_eq!(
         (record.trials.len(), record.limits[0].ended),
@@ -258,56 +160,48 @@ fn a_budget_too_small_for_a_step_ends_the_search_without_one() {
 
 #[test]
 fn bad_options_are_refused_in_one_line_and_nothing_runs() {
-    let bench = Bench::new(TINY);
+    let runs = Runs::of(TINY);
     for (arguments, told) in [
         (
-            &["--objective", "p99<=1s,mising=0"][..],
+            "--objective p99<=1s,mising=0",
             "'--objective': 'p99<=1s,mising=0' asks for 'mising'; did you mean 'missing'?; \
              expected one of 'p50', 'p90', 'p99', 'p999', 'max', 'missing', 'connects'",
         ),
         (
-            &["--of", "client"],
+            "--of client",
             "'--of' is 'client'; did you mean 'clients'?; expected one of 'clients', 'rate', \
              'fanout'",
         ),
         (
-            &["--resolution", "0"],
+            "--resolution 0",
             "'--resolution' is 0, expected a share above 0 and up to 1",
         ),
         (
-            &["--time-budget", "-1"],
+            "--time-budget -1",
             "'--time-budget' is -1, expected seconds above 0 and up to 86400",
         ),
         (
-            &["--clients", "5"],
+            "--clients 5",
             "'--clients' is 5, but that is what '--of clients' grows; use '--start' and \
              '--max-clients'",
         ),
         (
-            &["--of", "rate", "--rate", "5"],
+            "--of rate --rate 5",
             "'--rate' is 5, but that is what '--of rate' grows; use '--start' and '--max-rate'",
         ),
         (
-            &["--max-clients", "0"],
+            "--max-clients 0",
             "'--max-clients' is '0', expected 1 to 4294967295",
         ),
-        (&["--shards", "0"], "'--shards' is 0, expected 1 to 128"),
+        ("--shards 0", "'--shards' is 0, expected 1 to 128"),
     ] {
-        let output = bench.start(arguments).output();
-        assert_eq!(text(&output.stderr), format!("pushbench: {told}\n"));
-        assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
-        assert_eq!(bench.kept(), None, "nothing is left");
+        let mut command = runs.of_tiny(&format!("limits {arguments}"));
+        assert_eq!(complaint(&mut command), told);
+        assert_eq!(runs.kept(), None, "nothing is left");
     }
-    let mut idle = pushbench();
-    let idle = idle
-        .args(["limits", "idle"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let output = Running::start(idle).output();
     assert_eq!(
-        text(&output.stderr),
-        "pushbench: '--objective' is 'p99<=1s,missing=0,connects=all', but scenario 'idle' \
-         publishes nothing; choose another scenario, or an objective without a latency\n"
+        complaint(&mut pushbench("limits idle")),
+        "'--objective' is 'p99<=1s,missing=0,connects=all', but scenario 'idle' publishes nothing; \
+         choose another scenario, or an objective without a latency"
     );
-    assert_eq!(output.status.code(), Some(2));
 }

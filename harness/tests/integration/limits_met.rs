@@ -127,22 +127,21 @@ async fn a_fleet_that_closes_leaves_nothing_in_time_wait_on_any_transport() {
     for transport in Transport::ALL {
         let id = transport.id();
         // An address that no client of any test connects from.
-        let server = Served::start_with(
-            pushbench().args(["serve", "--listen", "127.90.2.1:0"]),
-            &["--transport", id, "--channel", "news0", "--rate", "0"],
-        );
+        let arguments = format!("--transport {id} --channel news0 --rate 0");
+        let server = Served::by(&mut pushbench(&format!(
+            "serve --listen 127.90.2.1:0 {arguments}"
+        )));
         let kind = if transport == Transport::Tcp {
             "tcp"
         } else {
             "http"
         };
         let address: SocketAddr = server.address(kind).parse().expect("an address");
-        let mut scenario = Scenario::of_clients(CLIENTS);
-        scenario.channels.prefix = "news".to_owned();
         let mut fleet = Fleet::start(Setup {
+            channel_prefix: "news".to_owned(),
             shards: 3,
             own_tables: true,
-            ..Setup::new(transport, address, scenario)
+            ..Setup::new(transport, address, CLIENTS)
         })
         .await;
         fleet.connect().await;

@@ -6,43 +6,28 @@
 //! with `CI=true` it fails. `.ci/run` fetches it with `npm pack`.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::browser::{Browser, Page};
-use crate::support::{Running, TINY, await_some, pushbench, scenario};
+use crate::support::{Runs, TINY, await_some};
 
 /// A run with measure phases of a fifth of a second, and the page that it wrote.
 struct Report {
-    _folder: TempDir,
+    _runs: Runs,
     page: PathBuf,
 }
 
 impl Report {
-    fn new(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let text = TINY.replace("measure_s = 0.4", "measure_s = 0.2");
-        let path = scenario(folder.path(), "tiny", &text);
-        let out = folder.path().join("out");
-        let mut command = pushbench();
-        command.arg("run").arg(path).arg("--out").arg(&out);
-        command
-            .args(["--transports", "tcp,sse,websocket", "--quiet"])
-            .args(options);
-        let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+    fn new(options: &str) -> Self {
+        let runs = Runs::of(&TINY.replace("measure_s = 0.4", "measure_s = 0.2"));
+        let line = "run --transports tcp,sse,websocket --quiet";
         // How busy the machine is decides verdicts, and with them the status.
-        let status = Running::start(command).code();
+        let status = runs.run(&format!("{line} {options}")).status.code();
         assert!(matches!(status, Some(0 | 1)), "{status:?}");
-        let mut runs = std::fs::read_dir(out).expect("a record");
-        let run = runs.next().expect("a run").expect("readable").path();
-        let page = run.join("report.html");
+        let page = runs.kept().expect("a run").join("report.html");
         assert!(page.is_file(), "every run writes its report");
-        Self {
-            _folder: folder,
-            page,
-        }
+        Self { _runs: runs, page }
     }
 
     fn open<'a>(&self, browser: &'a mut Browser) -> Page<'a> {
@@ -104,7 +89,7 @@ fn the_report_of_a_run_fits_every_screen_and_axe_finds_nothing() {
         return;
     };
     // Enough trials for differences, so that the page has all that a page can have.
-    let report = Report::new(&["--trials", "5"]);
+    let report = Report::new("--trials 5");
     let axe = axe();
     let mut page = report.open(&mut browser);
     for (width, media, scheme) in [
@@ -148,7 +133,7 @@ fn tables_sort_by_exact_value_and_charts_over_time_zoom() {
     let Some(mut browser) = Browser::start() else {
         return;
     };
-    let report = Report::new(&["--profiles", "stock,tuned"]);
+    let report = Report::new("--profiles stock,tuned");
     let mut page = report.open(&mut browser);
     let column = "[...document.querySelectorAll('table')[0].tBodies[0].rows].map(r => r.cells[4].dataset.value)";
     let values = |page: &mut Page<'_>| -> Vec<f64> {

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 use pushbench_os::sys::monotonic_ns;
 
-use crate::support::{PATIENCE, Running, Served, await_some, pushbench, send, text};
+use crate::support::{PATIENCE, Served, await_some, complaint, output, pushbench, send, text};
 
 fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
@@ -40,14 +40,16 @@ fn control(server: &Served, request: &str, body: &str) -> String {
     answer
 }
 
-/// What the program says on bad arguments, and its exit status.
-fn refused(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut command = pushbench();
-    let command = command.args(["serve", "--listen", "127.0.0.1:0"]);
-    let command = command.args(arguments).stderr(Stdio::piped());
-    let output = Running::start(command.stdout(Stdio::piped())).output();
-    assert_eq!(text(&output.stdout), "");
-    (output.status.code(), text(&output.stderr).to_owned())
+/// The arguments of a server on a plan, as JSON that has no single quote.
+fn on_plan(plan: &str, more: &str) -> String {
+    format!("--publish-plan '{plan}' {more}")
+}
+
+/// What the program says on bad arguments.
+fn refused(line: &str) -> String {
+    complaint(&mut pushbench(&format!(
+        "serve --listen 127.0.0.1:0 {line}"
+    )))
 }
 
 /// A plan that is due from 1 s before now on, 1,000 messages a second on one channel.
@@ -88,10 +90,8 @@ fn without_actual(line: &str) -> (&str, &str) {
 
 #[test]
 fn a_killed_server_that_is_started_again_on_its_plan_sends_the_same_bytes() {
-    let plan = plan();
-    let arguments = ["--publish-plan", &plan, "--ring-messages", "1000000"];
-    let bytes = ["--ring-bytes", "100000000"];
-    let arguments = [&arguments[..], &bytes[..]].concat();
+    let rings = "--ring-messages 1000000 --ring-bytes 100000000";
+    let arguments = on_plan(&plan(), rings);
     let first = Served::start(&arguments);
     let (answer, before) = lines_behind(&first, 900, 300);
     assert_eq!(answer, "SUBSCRIBED 900");
@@ -117,7 +117,7 @@ fn a_killed_server_that_is_started_again_on_its_plan_sends_the_same_bytes() {
 
 #[test]
 fn a_drain_over_control_ends_the_process_with_status_0() {
-    let mut server = Served::start(&["--rate", "0"]);
+    let mut server = Served::start("--rate 0");
     let mut client = subscribe(&server);
     let answer = control(&server, "POST /v1/drain", r#"{"over_ms": 1}"#);
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
@@ -130,15 +130,8 @@ fn a_drain_over_control_ends_the_process_with_status_0() {
 #[test]
 fn a_signal_drains_and_a_second_one_ends_the_drain() {
     for profile in ["stock", "tuned", "lean"] {
-        let arguments = [
-            "--rate",
-            "0",
-            "--profile",
-            profile,
-            "--drain-ms",
-            "86400000",
-        ];
-        let mut server = Served::start(&arguments);
+        let mut server =
+            Served::start(&format!("--rate 0 --profile {profile} --drain-ms 86400000"));
         let mut client = subscribe(&server);
         send(server.process.pid(), Signal::SIGTERM);
         let address = server.address("tcp").to_owned();
@@ -158,11 +151,11 @@ fn a_signal_drains_and_a_second_one_ends_the_drain() {
 
 #[test]
 fn a_second_process_takes_the_port_over() {
-    let mut first = Served::start(&["--transport", "tcp", "--rate", "0"]);
+    let mut first = Served::start("--transport tcp --rate 0");
     let address = first.address("tcp").to_owned();
-    let arguments = ["serve", "--listen", &address, "--transport", "tcp"];
-    let mut command = pushbench();
-    let second = Served::start_with(command.args(arguments), &["--rate", "0", "--share-port"]);
+    let second = Served::by(&mut pushbench(&format!(
+        "serve --listen {address} --transport tcp --rate 0 --share-port"
+    )));
     assert_eq!(second.address("tcp"), address);
     control(&first, "POST /v1/drain", r#"{"over_ms": 0}"#);
     assert_eq!(first.process.code(), Some(0));
@@ -173,7 +166,7 @@ fn a_second_process_takes_the_port_over() {
 
 #[test]
 fn an_event_stream_opens_with_the_time_to_reconnect_where_that_was_set() {
-    let server = Served::start(&["--rate", "0", "--retry-ms", "2500"]);
+    let server = Served::start("--rate 0 --retry-ms 2500");
     let mut stream = connect(server.address("http"));
     let request = b"GET /sse?channel=news HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request).expect("open");
@@ -189,7 +182,7 @@ fn an_event_stream_opens_with_the_time_to_reconnect_where_that_was_set() {
 
 #[test]
 fn a_memory_limit_holds_a_server_that_fits_and_refuses_one_that_does_not() {
-    let server = Served::start(&["--memory-limit-bytes", "4000000000", "--shards", "2"]);
+    let server = Served::start("--memory-limit-bytes 4000000000 --shards 2");
     subscribe(&server);
     let limits = format!("/proc/{}/limits", server.process.pid());
     let limits = std::fs::read_to_string(limits).expect("it runs");
@@ -197,11 +190,10 @@ fn a_memory_limit_holds_a_server_that_fits_and_refuses_one_that_does_not() {
     assert!(line.expect("a line").contains(" 4000000000 "), "{limits}");
 
     for few in ["1000000", "0"] {
-        let (code, told) = refused(&["--memory-limit-bytes", few]);
-        assert_eq!(code, Some(2), "{told}");
+        let told = refused(&format!("--memory-limit-bytes {few}"));
         assert!(
             told.starts_with(&format!(
-                "pushbench: '--memory-limit-bytes' is {few}, but a server of 1 shards starts with "
+                "'--memory-limit-bytes' is {few}, but a server of 1 shards starts with "
             )),
             "{told}"
         );
@@ -212,16 +204,10 @@ fn a_memory_limit_holds_a_server_that_fits_and_refuses_one_that_does_not() {
 fn a_server_that_meets_its_memory_limit_aborts() {
     // Rings that the schedule fills beyond the limit: 1 MiB a message.
     let plan = plan().replace("\"payload_bytes\":128", "\"payload_bytes\":1048576");
-    let mut command = pushbench();
-    let command = command.args(["serve", "--listen", "127.0.0.1:0", "--publish-plan", &plan]);
-    let arguments = [
-        "--memory-limit-bytes",
-        "300000000",
-        "--ring-bytes",
-        "4000000000",
-    ];
-    let command = command.args(arguments).stderr(Stdio::piped());
-    let output = Running::start(command.stdout(Stdio::piped())).output();
+    let limits = "--memory-limit-bytes 300000000 --ring-bytes 4000000000";
+    let arguments = on_plan(&plan, limits);
+    let mut command = pushbench(&format!("serve --listen 127.0.0.1:0 {arguments}"));
+    let output = output(&mut command);
     assert_eq!(output.status.code(), None, "a signal ends it");
     let told = text(&output.stderr);
     assert!(told.contains("memory allocation of "), "{told}");
@@ -231,27 +217,169 @@ fn a_server_that_meets_its_memory_limit_aborts() {
 fn impossible_values_are_refused_by_name() {
     for (arguments, told) in [
         (
-            &["--publish-plan", "{"][..],
+            "--publish-plan {",
             "'--publish-plan' is '{', EOF while parsing",
         ),
-        (&["--publish-plan", "{}"], "missing field `schedule`"),
-        (
-            &["--publish-plan", "{}", "--rate", "1"],
-            "missing field `schedule`",
-        ),
-        (&["--drain-ms", "86400001"], "'--drain-ms' is 86400001"),
-        (&["--retry-ms", "86400001"], "'--retry-ms' is 86400001"),
-        (&["--retry-ms", "-1"], "--retry-ms"),
+        ("--publish-plan {}", "missing field `schedule`"),
+        ("--publish-plan {} --rate 1", "missing field `schedule`"),
+        ("--drain-ms 86400001", "'--drain-ms' is 86400001"),
+        ("--retry-ms 86400001", "'--retry-ms' is 86400001"),
+        ("--retry-ms -1", "--retry-ms"),
     ] {
-        let (code, said) = refused(arguments);
-        assert_eq!(code, Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(told), "{arguments:?}: {said}");
+        let said = refused(arguments);
+        assert!(said.contains(told), "{arguments}: {said}");
     }
     let three = plan().replace("\"channels\":1", "\"channels\":3");
-    let (code, said) = refused(&["--publish-plan", &three]);
-    assert_eq!(code, Some(2));
+    let said = refused(&on_plan(&three, ""));
     assert!(said.contains("only 1 are declared"), "{said}");
-    let (code, said) = refused(&["--publish-plan", &three, "--rate", "1"]);
-    assert_eq!(code, Some(2));
+    let said = refused(&on_plan(&three, "--rate 1"));
     assert!(said.contains("--rate"), "{said}");
+}
+
+#[test]
+fn serve_runs_on_the_allocator_asked_for_in_the_same_process() {
+    for allocator in ["system", "jemalloc"] {
+        let server = Served::start(&format!("--rate 0 --allocator {allocator}"));
+        assert_eq!(server.said["allocator"], allocator);
+        assert_eq!(server.said["pid"], server.process.pid());
+    }
+    let mut command = pushbench("serve --listen 127.0.0.1:0 --rate 0");
+    let named = Served::by(command.env("PUSHBENCH_ALLOCATOR", "jemalloc"));
+    assert_eq!(named.said["allocator"], "jemalloc");
+}
+
+#[test]
+fn serve_says_its_addresses_and_answers_over_each_transport() {
+    let server = Served::start("--rate 100");
+    assert_eq!(server.said["pid"], server.process.pid());
+    assert_eq!(server.said["channels"], serde_json::json!(["news"]));
+    let (answer, lines) = lines_behind(&server, 0, 1);
+    assert_eq!(answer, "SUBSCRIBED 0");
+    assert!(lines[0].starts_with("0000000000000001:"), "{lines:?}");
+    for (path, found) in [
+        (
+            "/sse?channel=news&since=0",
+            "id: 1\ndata: 0000000000000001:",
+        ),
+        ("/long-poll?channel=news&since=0", "0000000000000001:"),
+        ("/poll?channel=news&since=0", "0000000000000001:"),
+        ("/", "<title>pushbench server</title>"),
+        ("/info", "\"channels\":[\"news\"]"),
+    ] {
+        let mut stream = connect(server.address("http"));
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("open");
+        let (mut answer, mut space) = (Vec::new(), [0; 4096]);
+        while !String::from_utf8_lossy(&answer).contains(found) {
+            let read = stream.read(&mut space).expect("an answer in time");
+            let so_far = String::from_utf8_lossy(&answer);
+            assert!(read > 0, "{path}: no '{found}' in {so_far}");
+            answer.extend_from_slice(&space[..read]);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{path}");
+    }
+}
+
+#[test]
+fn channels_of_serve_have_the_policies_that_they_are_given() {
+    let server = Served::start(
+        "--rate 0 --overflow latest-only --channel a --channel b*2:drop-oldest --send-buffer-bytes 16384",
+    );
+    assert_eq!(server.said["channels"], serde_json::json!(["a", "b*2"]));
+    // Three messages that wait together: the newest alone, or all.
+    for (channel, expected) in [("a", &["z"][..]), ("b1", &["x", "y", "z"])] {
+        let mut stream = connect(server.address("tcp"));
+        let lines = format!(
+            "PUBLISH {channel} x\nPUBLISH {channel} y\nPUBLISH {channel} z\nSUBSCRIBE {channel} last=3\n"
+        );
+        stream.write_all(lines.as_bytes()).expect("it reads");
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("an answer");
+        assert_eq!(line, "SUBSCRIBED 0\n");
+        let mut payloads = Vec::new();
+        while payloads.last().map(String::as_str) != Some("z") {
+            line.clear();
+            reader.read_line(&mut line).expect("a message");
+            payloads.extend(line.trim_end().rsplit(':').next().map(str::to_owned));
+        }
+        assert_eq!(payloads, expected);
+    }
+}
+
+#[test]
+fn serve_ends_with_status_0_at_a_signal_also_while_a_client_is_connected() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        for arguments in ["", "--end-with-input", "--shards 2 --profile stock"] {
+            // An input that stays open, as a terminal's does.
+            let mut command = pushbench(&format!("serve --listen 127.0.0.1:0 {arguments}"));
+            let mut server = Served::by(command.stdin(Stdio::piped()));
+            let mut client = subscribe(&server);
+            send(server.process.pid(), signal);
+            let code = server.process.code();
+            assert_eq!(code, Some(0), "{signal} with {arguments}");
+            // The client is told, not left waiting.
+            client
+                .read_to_end(&mut Vec::new())
+                .expect("the end of the stream");
+        }
+    }
+}
+
+#[test]
+fn serve_ends_when_its_input_does_where_that_was_asked_for() {
+    let mut command = pushbench("serve --listen 127.0.0.1:0 --end-with-input");
+    let mut server = Served::by(command.stdin(Stdio::piped()));
+    let input = server.process.child().stdin.as_mut().expect("piped");
+    input
+        .write_all(b"what comes in does not matter\n")
+        .expect("open");
+    assert!(
+        server
+            .process
+            .child()
+            .try_wait()
+            .expect("a child")
+            .is_none()
+    );
+    drop(server.process.child().stdin.take());
+    assert_eq!(server.process.code(), Some(0));
+}
+
+#[test]
+fn serve_goes_on_without_an_input_where_nothing_else_was_asked_for() {
+    let mut server = Served::start("--rate 100");
+    // It has none from the start, and still delivers.
+    lines_behind(&server, 0, 1);
+    assert!(
+        server
+            .process
+            .child()
+            .try_wait()
+            .expect("a child")
+            .is_none()
+    );
+}
+
+#[test]
+fn serve_with_nothing_to_publish_waits_for_others_to_publish() {
+    let server = Served::start("--rate 0 --transport long_poll");
+    assert_eq!(server.said["transports"], serde_json::json!(["long_poll"]));
+    assert!(
+        server.said.get("tcp").is_none(),
+        "nothing listens that was not asked for"
+    );
+    let mut stream = connect(server.address("http"));
+    stream
+        .write_all(
+            b"POST /publish?channel=news HTTP/1.1\r\nHost: l\r\nContent-Length: \
+                 5\r\nConnection: close\r\n\r\nhello",
+        )
+        .expect("open");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n1\n"),
+        "{answer}"
+    );
 }

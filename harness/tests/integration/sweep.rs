@@ -2,33 +2,20 @@
 //! that are refused before anything runs.
 
 use std::collections::BTreeSet;
-use std::process::{Output, Stdio};
 
 use pushbench::record::Record;
 use pushbench_protocol::transport::Transport;
 
-use crate::support::{Running, TINY, pushbench, scenario, text};
-
-/// Runs the tiny scenario, with `table` behind it, and returns what it said and kept.
-fn run(table: &str, arguments: &[&str]) -> (Output, tempfile::TempDir) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = scenario(folder.path(), "tiny", &format!("{TINY}{table}"));
-    let mut command = pushbench();
-    command.arg("run").arg(path).args(arguments);
-    command.arg("--out").arg(folder.path().join("out"));
-    let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    (Running::start(command).output(), folder)
-}
+use crate::support::{Runs, TINY, complaint, text};
 
 #[test]
 fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport() {
     let sweep = "\n[sweep]\nclients = [4, 40]\nrate_per_s = [400, 200]\n";
-    let (output, folder) = run(sweep, &["--transports", "tcp,sse", "--trials", "2"]);
+    let runs = Runs::of(&format!("{TINY}{sweep}"));
+    let output = runs.run("run --transports tcp,sse --trials 2");
     let (table, progress) = (text(&output.stdout), text(&output.stderr));
-    let out = std::fs::read_dir(folder.path().join("out")).expect(progress);
-    let kept: Vec<_> = out.map(|run| run.expect("readable").path()).collect();
-    assert_eq!(kept.len(), 1, "one record: {progress}");
-    let record = Record::read(&kept[0]).expect("a record");
+    let kept = runs.kept().expect(progress);
+    let record = Record::read(&kept).expect("a record");
     assert_eq!((record.trials.len(), record.summary.len()), (8, 4));
     // The schedule says what is owed: 160 messages in 0.4 s to a client on each of 4 channels, or
     // 80 messages to ten.
@@ -53,7 +40,7 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
     let labels: BTreeSet<String> = record.trials.iter().map(|t| t.label_for_file()).collect();
     assert_eq!(labels.len(), 8);
     for label in &labels {
-        let log = kept[0].join(format!("latency/{label}.hlog"));
+        let log = kept.join(format!("latency/{label}.hlog"));
         assert!(log.is_file(), "{}", log.display());
     }
     let rows: Vec<_> = record
@@ -95,14 +82,9 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
 
 #[test]
 fn a_sweep_of_the_command_line_takes_the_place_of_the_files() {
-    let (output, folder) = run(
-        "\n[sweep]\nclients = [4, 40]\n",
-        &["--transports", "tcp", "--sweep", "payload_bytes=64,4096"],
-    );
-    let progress = text(&output.stderr);
-    let out = std::fs::read_dir(folder.path().join("out")).expect(progress);
-    let record = out.map(|run| Record::read(&run.expect("readable").path()));
-    let record = record.last().expect("a run").expect("a record");
+    let runs = Runs::of(&format!("{TINY}\n[sweep]\nclients = [4, 40]\n"));
+    let output = runs.run("run --transports tcp --sweep payload_bytes=64,4096");
+    let (progress, record) = (text(&output.stderr), runs.record());
     let mut sizes: Vec<_> = record
         .trials
         .iter()
@@ -117,35 +99,35 @@ fn a_sweep_of_the_command_line_takes_the_place_of_the_files() {
 
 #[test]
 fn a_bad_sweep_is_refused_before_anything_runs() {
+    let runs = Runs::of(TINY);
     for (arguments, told) in [
         (
-            &["--sweep", "client=5"][..],
+            "--sweep client=5",
             "'--sweep': 'client=5' sweeps 'client'; did you mean 'clients'?; expected one of \
              'clients', 'payload_bytes', 'channels', 'rate_per_s', 'slow_share'",
         ),
         (
-            &["--sweep", "payload_bytes=64,50"],
+            "--sweep payload_bytes=64,50",
             "'--sweep payload_bytes' is 50, but an envelope needs at least 51 (16 each for \
              sequence, intended and actual time, 3 separators)",
         ),
         (
-            &["--sweep", "clients=5", "--sweep", "clients=6"],
+            "--sweep clients=5 --sweep clients=6",
             "'--sweep' has 'clients' twice; put all values into one list",
         ),
         (
-            &["--sweep", "clients=5,6", "--sweep", "channels=1"],
+            "--sweep clients=5,6 --sweep channels=1",
             "'--sweep channels' has 1 values, but 'clients' has 2; lists go together value by \
              value, so give them the same length, or keep one",
         ),
         (
-            &["--sweep", "rate_per_s=100,200", "--rate", "7"],
+            "--sweep rate_per_s=100,200 --rate 7",
             "'--rate' is 7, but scenario 'tiny' sweeps 'rate_per_s'; give the points with \
              '--sweep rate_per_s=7'",
         ),
     ] {
-        let (output, folder) = run("", arguments);
-        assert_eq!(text(&output.stderr), format!("pushbench: {told}\n"));
-        assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
-        assert!(!folder.path().join("out").exists(), "nothing is left");
+        let mut command = runs.of_tiny(&format!("run {arguments}"));
+        assert_eq!(complaint(&mut command), told);
+        assert!(!runs.out().exists(), "nothing is left");
     }
 }

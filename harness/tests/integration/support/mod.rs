@@ -1,17 +1,16 @@
-//! What the tests of the program share: starting it, and looking at its processes from outside.
+//! What the tests of the program share: starting it, what it answers, and how it complains.
 
 pub(crate) mod browser;
+mod process;
+mod runs;
 mod sockets;
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use serde_json::Value;
-
+pub(crate) use process::{Process, Running, Served, await_end, children, send};
+pub(crate) use runs::{Runs, keeps_to_the_schema, only};
 pub(crate) use sockets::{ESTABLISHED, LISTENS, TcpSocket, inodes, table_address, tcp_sockets};
 
 /// Long enough for a machine that does other things as well; only a failure waits for it.
@@ -41,11 +40,67 @@ measure_s = 0.4
 drain_s = 20
 "#;
 
-/// The program, with nothing on its standard input.
-pub(crate) fn pushbench() -> Command {
+/// The program with the arguments of `line` and nothing on its standard input. Arguments stand
+/// between spaces, or whole between single quotes.
+pub(crate) fn pushbench(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pushbench"));
+    for (number, piece) in line.split('\'').enumerate() {
+        if number % 2 == 1 {
+            command.arg(piece);
+        } else {
+            command.args(piece.split_whitespace());
+        }
+    }
     command.stdin(Stdio::null());
     command
+}
+
+/// `command` from a shell that runs `script` first, such as `ulimit -n 256`.
+pub(crate) fn after(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("{script} && exec \"$@\""), "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell.stdin(Stdio::null());
+    shell
+}
+
+/// Runs it to its end.
+pub(crate) fn output(command: &mut Command) -> Output {
+    Running::piped(command).output()
+}
+
+/// What is asked for, from standard output alone.
+#[track_caller]
+pub(crate) fn answer(command: &mut Command) -> String {
+    let output = output(command);
+    let (code, told) = (output.status.code(), text(&output.stderr));
+    assert_eq!((code, told), (Some(0), ""), "{command:?}");
+    text(&output.stdout).to_owned()
+}
+
+/// What it says of bad input, with status 2, on standard error alone, without the program's name.
+#[track_caller]
+pub(crate) fn refusal(command: &mut Command) -> String {
+    let output = output(command);
+    let (code, told) = (output.status.code(), text(&output.stderr));
+    let found = (code, text(&output.stdout));
+    assert_eq!(found, (Some(2), ""), "{command:?}: {told}");
+    let told = told
+        .strip_prefix("pushbench: ")
+        .and_then(|told| told.strip_suffix('\n'));
+    told.expect("the program's name and a line").to_owned()
+}
+
+/// A [`refusal`] of one line.
+#[track_caller]
+pub(crate) fn complaint(command: &mut Command) -> String {
+    let line = refusal(command);
+    let is_one = !line.contains('\n') && !line.contains("os error");
+    assert!(is_one, "{command:?}: {line}");
+    line
 }
 
 /// Writes a scenario file into `folder`.
@@ -59,6 +114,10 @@ pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("the program writes UTF-8")
 }
 
+pub(crate) fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// Looks until `look` finds something, and fails after [`PATIENCE`].
 pub(crate) fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -69,141 +128,4 @@ pub(crate) fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-pub(crate) fn send(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid as i32), signal).expect("the process is there");
-}
-
-/// A process that this test started. Dropped, it is killed.
-pub(crate) struct Running(pub(crate) Option<Child>);
-
-impl Running {
-    pub(crate) fn start(command: &mut Command) -> Self {
-        Self(Some(command.spawn().expect("the program starts")))
-    }
-
-    pub(crate) fn child(&mut self) -> &mut Child {
-        self.0.as_mut().expect("it has not been waited for")
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.as_ref().expect("it has not been waited for").id()
-    }
-
-    /// Waits for its end, and kills it where that does not come.
-    pub(crate) fn output(mut self) -> Output {
-        let mut child = self.0.take().expect("it has not been waited for");
-        let pid = child.id();
-        let (done, ended) = std::sync::mpsc::channel::<()>();
-        let watch = std::thread::spawn(move || {
-            if ended.recv_timeout(PATIENCE).is_err() {
-                let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
-            }
-        });
-        drop(child.stdin.take());
-        let output = child.wait_with_output().expect("a child can be waited for");
-        let _ = done.send(());
-        watch.join().expect("no panic");
-        output
-    }
-
-    /// Its exit status; `None` where a signal ended it.
-    pub(crate) fn code(&mut self) -> Option<i32> {
-        let child = self.child();
-        await_some("the end of a process", || {
-            child.try_wait().expect("a child can be waited for")
-        })
-        .code()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-/// `pushbench serve` on free ports, with the line that it said at its start.
-pub(crate) struct Served {
-    pub(crate) process: Running,
-    pub(crate) said: Value,
-}
-
-impl Served {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        Self::start_with(
-            pushbench().args(["serve", "--listen", "127.0.0.1:0"]),
-            arguments,
-        )
-    }
-
-    pub(crate) fn start_with(command: &mut Command, arguments: &[&str]) -> Self {
-        let command = command.args(arguments).stdout(Stdio::piped());
-        let mut process = Running::start(command);
-        let output = process.child().stdout.take().expect("piped");
-        let mut line = String::new();
-        let _ = BufReader::new(output).read_line(&mut line);
-        let said = serde_json::from_str(&line).expect("one line of JSON");
-        Self { process, said }
-    }
-
-    /// The address called `key` in what it said.
-    pub(crate) fn address(&self, key: &str) -> &str {
-        self.said[key].as_str().expect(key)
-    }
-}
-
-/// A process of this machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
-    /// With which the same number is another process.
-    started: u64,
-    parent: u32,
-    arguments: Vec<String>,
-}
-
-impl Process {
-    fn read(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may hold spaces; the fields behind it do not (proc(5)).
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        // Dead, but its parent has not asked for its status yet.
-        if fields[0] == "Z" {
-            return None;
-        }
-        let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-        Some(Self {
-            pid,
-            started: fields[19].parse().ok()?,
-            parent: fields[1].parse().ok()?,
-            arguments: arguments.split('\0').map(str::to_owned).collect(),
-        })
-    }
-
-    pub(crate) fn is_alive(&self) -> bool {
-        Self::read(self.pid).is_some_and(|now| now.started == self.started)
-    }
-
-    pub(crate) fn runs(&self, command: &str) -> bool {
-        self.arguments.get(1).is_some_and(|first| first == command)
-    }
-
-    /// How many sockets it has open.
-    pub(crate) fn sockets(&self) -> usize {
-        inodes(self.pid).len()
-    }
-}
-
-/// The living children of `pid`.
-pub(crate) fn children(pid: u32) -> Vec<Process> {
-    let processes = std::fs::read_dir("/proc").expect("a Linux with /proc");
-    processes
-        .filter_map(|entry| Process::read(entry.ok()?.file_name().to_str()?.parse().ok()?))
-        .filter(|process| process.parent == pid)
-        .collect()
 }
