@@ -6,21 +6,10 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use crate::scenario::Sizes;
 
-/// How many clients each channel has.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum ChannelSizes {
-    /// As many as any other: client `j` is in channel `j % channels`.
-    #[default]
-    Even,
-    /// In proportion to `1 / (k + 1)^exponent` for channel `k`: a few large, many small ones.
-    Zipf {
-        /// 0 makes all sizes alike; 1 is Zipf's law.
-        exponent: f64,
-    },
-}
+/// The exponent of Zipf's law: channel `k` has clients in proportion to `1 / (k + 1)^exponent`.
+const EXPONENT: f64 = 1.0;
 
 /// The channel of each client.
 #[derive(Debug, Clone)]
@@ -32,17 +21,17 @@ pub(super) struct Channels {
 
 impl Channels {
     /// The table for `clients` over `count` channels, at least one.
-    pub(super) fn new(sizes: ChannelSizes, clients: u32, count: u32) -> Self {
+    pub(super) fn new(sizes: Sizes, clients: u32, count: u32) -> Self {
         let cumulative = match sizes {
-            ChannelSizes::Even => None,
-            ChannelSizes::Zipf { exponent } => {
+            Sizes::Even => None,
+            Sizes::Zipf => {
                 let mut sum = 0;
                 let add = |size: u32| {
                     sum += size;
                     sum
                 };
                 Some(
-                    zipf(clients, count, exponent)
+                    zipf(clients, count, EXPONENT)
                         .into_iter()
                         .map(add)
                         .collect(),
@@ -66,7 +55,7 @@ impl Channels {
 }
 
 /// Clients of each channel, `clients` in all, by largest remainder (Hamilton's method). Where there
-/// are enough clients, one is set conditions for each channel first, so that none is empty.
+/// are enough clients, one is set aside for each channel first, so that none is empty.
 fn zipf(clients: u32, channels: u32, exponent: f64) -> Vec<u32> {
     let least = u32::from(clients >= channels);
     let rest = clients - least * channels;
@@ -96,14 +85,14 @@ mod tests {
 
     #[test]
     fn even_channels_take_turns() {
-        let channels = Channels::new(ChannelSizes::Even, 10, 4);
+        let channels = Channels::new(Sizes::Even, 10, 4);
         let of: Vec<u32> = (0..6).map(|index| channels.of(index)).collect();
         assert_eq!(of, [0, 1, 2, 3, 0, 1]);
     }
 
     #[test]
     fn sizes_by_zipfs_law_are_those_worked_out_by_hand() {
-        // 1 + 1/2 + 1/3 + 1/4 = 25/12. One each is set conditions; of the other 96: 46.08, 23.04, 15.36
+        // 1 + 1/2 + 1/3 + 1/4 = 25/12. One each is set aside; of the other 96: 46.08, 23.04, 15.36
         // and 11.52; the one left goes to the largest remainder, the last.
         assert_eq!(zipf(100, 4, 1.0), [47, 24, 16, 13]);
         assert_eq!(zipf(10, 4, 0.0), [3, 3, 2, 2], "exponent 0 is even");
@@ -126,8 +115,8 @@ mod tests {
 
     #[test]
     fn every_client_is_in_the_channel_that_its_size_says() {
-        let sizes = zipf(1_000, 37, 1.2);
-        let channels = Channels::new(ChannelSizes::Zipf { exponent: 1.2 }, 1_000, 37);
+        let sizes = zipf(1_000, 37, EXPONENT);
+        let channels = Channels::new(Sizes::Zipf, 1_000, 37);
         let mut found = vec![0; 37];
         (0..1_000).for_each(|index| found[channels.of(index) as usize] += 1);
         assert_eq!(found, sizes);

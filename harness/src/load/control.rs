@@ -92,26 +92,6 @@ impl Fleet {
 
 async fn set_up(State(fleet): State<Fleet>, body: Result<Json<Setup>, JsonRejection>) -> Answer {
     let Json(setup) = body.map_err(|e| error(e.status(), e.body_text()))?;
-    if setup.shards == 0 || setup.channels == 0 {
-        return Err(error(
-            StatusCode::BAD_REQUEST,
-            "'shards' and 'channels' must be at least 1",
-        ));
-    }
-    if let Some(upstream) = &setup.upstream {
-        upstream
-            .check()
-            .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
-        if setup.family == Family::Library && setup.transport != Transport::Tcp {
-            let text = "'upstream' needs lean clients: those of libraries send nothing";
-            return Err(error(StatusCode::BAD_REQUEST, text));
-        }
-        if setup.sessions.is_some() {
-            let text = "'upstream' and 'sessions' do not go together: what a room is to receive \
-                        follows from members that stay";
-            return Err(error(StatusCode::BAD_REQUEST, text));
-        }
-    }
     setup
         .check()
         .map_err(|e| error(StatusCode::BAD_REQUEST, e))?;
@@ -141,7 +121,7 @@ async fn connect(State(fleet): State<Fleet>, body: Result<Json<Connect>, JsonRej
     let Json(Connect { up_to }) = body.map_err(|e| error(e.status(), e.body_text()))?;
     fleet.with(|shards| {
         let (up_to, count) = (
-            up_to.min(shards.setup.clients) as usize,
+            up_to.min(shards.setup.clients()) as usize,
             shards.handles.len(),
         );
         for (number, handle) in shards.handles.iter().enumerate() {

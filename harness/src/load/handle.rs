@@ -106,7 +106,11 @@ impl Handle {
         let mailboxes: Vec<_> = (0..setup.shards)
             .map(mailbox)
             .collect::<std::io::Result<_>>()?;
-        let channels = Channels::new(setup.channel_sizes, setup.clients, setup.channels);
+        let channels = Channels::new(
+            setup.scenario.channels.sizes,
+            setup.clients(),
+            setup.scenario.channel_count(),
+        );
         let start = |(number, mailbox)| {
             Self::start(number, mailbox, setup, channels.clone(), reports.clone())
         };

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::load::client::Family;
 use crate::load::ledger::Counts;
 use crate::record::Cause;
+use crate::scenario::Scenario;
 
 mod channels;
-mod check;
 pub mod client;
 pub mod conditions;
 pub mod control;
@@ -33,14 +33,10 @@ pub(crate) mod session;
 pub(crate) mod shard;
 mod tasks;
 
+pub use conditions::reconnect::RecoveryReport;
 pub use conditions::round_trip::RoundTripReport;
-pub use conditions::upstream::UpstreamPlan;
-
-pub use channels::ChannelSizes;
-pub use conditions::cuts::{CutBy, CutPlan};
-pub use conditions::reconnect::{ReconnectPlan, RecoveryReport};
-pub use conditions::sessions::{ArrivalsReport, SessionPlan, Spread};
-pub use conditions::slow::{SlowPlan, SlowReport};
+pub use conditions::sessions::ArrivalsReport;
+pub use conditions::slow::SlowReport;
 
 /// What a fleet is told before it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,18 +48,8 @@ pub struct Setup {
     pub family: Family,
     /// Where the server listens.
     pub server: SocketAddr,
-    /// How many clients there will be in all.
-    pub clients: u32,
-    /// Over how many channels they are spread, as [`Self::channel_sizes`] says.
-    pub channels: u32,
-    /// Name of channel `c` is this and `c`.
-    pub channel_prefix: String,
-    /// Connects started a second, over all shards; as fast as they are answered where `None`.
-    pub connect_per_s: Option<f64>,
-    /// Time between the requests of a `short_poll` client, in ms.
-    pub poll_interval_ms: f64,
-    /// Clients come and go, where given.
-    pub sessions: Option<SessionPlan>,
+    /// What clients do: the scenario at one point, without a sweep.
+    pub scenario: Scenario,
     /// Seed of phases.
     pub seed: u64,
     /// Threads.
@@ -83,44 +69,16 @@ pub struct Setup {
     pub probes: bool,
     /// Payloads to compare with, byte for byte, where given.
     pub check_payload: Option<PayloadCheck>,
-    /// What clients send to their own channel, where given. The publisher is then off: every message
-    /// of the trial is one of theirs.
-    #[serde(default)]
-    pub upstream: Option<UpstreamPlan>,
-    /// Whether and how lean clients come back when their connection is lost.
-    #[serde(default)]
-    pub reconnect: Option<ReconnectPlan>,
-    /// Connections of lean clients that the fleet itself cuts. Needs [`Self::reconnect`].
-    #[serde(default)]
-    pub cuts: Option<CutPlan>,
-    /// Lean clients that read slowly.
-    #[serde(default)]
-    pub slow: Option<SlowPlan>,
-    /// Receive buffer of slow clients (`SO_RCVBUF`, which the kernel doubles for its own needs), in
-    /// bytes; the system's where `None`.
-    #[serde(default)]
-    pub receive_buffer_bytes: Option<u32>,
-    /// Messages before the tail that a lean client asks for when it comes without a cursor.
-    #[serde(default)]
-    pub snapshot_messages: u64,
-    /// How many clients each channel has.
-    #[serde(default)]
-    pub channel_sizes: ChannelSizes,
 }
 
 impl Setup {
-    /// Lean clients on one channel in one thread, with everything else off.
-    pub fn new(transport: Transport, server: SocketAddr, clients: u32) -> Self {
+    /// Lean clients in one thread, with everything of its own off.
+    pub fn new(transport: Transport, server: SocketAddr, scenario: Scenario) -> Self {
         Self {
             transport,
             family: Family::Lean,
             server,
-            clients,
-            channels: 1,
-            channel_prefix: "c".to_owned(),
-            connect_per_s: None,
-            poll_interval_ms: 1_000.0,
-            sessions: None,
+            scenario,
             seed: 1,
             shards: 1,
             cpus: Vec::new(),
@@ -130,19 +88,27 @@ impl Setup {
             congestion: None,
             probes: false,
             check_payload: None,
-            upstream: None,
-            reconnect: None,
-            cuts: None,
-            slow: None,
-            receive_buffer_bytes: None,
-            snapshot_messages: 0,
-            channel_sizes: ChannelSizes::Even,
         }
     }
 
-    /// Number of the channel of client `index` of the whole fleet, where channels are of even size.
-    pub fn channel_of(&self, index: u32) -> u32 {
-        index % self.channels
+    /// How many clients there will be in all.
+    pub fn clients(&self) -> u32 {
+        self.scenario.clients.count
+    }
+
+    /// Checks the scenario, and what the family of clients cannot do of it.
+    ///
+    /// # Errors
+    /// A text that names the key, what was expected and what was found.
+    pub fn check(&self) -> Result<(), String> {
+        let is_library = self.family == Family::Library && self.transport != Transport::Tcp;
+        match self.scenario.needs_lean_clients() {
+            Some(what) if is_library => Err(format!(
+                "{what} needs lean clients: those of libraries do not do it"
+            )),
+            _ if self.shards == 0 => Err("'shards' is 0, expected at least 1".to_owned()),
+            _ => self.scenario.check(),
+        }
     }
 }
 

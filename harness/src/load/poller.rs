@@ -103,7 +103,7 @@ type Ended = Result<ReadOutcome, ClientError>;
 impl<P: Protocol> Poller<P> {
     /// Call it on the thread of the shard: the loop's descriptor belongs to its table.
     pub(super) fn new(shard: Shard) -> io::Result<Self> {
-        let share = (shard.setup.clients as usize).div_ceil(shard.setup.shards);
+        let share = (shard.setup.clients() as usize).div_ceil(shard.setup.shards);
         let poll = Poll::new()?;
         let sender = upstream::Sender::new(&shard, poll.registry())?;
         Ok(Self {
@@ -340,7 +340,7 @@ impl<P: Protocol> Poller<P> {
             }
             // Whoever comes back after a loss does so for this one too: its answer is lost.
             Ok(ReadOutcome::EndedBetweenAnswers)
-                if asked && self.shard.setup.reconnect.is_some() =>
+                if asked && self.shard.setup.scenario.reconnect.is_some() =>
             {
                 self.fail(slot, &ClientError::Eof("before it answered"));
             }
@@ -388,8 +388,9 @@ impl<P: Protocol> Poller<P> {
     fn arm_departure(&mut self, slot: usize) {
         let shard = &self.shard;
         let client = &self.slots[slot];
-        let stays =
-            shard.setup.sessions.is_none() || shard.phase().is_none() || shard.is_slow(slot);
+        let stays = shard.setup.scenario.sessions.is_none()
+            || shard.phase().is_none()
+            || shard.is_slow(slot);
         if stays || matches!(client.state, State::Away | State::Lost | State::Over) {
             return;
         }

@@ -20,13 +20,14 @@ use pushbench_protocol::{envelope, payload};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::MeasurePhase;
 use super::conditions::ClientConditions;
 use super::shard::{Client, Shard};
-use super::{MeasurePhase, Spread};
 use crate::load::client::socket::{Arrived, Options};
 use crate::load::client::{ClientError, Sink, Target};
 use crate::load::ledger::{Arrival, Ledger};
 use crate::load::recorder::Delivery;
+use crate::scenario::Spread;
 
 /// Most probes of a fleet: enough for a quantile, too few to weigh on what they measure.
 const MAX_PROBES: u32 = 64;
@@ -44,9 +45,9 @@ impl Shard {
         Target {
             server: self.setup.server,
             host: &self.host,
-            prefix: &self.setup.channel_prefix,
+            prefix: &self.setup.scenario.channels.prefix,
             channel: self.channel_of(slot),
-            snapshot_messages: self.setup.snapshot_messages,
+            snapshot_messages: self.setup.scenario.clients.snapshot_messages,
         }
     }
 
@@ -105,7 +106,7 @@ impl Shard {
     /// Whether the kernel is to stamp what this client receives: on a few, evenly spread.
     pub(crate) fn is_probe(&self, slot: usize) -> bool {
         let setup = &self.setup;
-        let every = setup.clients.div_ceil(MAX_PROBES).max(PROBE_EVERY);
+        let every = setup.clients().div_ceil(MAX_PROBES).max(PROBE_EVERY);
         setup.probes && self.index_of(slot).is_multiple_of(every)
     }
 
@@ -159,7 +160,7 @@ impl Shard {
 
     /// Time until a client's next poll, in ns: its own phase on a grid of the poll interval.
     pub(super) fn until_next_poll_ns(&self, slot: usize, now_ns: u64) -> u64 {
-        let interval = (self.setup.poll_interval_ms * 1e6).max(1.0) as u64;
+        let interval = self.setup.scenario.clients.poll_interval_ms.max(1) * 1_000_000;
         let phase = self.random_of(slot, 1).below(interval);
         let now = now_ns % interval;
         match phase.checked_sub(now) {
@@ -229,9 +230,9 @@ impl Shard {
     fn departure_ns(&self, slot: usize, started_ns: u64) -> Option<(&MeasurePhase, u64)> {
         let phase = self.phase()?;
         let timing = &phase.timing;
-        let plan = self.setup.sessions?;
+        let plan = self.setup.scenario.sessions?;
         let length = self.stay_ns(slot);
-        let cycle = length.saturating_add((plan.gap_ms * 1e6) as u64).max(1);
+        let cycle = length.saturating_add(plan.gap_ms * 1_000_000).max(1);
         let start = timing.schedule.start_ns;
         // A client that was there before the schedule began is at a random point of its stay.
         let stay = match (started_ns < start, plan.spread) {
@@ -338,7 +339,7 @@ impl Session {
 
     /// When this session is to end.
     pub(crate) fn departure(&self) -> Departure {
-        let sessions = self.shard.setup.sessions;
+        let sessions = self.shard.setup.scenario.sessions;
         Departure {
             sleep: sessions.map(|_| Box::pin(tokio::time::sleep(RECHECK))),
         }
@@ -351,7 +352,7 @@ impl Session {
 
     /// Stays away between two sessions. `false`: there will be no other.
     pub(super) async fn rest(&self) -> bool {
-        if self.shard.phase().is_none() || self.shard.setup.sessions.is_none() {
+        if self.shard.phase().is_none() || self.shard.setup.scenario.sessions.is_none() {
             return false;
         }
         tokio::time::sleep(Duration::from_nanos(self.shard.gap_ns(self.slot))).await;
@@ -426,7 +427,7 @@ impl Sink for Entry<'_> {
             ledger.rebase(cursor);
         }
         if is_new
-            && self.shard.setup.reconnect.is_some()
+            && self.shard.setup.scenario.reconnect.is_some()
             && let (Some(phase), false) = (self.shard.phase(), is_slow)
         {
             let owed = ledger.settle(phase.expected(self.channel, u64::MAX));

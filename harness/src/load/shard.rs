@@ -157,8 +157,12 @@ impl Shard {
         channels: Channels,
         gauges: Arc<Gauges>,
     ) -> Self {
-        let share = (setup.clients as usize).div_ceil(setup.shards);
-        let per_s = setup.connect_per_s.map(|all| all / setup.shards as f64);
+        let share = (setup.clients() as usize).div_ceil(setup.shards);
+        let per_s = setup
+            .scenario
+            .clients
+            .connect_per_s
+            .map(|all| all / setup.shards as f64);
         let most = MAX_CONNECTING.min(somaxconn() / 2) / setup.shards;
         Self {
             number,
@@ -168,8 +172,8 @@ impl Shard {
                 sources: setup.sources.clone(),
                 first_source: setup.first_source,
                 // A client that leaves in the middle leaves in order, as clients do.
-                reset_on_close: setup.sessions.is_none(),
-                slow: setup.slow.zip(setup.receive_buffer_bytes),
+                reset_on_close: setup.scenario.sessions.is_none(),
+                slow: setup.scenario.slow_readers,
             },
             clients: RefCell::new(Vec::with_capacity(share)),
             recorder: RefCell::new(None),
@@ -196,6 +200,7 @@ impl Shard {
             mark: Cell::new(None),
             gauges,
             round_trips: setup
+                .scenario
                 .upstream
                 .map(|_| RefCell::new(RoundTrips::new(&setup))),
             channels,
@@ -386,7 +391,7 @@ impl Shard {
     }
 
     fn show_outstanding(&self, phase: &MeasurePhase) {
-        let outstanding = if self.setup.sessions.is_none() || self.resumes() {
+        let outstanding = if self.setup.scenario.sessions.is_none() || self.resumes() {
             self.expected_in_all
                 .get()
                 .saturating_sub(self.received.get())

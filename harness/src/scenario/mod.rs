@@ -310,6 +310,42 @@ impl Scenario {
         parse::parse(path_label, source)
     }
 
+    /// The plainest: `clients` clients on one channel, and everything else by default.
+    pub fn of_clients(clients: u32) -> Self {
+        Self {
+            name: String::new(),
+            summary: "clients that wait".to_owned(),
+            purpose: "a start for other workloads".to_owned(),
+            cannot_show: "anything by itself".to_owned(),
+            clients: Clients {
+                count: clients,
+                connect_per_s: None,
+                poll_interval_ms: poll_interval_ms(),
+                snapshot_messages: 0,
+            },
+            channels: Channels::default(),
+            publish: None,
+            phases: Phases::default(),
+            server: Server::default(),
+            sessions: None,
+            reconnect: None,
+            faults: Vec::new(),
+            slow_readers: None,
+            upstream: None,
+            measures: None,
+            sweep: None,
+            run: Run::default(),
+        }
+    }
+
+    /// Checks every rule.
+    ///
+    /// # Errors
+    /// The first that is broken: the key, what was found, what is expected, what to do.
+    pub fn check(&self) -> Result<(), String> {
+        check::check(self).map_err(|problem| format!("'{}' {}", problem.key, problem.message))
+    }
+
     /// Loads a built-in scenario by name, or a file where the argument holds a `/` or ends in
     /// `.toml`.
     ///

@@ -28,10 +28,7 @@ use crate::environment::layout::Layout;
 use crate::environment::process::{ChildError, ManagedProcess};
 use crate::environment::relay::RelayPlan;
 use crate::load::client::Family;
-use crate::load::{
-    self, ChannelSizes, CutPlan, FleetReport, MeasurePhase, PayloadCheck, ReconnectPlan,
-    SessionPlan, SlowPlan, Status, Timing, UpstreamPlan,
-};
+use crate::load::{self, FleetReport, MeasurePhase, PayloadCheck, Status, Timing};
 use crate::observe::kernel::KernelMemory;
 use crate::observe::live::{Live, LiveSampler};
 use crate::observe::machine::MachineCpu;
@@ -42,7 +39,7 @@ use crate::record::{
     IntervalNs, Latency, LatencyIntervals, MIN_CLIENTS_FOR_SLOPE, Moment, Probe, Quantiles, Span,
     Trial,
 };
-use crate::scenario::{CutBy, Fault, FaultKind, Scenario, Sizes, Spread};
+use crate::scenario::Scenario;
 use crate::trial::interfere::{Interfered, Interference, Stall, Starve};
 
 use faults::Servers;
@@ -346,45 +343,8 @@ impl<'a> Running<'a> {
             transport: plan.transport,
             family: plan.family,
             server: address,
-            clients: scenario.clients.count,
-            channels: scenario.channel_count(),
-            channel_prefix: prefix.clone(),
-            connect_per_s: scenario.clients.connect_per_s,
+            scenario: scenario.clone(),
             sources: plan.sources.to_vec(),
-            poll_interval_ms: scenario.clients.poll_interval_ms as f64,
-            sessions: scenario.sessions.as_ref().map(|s| SessionPlan {
-                length_ms: s.length_ms as f64,
-                gap_ms: s.gap_ms as f64,
-                resume: s.resume,
-                spread: match s.spread {
-                    Spread::Fixed => load::Spread::Fixed,
-                    Spread::Exponential => load::Spread::Exponential,
-                },
-            }),
-            reconnect: scenario.reconnect.map(|r| ReconnectPlan {
-                delay_ms: r.delay_ms as f64,
-                max_delay_ms: r.max_delay_ms as f64,
-                jitter: r.jitter,
-            }),
-            cuts: scenario
-                .faults
-                .iter()
-                .find(|f| f.kind == FaultKind::ConnectionCuts)
-                .map(cuts),
-            slow: scenario.slow_readers.map(|s| SlowPlan {
-                share: s.share,
-                read_bytes_per_s: s.read_bytes_per_s,
-            }),
-            receive_buffer_bytes: scenario.slow_readers.map(|s| s.receive_buffer_bytes),
-            snapshot_messages: scenario.clients.snapshot_messages,
-            channel_sizes: match scenario.channels.sizes {
-                Sizes::Even => ChannelSizes::Even,
-                Sizes::Zipf => ChannelSizes::Zipf { exponent: 1.0 },
-            },
-            upstream: scenario.upstream.map(|u| UpstreamPlan {
-                rate_per_client_s: u.rate_per_client_s,
-                payload_bytes: u.payload_bytes,
-            }),
             seed: plan.seed,
             shards: plan.layout.fleet.shards,
             cpus: plan.layout.fleet.cpus.clone(),
@@ -795,20 +755,6 @@ fn account(
         measure_started,
         interfered,
     })
-}
-
-/// Cuts as the fleet takes them.
-fn cuts(fault: &Fault) -> CutPlan {
-    CutPlan {
-        from_ms: fault.at_s * 1e3,
-        until_ms: fault.end_s() * 1e3,
-        mean_s: fault.mean_s.unwrap_or(f64::INFINITY),
-        how: match fault.how.unwrap_or_default() {
-            CutBy::Rst => load::CutBy::Rst,
-            CutBy::Fin => load::CutBy::Fin,
-            CutBy::Both => load::CutBy::Both,
-        },
-    }
 }
 
 /// What a child said of its allocator.

@@ -3,10 +3,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use pushbench::load::{ChannelSizes, FleetReport, SessionPlan, Setup, SlowPlan, Spread};
+use pushbench::load::{FleetReport, Setup};
+use pushbench::scenario::{ChannelCount, Publish, Sessions, Sizes, SlowReaders, Spread};
+use pushbench_protocol::payload::PayloadKind;
+use pushbench_protocol::schedule::Arrival;
 use pushbench_protocol::transport::Transport;
 
-use crate::fleets::{Bench, MESSAGES, SOON, assert_received, entries, setup, whole_schedule};
+use crate::fleets::{Bench, MESSAGES, SOON, assert_received, entries, setup, whole_schedule, with};
 use crate::support::{ESTABLISHED, await_some, table_address, tcp_sockets};
 
 const CLIENTS: u32 = 20;
@@ -15,16 +18,13 @@ const CLIENTS: u32 = 20;
 const BYTES: usize = 1_000;
 
 fn half_slow(transport: Transport, read_bytes_per_s: u64) -> (Setup, u64) {
-    let plan = SlowPlan {
+    let plan = SlowReaders {
         share: 0.5,
         read_bytes_per_s,
+        receive_buffer_bytes: 4_096,
     };
     let slow = (0..CLIENTS).filter(|&index| plan.is_slow(index)).count() as u64;
-    let setup = Setup {
-        slow: Some(plan),
-        receive_buffer_bytes: Some(4_096),
-        ..setup(transport, CLIENTS)
-    };
+    let setup = with(setup(transport, CLIENTS), |s| s.slow_readers = Some(plan));
     (setup, slow)
 }
 
@@ -94,20 +94,19 @@ async fn the_end_of_a_connection_that_is_not_read_is_seen() {
 }
 
 /// Four sessions in the time of the schedule.
-fn sessions(resume: bool, spread: Spread) -> Option<SessionPlan> {
-    Some(SessionPlan {
-        length_ms: 60.0,
-        gap_ms: 40.0,
+fn sessions(resume: bool, spread: Spread) -> Option<Sessions> {
+    Some(Sessions {
+        length_ms: 60,
+        gap_ms: 40,
         resume,
         spread,
     })
 }
 
 async fn sessions_resume(transport: Transport, spread: Spread) {
-    let setup = Setup {
-        sessions: sessions(true, spread),
-        ..setup(transport, CLIENTS)
-    };
+    let setup = with(setup(transport, CLIENTS), |s| {
+        s.sessions = sessions(true, spread);
+    });
     let report = whole_schedule(setup).await;
     let owed = u64::from(CLIENTS) * MESSAGES;
     assert_received(transport, &report, owed);
@@ -136,10 +135,9 @@ async fn polls_that_resume_are_owed_exactly_what_was_published() {
 
 #[tokio::test]
 async fn sessions_that_do_not_resume_owe_what_they_always_did() {
-    let setup = Setup {
-        sessions: sessions(false, Spread::Fixed),
-        ..setup(Transport::Tcp, CLIENTS)
-    };
+    let setup = with(setup(Transport::Tcp, CLIENTS), |s| {
+        s.sessions = sessions(false, Spread::Fixed);
+    });
     let report = whole_schedule(setup).await;
     let owed = report.counts.expected;
     assert_received(Transport::Tcp, &report, owed);
@@ -149,19 +147,15 @@ async fn sessions_that_do_not_resume_owe_what_they_always_did() {
 
 #[tokio::test]
 async fn clients_subscribe_to_the_channels_that_the_sizes_say() {
-    // With such an exponent all but one of each other channel are in the first.
-    let setup = Setup {
-        channels: 3,
-        channel_sizes: ChannelSizes::Zipf { exponent: 40.0 },
-        ..setup(Transport::Tcp, CLIENTS)
-    };
+    let setup = with(setup(Transport::Tcp, CLIENTS), |s| {
+        s.channels.count = ChannelCount::Fixed(3);
+        s.channels.sizes = Sizes::Zipf;
+    });
     let report = whole_schedule(setup).await;
-    // 80 messages in turn: 27, 27 and 26.
-    assert_received(
-        Transport::Tcp,
-        &report,
-        u64::from(CLIENTS - 2) * 27 + 27 + 26,
-    );
+    // One client each; of the other 17, 9.3, 4.6 and 3.1 by 1, 1/2 and 1/3. 80 messages in turn: 27,
+    // 27 and 26.
+    let owed = 10 * 27 + 6 * 27 + 4 * 26;
+    assert_received(Transport::Tcp, &report, owed);
 }
 
 const SNAPSHOT: u64 = 5;
@@ -177,10 +171,16 @@ fn whole_ones(report: &FleetReport) -> u64 {
 }
 
 fn asking(transport: Transport) -> Setup {
-    Setup {
-        snapshot_messages: SNAPSHOT,
-        ..setup(transport, CLIENTS)
-    }
+    with(setup(transport, CLIENTS), |s| {
+        s.clients.snapshot_messages = SNAPSHOT;
+        s.publish = Some(Publish {
+            rate_per_s: 200.0,
+            payload_bytes: BYTES,
+            payload: PayloadKind::Json,
+            burst: 1,
+            arrival: Arrival::Uniform,
+        });
+    })
 }
 
 #[tokio::test]
@@ -215,10 +215,9 @@ async fn a_channel_with_fewer_messages_gives_them_all_and_no_whole_snapshot() {
 #[tokio::test]
 async fn snapshots_of_clients_that_come_and_go_are_owed_to_each_session() {
     for transport in [Transport::Sse, Transport::LongPoll] {
-        let setup = Setup {
-            sessions: sessions(false, Spread::Fixed),
-            ..asking(transport)
-        };
+        let setup = with(asking(transport), |s| {
+            s.sessions = sessions(false, Spread::Fixed);
+        });
         let report = whole_schedule(setup).await;
         assert_received(transport, &report, report.counts.expected);
         assert!(whole_ones(&report) > 0, "{transport}");
@@ -228,11 +227,8 @@ async fn snapshots_of_clients_that_come_and_go_are_owed_to_each_session() {
 #[tokio::test]
 async fn what_was_due_before_its_reader_came_is_owed_and_is_no_latency() {
     for transport in Transport::ALL {
-        let setup = Setup {
-            // So that what late comers are owed is waited for.
-            reconnect: Some(SOON),
-            ..asking(transport)
-        };
+        // So that what late comers are owed is waited for.
+        let setup = with(asking(transport), |s| s.reconnect = Some(SOON));
         let mut bench = Bench::ready(setup).await;
         bench.begin(None).await;
         bench.published().await;

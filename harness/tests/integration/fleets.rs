@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use pushbench::environment::process::ManagedProcess;
 use pushbench::load::control::Connect;
 use pushbench::load::ledger::Counts;
-use pushbench::load::{FleetReport, ReconnectPlan, Setup, Status, Timing};
+use pushbench::load::{FleetReport, Setup, Status, Timing};
+use pushbench::scenario::{Reconnect, Scenario};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::payload::PayloadKind;
@@ -38,20 +39,27 @@ const PHASE_NS: u64 = 400_000_000;
 pub(crate) const MS: Duration = Duration::from_millis(1);
 
 /// Comes back quickly.
-pub(crate) const SOON: ReconnectPlan = ReconnectPlan {
-    delay_ms: 10.0,
-    max_delay_ms: 40.0,
+pub(crate) const SOON: Reconnect = Reconnect {
+    delay_ms: 10,
+    max_delay_ms: 40,
     jitter: 0.5,
 };
 
 /// A setup of lean clients on one channel in two threads; a [`Bench`] fills in its server.
 pub(crate) fn setup(transport: Transport, clients: u32) -> Setup {
+    let mut scenario = Scenario::of_clients(clients);
+    scenario.clients.poll_interval_ms = 20;
     Setup {
-        poll_interval_ms: 20.0,
         seed: 7,
         shards: 2,
-        ..Setup::new(transport, SocketAddr::from(([127, 0, 0, 1], 0)), clients)
+        ..Setup::new(transport, SocketAddr::from(([127, 0, 0, 1], 0)), scenario)
     }
+}
+
+/// The same with a condition, or several.
+pub(crate) fn with(mut setup: Setup, change: impl FnOnce(&mut Scenario)) -> Setup {
+    change(&mut setup.scenario);
+    setup
 }
 
 /// Looks until `look` finds something, and fails with what it saw instead after [`PATIENCE`].
@@ -114,7 +122,7 @@ impl Fleet {
     /// Has it open all clients.
     pub(crate) async fn open(&mut self) {
         let all = Connect {
-            up_to: self.setup.clients,
+            up_to: self.setup.clients(),
         };
         self.post("/v1/fleet/connect", &all).await;
     }
@@ -122,7 +130,7 @@ impl Fleet {
     /// Opens all clients and waits for them.
     pub(crate) async fn connect(&mut self) {
         self.open().await;
-        let clients = u64::from(self.setup.clients);
+        let clients = u64::from(self.setup.clients());
         self.until("every client", |status| {
             assert_eq!(status.refused, 0, "{:?}", status.errors);
             status.connected == clients
@@ -216,9 +224,13 @@ impl Bench {
             },
             ..config(setup.transport, Profile::Lean)
         };
-        let (server, address) = server(config, &setup.channel_prefix, setup.channels);
+        let (server, address) = server(
+            config,
+            &setup.scenario.channels.prefix,
+            setup.scenario.channel_count(),
+        );
         let proxy = Proxy::start(address);
-        setup.server = if setup.clients > MOST_PROXIED {
+        setup.server = if setup.clients() > MOST_PROXIED {
             address
         } else {
             proxy.address
@@ -245,7 +257,7 @@ impl Bench {
     /// The schedule begins; all of it is measured. `fault_ms` after its start a fault is noted.
     pub(crate) async fn begin(&mut self, fault_ms: Option<u64>) {
         let start_ns = monotonic_ns() + 60_000_000;
-        let channels = self.fleet.setup.channels;
+        let channels = self.fleet.setup.scenario.channel_count();
         let timing = Timing {
             schedule: Schedule {
                 start_ns,

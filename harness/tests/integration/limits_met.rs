@@ -137,11 +137,12 @@ async fn a_fleet_that_closes_leaves_nothing_in_time_wait_on_any_transport() {
             "http"
         };
         let address: SocketAddr = server.address(kind).parse().expect("an address");
+        let mut scenario = Scenario::of_clients(CLIENTS);
+        scenario.channels.prefix = "news".to_owned();
         let mut fleet = Fleet::start(Setup {
-            channel_prefix: "news".to_owned(),
             shards: 3,
             own_tables: true,
-            ..Setup::new(transport, address, CLIENTS)
+            ..Setup::new(transport, address, scenario)
         })
         .await;
         fleet.connect().await;

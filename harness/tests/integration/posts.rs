@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pushbench::load::client::Family;
-use pushbench::load::conditions::upstream::{Messages, UpstreamPlan};
-use pushbench::load::{FleetReport, SessionPlan, Setup};
+use pushbench::load::conditions::upstream::Messages;
+use pushbench::load::{FleetReport, Setup};
+use pushbench::scenario::{ChannelCount, Sessions, Spread, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::transport::Transport;
 use serde_json::Value;
 
-use crate::fleets::{Fleet, entries};
+use crate::fleets::{Fleet, entries, with};
 use crate::upstream::{CLIENTS, begin, connected, expected_in_all, sent_in_all, setup, trips};
 
 /// What a server that takes no messages does with a POST.
@@ -179,12 +180,12 @@ async fn a_client_whose_connection_for_posts_is_refused_is_refused_and_asks_no_m
         let mut rest = Vec::new();
         let _ = reader.read_to_end(&mut rest);
     });
-    let one = Setup {
-        clients: 1,
-        shards: 1,
-        poll_interval_ms: 1.0,
-        ..setup(Transport::ShortPoll, address)
-    };
+    let mut one = with(setup(Transport::ShortPoll, address), |s| {
+        s.clients.count = 1;
+        s.clients.poll_interval_ms = 1;
+        s.channels.count = ChannelCount::Fixed(1);
+    });
+    one.shards = 1;
     let mut fleet = Fleet::start(one).await;
     fleet.open().await;
     let status = fleet.until("the refusal", |s| s.refused > 0).await;
@@ -202,39 +203,36 @@ async fn a_client_whose_connection_for_posts_is_refused_is_refused_and_asks_no_m
 #[tokio::test]
 async fn a_fleet_that_cannot_send_says_so_when_it_is_set_up() {
     let good = setup(Transport::Sse, "127.0.0.1:9".parse().expect("an address"));
-    let with = |rate_per_client_s, payload_bytes| Setup {
-        upstream: Some(UpstreamPlan {
-            rate_per_client_s,
-            payload_bytes,
-        }),
-        ..good.clone()
-    };
-    let sessions = SessionPlan {
-        length_ms: 1.0,
-        gap_ms: 1.0,
-        resume: false,
-        spread: Default::default(),
+    let sending = |rate_per_client_s, payload_bytes| {
+        with(good.clone(), |s| {
+            s.upstream = Some(Upstream {
+                rate_per_client_s,
+                payload_bytes,
+                via: Via::Transport,
+            });
+        })
     };
     let library = Setup {
         family: Family::Library,
         ..good.clone()
     };
-    let coming_and_going = Setup {
-        sessions: Some(sessions),
-        ..good.clone()
-    };
+    let coming_and_going = with(good.clone(), |s| {
+        s.sessions = Some(Sessions {
+            length_ms: 1,
+            gap_ms: 1,
+            resume: false,
+            spread: Spread::Fixed,
+        });
+    });
     let mut process = Fleet::process().await;
     for (setup, text) in [
-        (with(0.0, 100), "'rate_per_client_s' of the upstream is 0"),
+        (sending(0.0, 100), "'upstream.rate_per_client_s' is 0"),
         (
-            with(1.0, 85),
-            "'payload_bytes' of the upstream is 85: expected 86",
+            sending(1.0, 85),
+            "'upstream.payload_bytes' is 85, but an envelope with its sender needs at least 86",
         ),
-        (library, "'upstream' needs lean clients"),
-        (
-            coming_and_going,
-            "'upstream' and 'sessions' do not go together",
-        ),
+        (library, "[upstream] needs lean clients"),
+        (coming_and_going, "'upstream' cannot go with [sessions]"),
     ] {
         let answer = process.post::<Value>("/v1/fleet", &setup).await;
         let error = answer.expect_err(text).to_string();

@@ -1,11 +1,12 @@
 //! Clients that lose their connections and come back, on every transport: nothing that the server
 //! still has is missing, and nothing comes twice.
 
-use pushbench::load::{CutBy, CutPlan, FleetReport, RecoveryReport, Setup};
+use pushbench::load::{FleetReport, RecoveryReport, Setup};
+use pushbench::scenario::{ChannelCount, CutBy, Fault};
 use pushbench_protocol::transport::Transport;
 
 use crate::fleets::{
-    Bench, MESSAGES, MS, Mode, SOON, assert_received, entries, setup, whole_schedule,
+    Bench, MESSAGES, MS, Mode, SOON, assert_received, entries, setup, whole_schedule, with,
 };
 
 const CLIENTS: u32 = 10;
@@ -13,10 +14,7 @@ const CLIENTS: u32 = 10;
 const OWED: u64 = CLIENTS as u64 * MESSAGES;
 
 fn coming_back(transport: Transport) -> Setup {
-    Setup {
-        reconnect: Some(SOON),
-        ..setup(transport, CLIENTS)
-    }
+    with(setup(transport, CLIENTS), |s| s.reconnect = Some(SOON))
 }
 
 /// All that was owed has come, once; the account of the losses adds up.
@@ -146,21 +144,13 @@ async fn an_event_source_gives_up_on_a_status_where_the_others_come_back() {
 }
 
 /// Cuts by the fleet itself.
-fn cuts(mean_s: f64, how: CutBy) -> Option<CutPlan> {
-    Some(CutPlan {
-        from_ms: 20.0,
-        until_ms: 380.0,
-        mean_s,
-        how,
-    })
+fn cuts(mean_s: f64, how: CutBy) -> Vec<Fault> {
+    vec![Fault::cuts(0.02, 360, mean_s, how)]
 }
 
 /// Cuts each client some eight times.
 async fn cut(transport: Transport, how: CutBy) -> RecoveryReport {
-    let setup = Setup {
-        cuts: cuts(0.05, how),
-        ..coming_back(transport)
-    };
+    let setup = with(coming_back(transport), |s| s.faults = cuts(0.05, how));
     let report = whole_schedule(setup).await;
     let recovery = complete(transport, &report);
     assert_eq!(recovery.cut, recovery.lost, "{transport} {how:?}");
@@ -207,12 +197,11 @@ async fn clients_that_are_refused_at_first_come_when_the_server_does() {
 #[tokio::test]
 async fn many_clients_of_one_address_come_back_several_times_after_cuts_in_order() {
     let clients = 500;
-    let setup = Setup {
-        cuts: cuts(0.1, CutBy::Fin),
-        channels: 40,
-        reconnect: Some(SOON),
-        ..setup(Transport::Tcp, clients)
-    };
+    let setup = with(setup(Transport::Tcp, clients), |s| {
+        s.faults = cuts(0.1, CutBy::Fin);
+        s.channels.count = ChannelCount::Fixed(40);
+        s.reconnect = Some(SOON);
+    });
     let report = whole_schedule(setup).await;
     // Two messages on each channel.
     assert_received(Transport::Tcp, &report, u64::from(clients) * MESSAGES / 40);

@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 
-use pushbench::load::conditions::upstream::{Head, Messages, UpstreamPlan, write_payload};
+use pushbench::load::conditions::upstream::{Head, Messages, write_payload};
 use pushbench::load::{FleetReport, PayloadCheck, RoundTripReport, Setup, Timing};
+use pushbench::scenario::{ChannelCount, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::{Arrival, Schedule};
@@ -27,21 +28,24 @@ const WARM_UP_NS: u64 = 100_000_000;
 const MEASURE_NS: u64 = 500_000_000;
 
 pub(crate) fn setup(transport: Transport, server: SocketAddr) -> Setup {
+    let plain = fleets::with(fleets::setup(transport, CLIENTS), |s| {
+        s.channels.count = ChannelCount::Fixed(ROOMS);
+        s.channels.prefix = "room".to_owned();
+        s.upstream = Some(Upstream {
+            rate_per_client_s: 40.0,
+            payload_bytes: PAYLOAD_BYTES,
+            via: Via::Transport,
+        });
+    });
     Setup {
         server,
-        channels: ROOMS,
-        channel_prefix: "room".to_owned(),
         probes: true,
         check_payload: Some(PayloadCheck {
             kind: PayloadKind::Json,
             seed: 7,
             payload_bytes: PAYLOAD_BYTES,
         }),
-        upstream: Some(UpstreamPlan {
-            rate_per_client_s: 40.0,
-            payload_bytes: PAYLOAD_BYTES,
-        }),
-        ..fleets::setup(transport, CLIENTS)
+        ..plain
     }
 }
 

@@ -19,7 +19,7 @@ use pushbench_os::sys::{bind_address_no_port, monotonic_ns};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpSocket;
 
-use crate::load::SlowPlan;
+use crate::scenario::SlowReaders;
 
 /// How clients connect; the same for every transport.
 #[derive(Debug, Clone)]
@@ -34,8 +34,8 @@ pub struct Options {
     /// Whether a close resets the connection (`SO_LINGER` of 0 s), however it comes about, so that
     /// neither end keeps it in TIME_WAIT. For clients that stay to the end of the trial.
     pub reset_on_close: bool,
-    /// Which clients have a receive buffer of so many bytes (`SO_RCVBUF`).
-    pub slow: Option<(SlowPlan, u32)>,
+    /// Which clients have a receive buffer of their own size (`SO_RCVBUF`).
+    pub slow: Option<SlowReaders>,
 }
 
 /// Clients for each source address of 127.0.0.0/8. A pair of addresses has 28,232 ports with
@@ -80,11 +80,11 @@ fn socket(index: u32, server: SocketAddr, options: &Options) -> io::Result<Socke
     if options.reset_on_close {
         socket.set_linger(Some(Duration::ZERO))?;
     }
-    if let Some((plan, bytes)) = options.slow
+    if let Some(plan) = options.slow
         && plan.is_slow(index)
     {
         // Before the connect, which tells the window's scale.
-        socket.set_recv_buffer_size(bytes as usize)?;
+        socket.set_recv_buffer_size(plan.receive_buffer_bytes as usize)?;
     }
     if let Some(source) = options.source_of(index, server) {
         // The port is chosen at connect(2), where only the pair of addresses must be unique.

@@ -1,50 +1,23 @@
 //! Connections that the fleet itself cuts, as networks do: at random times, client by client.
 //!
-//! Beside the data path. In: a [`CutPlan`]. Out: when a client is cut next, and how; `poller.rs`
+//! Beside the data path. In: a [`Fault`]. Out: when a client is cut next, and how; `poller.rs`
 //! does it. What comes of it is counted in `reconnect.rs`.
 
 use pushbench_protocol::payload::SplitMix64;
-use serde::{Deserialize, Serialize};
 
 use super::sessions::exponential_ns;
-
-/// Clients that lose their connections, each by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CutPlan {
-    /// When the cuts begin, in ms from the start of the measure phase …
-    pub from_ms: f64,
-    /// … and when they end.
-    pub until_ms: f64,
-    /// Mean time between two cuts of a client, in s. The times are exponentially distributed.
-    pub mean_s: f64,
-    /// What ends the connection.
-    pub how: CutBy,
-}
-
-/// What ends a connection that the fleet cuts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CutBy {
-    /// A reset (`SO_LINGER` of 0 s).
-    Rst,
-    /// An orderly close. The client first takes what has arrived; where more comes in between, the
-    /// kernel resets after all, which is counted.
-    Fin,
-    /// One or the other, at random.
-    Both,
-}
+use crate::scenario::{CutBy, Fault};
 
 /// When each client of a shard is cut.
 #[derive(Debug)]
 pub(in crate::load) struct Cuts {
-    plan: CutPlan,
+    plan: Fault,
     /// One a client.
     random: Vec<SplitMix64>,
 }
 
 impl Cuts {
-    pub(in crate::load) fn new(plan: CutPlan) -> Self {
+    pub(in crate::load) fn new(plan: Fault) -> Self {
         let random = Vec::new();
         Self { plan, random }
     }
@@ -61,17 +34,20 @@ impl Cuts {
         after_ns: Option<u64>,
         measure_from_ns: u64,
     ) -> Option<u64> {
-        let at = |ms: f64| measure_from_ns.saturating_add((ms * 1e6) as u64);
-        let after_ns = after_ns.unwrap_or(at(self.plan.from_ms));
+        let at = |s: f64| measure_from_ns.saturating_add((s * 1e9) as u64);
+        let after_ns = after_ns.unwrap_or(at(self.plan.at_s));
+        let mean_ns = self.plan.mean_s.unwrap_or(f64::INFINITY) * 1e9;
         let random = self.random.get_mut(slot)?;
-        let next_ns = after_ns.saturating_add(exponential_ns(self.plan.mean_s * 1e9, random));
-        (next_ns < at(self.plan.until_ms)).then_some(next_ns)
+        let next_ns = after_ns.saturating_add(exponential_ns(mean_ns, random));
+        (next_ns < at(self.plan.end_s())).then_some(next_ns)
     }
 
     /// Whether the cut that is due is a reset.
     pub(in crate::load) fn resets(&mut self, slot: usize) -> bool {
-        match self.plan.how {
+        match self.plan.how.unwrap_or_default() {
             CutBy::Rst => true,
+            // The client first takes what has arrived; where more comes in between, the kernel
+            // resets after all, which is counted.
             CutBy::Fin => false,
             CutBy::Both => self.random[slot].next() & 1 == 0,
         }
@@ -84,12 +60,7 @@ mod tests {
 
     #[test]
     fn cuts_come_at_the_mean_asked_for_and_only_within_their_time() {
-        let mut cuts = Cuts::new(CutPlan {
-            from_ms: 1_000.0,
-            until_ms: 101_000.0,
-            mean_s: 0.1,
-            how: CutBy::Both,
-        });
+        let mut cuts = Cuts::new(Fault::cuts(1.0, 100_000, 0.1, CutBy::Both));
         cuts.add_client(SplitMix64::new(1));
         let start_ns = 5_000_000_000;
         let (mut times, mut last) = (Vec::new(), None);
@@ -108,18 +79,9 @@ mod tests {
     #[test]
     fn each_kind_of_cut_is_what_it_is_called() {
         for (how, resets) in [(CutBy::Rst, true), (CutBy::Fin, false)] {
-            let mut cuts = Cuts::new(CutPlan {
-                from_ms: 0.0,
-                until_ms: 1.0,
-                mean_s: 1.0,
-                how,
-            });
+            let mut cuts = Cuts::new(Fault::cuts(0.0, 1, 1.0, how));
             cuts.add_client(SplitMix64::new(1));
             assert_eq!(cuts.resets(0), resets);
         }
-        assert_eq!(
-            serde_json::to_string(&CutBy::Rst).expect("an enum"),
-            "\"rst\""
-        );
     }
 }

@@ -84,18 +84,19 @@ pub(in crate::load) struct ClientConditions {
 impl ConditionState {
     /// The tables that a setup asks for; `None` where it asks for none.
     pub(in crate::load) fn new(setup: &Setup) -> Option<Box<Self>> {
-        let resumes = setup.sessions.is_some_and(|plan| plan.resume);
+        let scenario = &setup.scenario;
+        let snapshot_messages = scenario.clients.snapshot_messages;
+        let resumes = scenario.sessions.is_some_and(|plan| plan.resume);
         let extras = Self {
-            recovery: setup.reconnect.map(|plan| Recovery::new(plan).into()),
-            sessions: setup.sessions.map(|plan| Sessions::new(plan).into()),
-            cuts: setup.cuts.map(|plan| Cuts::new(plan).into()),
-            slow: setup.slow.map(|plan| Slow::new(plan).into()),
-            snapshots: (setup.snapshot_messages > 0)
-                .then(|| Snapshots::new(setup.snapshot_messages).into()),
+            recovery: scenario.reconnect.map(|plan| Recovery::new(plan).into()),
+            sessions: scenario.sessions.map(|plan| Sessions::new(plan).into()),
+            cuts: scenario.cuts().map(|plan| Cuts::new(plan).into()),
+            slow: scenario.slow_readers.map(|plan| Slow::new(plan).into()),
+            snapshots: (snapshot_messages > 0).then(|| Snapshots::new(snapshot_messages).into()),
             looks_at_messages: resumes
-                || setup.reconnect.is_some()
-                || setup.slow.is_some()
-                || setup.snapshot_messages > 0,
+                || scenario.reconnect.is_some()
+                || scenario.slow_readers.is_some()
+                || snapshot_messages > 0,
             late: RefCell::default(),
         };
         let any = extras.looks_at_messages || extras.sessions.is_some() || extras.cuts.is_some();
@@ -251,7 +252,7 @@ impl Shard {
 
     /// Whether clients that come back resume behind their cursor.
     pub(in crate::load) fn resumes(&self) -> bool {
-        self.setup.sessions.is_some_and(|plan| plan.resume)
+        self.setup.scenario.sessions.is_some_and(|plan| plan.resume)
     }
 
     /// A client departs by plan; how long it is away, in ns.
@@ -355,7 +356,7 @@ impl Shard {
 
     /// When an attempt that begins now is given up; `None` without a plan.
     pub(in crate::load) fn attempt_ends_ns(&self, now_ns: u64) -> Option<u64> {
-        self.setup.reconnect.map(|_| now_ns + ATTEMPT_NS)
+        self.setup.scenario.reconnect.map(|_| now_ns + ATTEMPT_NS)
     }
 
     /// Whether a client ever held a cursor.

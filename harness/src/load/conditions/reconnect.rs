@@ -1,6 +1,6 @@
 //! Clients that come back when their connection was lost: when, and how it went.
 //!
-//! Beside the data path. In: a [`ReconnectPlan`], losses, attempts and cursors. Out: how long each
+//! Beside the data path. In: [`Reconnect`], losses, attempts and cursors. Out: how long each
 //! client waits before it tries again, and a [`RecoveryReport`]. The sockets are `poller.rs`'s. A
 //! client's ledger goes on across the gap, so what is missing or came twice is in its counts, not
 //! here.
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::load::merge::sum;
 use crate::load::recorder::histogram;
+use crate::scenario::Reconnect;
 
 /// An attempt that has no cursor after this time is given up, in ns.
 pub(in crate::load) const ATTEMPT_NS: u64 = 10_000_000_000;
@@ -27,26 +28,13 @@ const BINS_A_WINDOW: u64 = 10;
 /// Most bins of a shard: an hour of losses. What comes after is in no peak.
 const MAX_BINS: usize = 36_000;
 
-/// Clients that come back after a loss: with back-off, behind their cursor.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReconnectPlan {
-    /// The wait before the first attempt, in ms; for `sse` the `retry` of the server wins. It
-    /// doubles with each attempt that fails.
-    pub delay_ms: f64,
-    /// The longest wait before jitter, in ms.
-    pub max_delay_ms: f64,
-    /// Each wait is made longer by up to this share of it, at random.
-    pub jitter: f64,
-}
-
-impl ReconnectPlan {
+impl Reconnect {
     /// The wait before the next attempt, in ns, after so many that failed. `uniform` is in [0, 1);
     /// `retry_ms` is what the server asked for.
     pub fn wait_ns(&self, failures: u32, retry_ms: Option<u64>, uniform: f64) -> u64 {
-        let base_ms = retry_ms.map_or(self.delay_ms, |ms| ms as f64);
+        let base_ms = retry_ms.unwrap_or(self.delay_ms) as f64;
         let doubled_ms = base_ms * 2f64.powi(failures.min(1_000) as i32);
-        (doubled_ms.min(self.max_delay_ms) * (1.0 + self.jitter * uniform) * 1e6) as u64
+        (doubled_ms.min(self.max_delay_ms as f64) * (1.0 + self.jitter * uniform) * 1e6) as u64
     }
 }
 
@@ -221,7 +209,7 @@ struct Comeback {
 /// The clients of a shard that come back.
 #[derive(Debug)]
 pub(in crate::load) struct Recovery {
-    plan: ReconnectPlan,
+    plan: Reconnect,
     clients: Vec<Comeback>,
     /// Clients lost and not yet back.
     away: u64,
@@ -229,7 +217,7 @@ pub(in crate::load) struct Recovery {
 }
 
 impl Recovery {
-    pub(in crate::load) fn new(plan: ReconnectPlan) -> Self {
+    pub(in crate::load) fn new(plan: Reconnect) -> Self {
         Self {
             plan,
             clients: Vec::new(),
@@ -354,9 +342,9 @@ impl Recovery {
 mod tests {
     use super::*;
 
-    const PLAN: ReconnectPlan = ReconnectPlan {
-        delay_ms: 100.0,
-        max_delay_ms: 5_000.0,
+    const PLAN: Reconnect = Reconnect {
+        delay_ms: 100,
+        max_delay_ms: 5_000,
         jitter: 0.5,
     };
 
@@ -412,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_success_makes_the_next_wait_short_again() {
-        let plan = ReconnectPlan {
+        let plan = Reconnect {
             jitter: 0.0,
             ..PLAN
         };

@@ -154,7 +154,7 @@ pub(in crate::load) struct RoundTrips {
 
 impl RoundTrips {
     pub(in crate::load) fn new(setup: &Setup) -> Self {
-        let share = (setup.clients as usize).div_ceil(setup.shards);
+        let share = (setup.clients() as usize).div_ceil(setup.shards);
         Self {
             accounts: Vec::with_capacity(share),
             posts: posts(setup.transport),
@@ -378,7 +378,7 @@ impl Entry<'_> {
         if shard.setup.check_payload.is_some() {
             all.expected.clear();
             upstream::write_payload(head, message.payload.len(), &mut all.expected);
-            let promised = shard.setup.upstream.map(|plan| plan.body_bytes());
+            let promised = shard.setup.scenario.upstream.map(|plan| plan.body_bytes());
             if message.payload != all.expected || promised != Some(message.payload.len()) {
                 shard.corrupt(self.channel, message.sequence);
             }
@@ -423,7 +423,8 @@ impl Entry<'_> {
                 message.sequence
             ))
         })?;
-        if head.client >= setup.clients || setup.channel_of(head.client) != self.channel {
+        if head.client >= setup.clients() || setup.scenario.channel_of(head.client) != self.channel
+        {
             return Err(ClientError::Protocol(format!(
                 "client {} is no member of channel {}, to which its message {} came",
                 head.client, self.channel, head.number

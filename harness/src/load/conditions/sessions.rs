@@ -1,6 +1,6 @@
 //! Clients that come and go: how long they stay and are away, and how their arrivals went.
 //!
-//! Beside the data path. In: a [`SessionPlan`], connects that begin, cursors. Out: when a session
+//! Beside the data path. In: [`Plan`], connects that begin, cursors. Out: when a session
 //! ends, and an [`ArrivalsReport`]. What a client received is in its ledger, not here.
 
 use hdrhistogram::Histogram;
@@ -9,37 +9,12 @@ use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use crate::load::recorder::histogram;
+use crate::scenario::{Sessions as Plan, Spread};
+
+const NS_PER_MS: u64 = 1_000_000;
 
 /// The longest stay or absence, in means: one client in 22,000 would draw more.
 const MOST_MEANS: f64 = 10.0;
-
-/// Clients that come and go.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SessionPlan {
-    /// How long a client stays, in ms.
-    pub length_ms: f64,
-    /// How long it is away, in ms.
-    pub gap_ms: f64,
-    /// Whether a client that comes back resumes behind its cursor: then what was published
-    /// meanwhile is owed to it. Otherwise it starts at the tail.
-    #[serde(default)]
-    pub resume: bool,
-    /// How stays and absences are distributed.
-    #[serde(default)]
-    pub spread: Spread,
-}
-
-/// How stays and absences are distributed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Spread {
-    /// All as long as the plan says.
-    #[default]
-    Fixed,
-    /// Exponentially, with the plan's lengths as means, and at most ten times as long.
-    Exponential,
-}
 
 /// How the arrivals of clients that come and go went.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -80,7 +55,7 @@ struct Draws {
 /// What a shard knows of sessions beside its clients.
 #[derive(Debug)]
 pub(in crate::load) struct Sessions {
-    plan: SessionPlan,
+    plan: Plan,
     clients: Vec<Draws>,
     pub(in crate::load) account: Arrivals,
 }
@@ -95,7 +70,7 @@ pub(in crate::load) struct Arrivals {
 }
 
 impl Sessions {
-    pub(in crate::load) fn new(plan: SessionPlan) -> Self {
+    pub(in crate::load) fn new(plan: Plan) -> Self {
         Self {
             plan,
             clients: Vec::new(),
@@ -112,10 +87,12 @@ impl Sessions {
         });
     }
 
-    fn draw_ns(&mut self, slot: usize, mean_ms: f64) -> u64 {
+    fn draw_ns(&mut self, slot: usize, mean_ms: u64) -> u64 {
         match self.plan.spread {
-            Spread::Fixed => (mean_ms * 1e6) as u64,
-            Spread::Exponential => exponential_ns(mean_ms * 1e6, &mut self.clients[slot].random),
+            Spread::Fixed => mean_ms * NS_PER_MS,
+            Spread::Exponential => {
+                exponential_ns((mean_ms * NS_PER_MS) as f64, &mut self.clients[slot].random)
+            }
         }
     }
 
@@ -198,9 +175,9 @@ mod tests {
     use super::*;
 
     fn sessions(spread: Spread) -> Sessions {
-        let mut sessions = Sessions::new(SessionPlan {
-            length_ms: 100.0,
-            gap_ms: 20.0,
+        let mut sessions = Sessions::new(Plan {
+            length_ms: 100,
+            gap_ms: 20,
             resume: true,
             spread,
         });

@@ -1,6 +1,6 @@
 //! Clients that read slowly, or not at all.
 //!
-//! Beside the data path. In: a [`SlowPlan`], and what slow clients received. Out: which clients are
+//! Beside the data path. In: [`SlowReaders`], and what slow clients received. Out: which clients are
 //! slow, how much each may read, and a [`SlowReport`] of their own: they are in no count and no
 //! latency of the others. The reading itself is in `poller.rs`.
 
@@ -8,6 +8,7 @@ use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use crate::load::ledger::Counts;
+use crate::scenario::SlowReaders;
 
 /// How often a slow client reads, in ns: its rate comes in portions of that.
 pub(in crate::load) const PORTION_NS: u64 = 100_000_000;
@@ -19,17 +20,7 @@ pub(in crate::load) const PURPOSE: u64 = 6;
 /// kernel.
 pub(in crate::load) const READ_BYTES: usize = 4 << 10;
 
-/// Clients that read slowly from the start of the schedule on.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SlowPlan {
-    /// Their share of all clients, 0 to 1.
-    pub share: f64,
-    /// What each reads, in bytes a second; 0 for nothing at all.
-    pub read_bytes_per_s: u64,
-}
-
-impl SlowPlan {
+impl SlowReaders {
     /// Whether client `index` is slow. The multiples of the golden ratio fill the unit interval
     /// evenly, and stay even among the clients of any one channel or shard.
     pub fn is_slow(&self, index: u32) -> bool {
@@ -90,13 +81,13 @@ struct Known {
 /// The slow clients of a shard.
 #[derive(Debug)]
 pub(in crate::load) struct Slow {
-    pub(in crate::load) plan: SlowPlan,
+    pub(in crate::load) plan: SlowReaders,
     clients: Vec<Known>,
     lagged_messages: u64,
 }
 
 impl Slow {
-    pub(in crate::load) fn new(plan: SlowPlan) -> Self {
+    pub(in crate::load) fn new(plan: SlowReaders) -> Self {
         Self {
             plan,
             clients: Vec::new(),
@@ -159,11 +150,16 @@ pub(in crate::load) fn offset_ns(random: &mut SplitMix64) -> u64 {
 mod tests {
     use super::*;
 
-    fn slow(share: f64, channel: u32, channels: u32) -> usize {
-        let plan = SlowPlan {
+    fn plan(share: f64, read_bytes_per_s: u64) -> SlowReaders {
+        SlowReaders {
             share,
-            read_bytes_per_s: 0,
-        };
+            read_bytes_per_s,
+            receive_buffer_bytes: 4_096,
+        }
+    }
+
+    fn slow(share: f64, channel: u32, channels: u32) -> usize {
+        let plan = plan(share, 0);
         let members = (0..10_000).filter(|index| index % channels == channel);
         members.filter(|&index| plan.is_slow(index)).count()
     }
@@ -185,10 +181,7 @@ mod tests {
     #[test]
     fn portions_sum_to_the_rate_however_small_it_is() {
         for read_bytes_per_s in [0, 1, 7, 999, 1 << 20] {
-            let plan = SlowPlan {
-                share: 1.0,
-                read_bytes_per_s,
-            };
+            let plan = plan(1.0, read_bytes_per_s);
             let second: u64 = (0..10).map(|number| plan.portion_bytes(number)).sum();
             assert_eq!(second, read_bytes_per_s);
             let tenth: u64 = (90..100).map(|number| plan.portion_bytes(number)).sum();

@@ -2,7 +2,7 @@
 //!
 //! Place on the data path: ahead of the sending (`poller/upstream.rs`) and behind the receiving
 //! (`round_trip.rs`). Pure functions, so that both sides of the account follow from the same
-//! schedule. In: an [`UpstreamPlan`], the [`Timing`] of the trial, a seed. Out: due times, payloads,
+//! schedule. In: [`Upstream`], the [`Timing`] of the trial, a seed. Out: due times, payloads,
 //! and how many messages each channel must see.
 //!
 //! Open loop: message *i* of a client is due at its time whether or not the one before was answered.
@@ -10,12 +10,10 @@
 
 use std::ops::Range;
 
-use pushbench_protocol::envelope;
-use serde::{Deserialize, Serialize};
-
 use crate::load::shard::random_of_client;
 use crate::load::{Setup, Timing};
-use crate::scenario::conditions::upstream::{HEAD_BYTES, MAX_RATE_PER_CLIENT_S, MIN_PAYLOAD_BYTES};
+use crate::scenario::Upstream;
+use crate::scenario::conditions::upstream::HEAD_BYTES;
 
 /// The longest interval between two messages of a client in ns: 146 years. A bound, so that sums of
 /// times cannot overflow.
@@ -30,57 +28,6 @@ const PURPOSE: u64 = b'u' as u64;
 /// What follows the head of a payload, over and over.
 const FILLER: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Every client sends to its own channel.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamPlan {
-    /// Messages a second of each client; above 0, at most [`MAX_RATE_PER_CLIENT_S`].
-    pub rate_per_client_s: f64,
-    /// Bytes of the whole envelope as it comes back; [`MIN_PAYLOAD_BYTES`] to
-    /// [`envelope::MAX_BYTES`].
-    pub payload_bytes: usize,
-}
-
-/// Why an [`UpstreamPlan`] cannot be carried out.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum PlanError {
-    /// Not a rate.
-    #[error(
-        "'rate_per_client_s' of the upstream is {0}: expected more than 0 and at most \
-         {MAX_RATE_PER_CLIENT_S}"
-    )]
-    Rate(f64),
-    /// Too small for the heads, or larger than servers accept.
-    #[error(
-        "'payload_bytes' of the upstream is {0}: expected {MIN_PAYLOAD_BYTES} (the head of the \
-         envelope, and the sender, number and intended time of the message) to {max}",
-        max = envelope::MAX_BYTES
-    )]
-    PayloadBytes(usize),
-}
-
-impl UpstreamPlan {
-    /// Looks at the values.
-    ///
-    /// # Errors
-    /// [`PlanError`] names the first that is out of range.
-    pub fn check(&self) -> Result<(), PlanError> {
-        let rate = self.rate_per_client_s;
-        if !(rate > 0.0 && rate <= MAX_RATE_PER_CLIENT_S) {
-            return Err(PlanError::Rate(rate));
-        }
-        if !(MIN_PAYLOAD_BYTES..=envelope::MAX_BYTES).contains(&self.payload_bytes) {
-            return Err(PlanError::PayloadBytes(self.payload_bytes));
-        }
-        Ok(())
-    }
-
-    /// Bytes of the payload, without the head of the envelope.
-    pub fn body_bytes(&self) -> usize {
-        self.payload_bytes.saturating_sub(envelope::HEAD_BYTES)
-    }
-}
-
 /// When each message of each client is due: message `i` of client `j` at
 /// `start + phase(j) + i / rate`, with a phase drawn from the client's own random numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,7 +40,7 @@ pub struct Schedule {
 
 impl Schedule {
     /// From the start of the trial's schedule to the end of its measure phase.
-    pub fn new(plan: UpstreamPlan, timing: &Timing, seed: u64) -> Self {
+    pub fn new(plan: Upstream, timing: &Timing, seed: u64) -> Self {
         Self {
             start_ns: timing.schedule.start_ns,
             end_ns: timing.measure_until_ns,
@@ -167,18 +114,18 @@ pub struct Messages {
 impl Messages {
     /// Counts what clients are to send; `None` where the fleet has no upstream.
     pub fn new(setup: &Setup, timing: &Timing) -> Option<Self> {
-        let schedule = Schedule::new(setup.upstream?, timing, setup.seed);
+        let schedule = Schedule::new(setup.scenario.upstream?, timing, setup.seed);
         let mut messages = Self {
             schedule,
             timing: timing.clone(),
-            clients: u64::from(setup.clients),
+            clients: u64::from(setup.clients()),
             first_round: u64::MAX,
             rounds: 0,
             due: 0,
-            due_of_channel: vec![0; setup.channels as usize],
+            due_of_channel: vec![0; setup.scenario.channel_count() as usize],
         };
         let mut last = 0;
-        for client in 0..setup.clients {
+        for client in 0..setup.clients() {
             let numbers = messages.numbers_of(client);
             let due = numbers.end - numbers.start;
             if due > 0 {
@@ -186,7 +133,7 @@ impl Messages {
                 last = last.max(numbers.end);
             }
             messages.due += due;
-            let channel = setup.channel_of(client) as usize;
+            let channel = setup.scenario.channel_of(client) as usize;
             if let Some(of_channel) = messages.due_of_channel.get_mut(channel) {
                 *of_channel += due;
             }
@@ -304,13 +251,15 @@ fn read_hex(field: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{ChannelCount, Scenario, Via};
     use pushbench_protocol::schedule::{self, Arrival};
     use pushbench_protocol::transport::Transport;
 
-    fn plan(rate_per_client_s: f64) -> UpstreamPlan {
-        UpstreamPlan {
+    fn plan(rate_per_client_s: f64) -> Upstream {
+        Upstream {
             rate_per_client_s,
             payload_bytes: 128,
+            via: Via::Transport,
         }
     }
 
@@ -334,11 +283,10 @@ mod tests {
 
     fn setup(clients: u32, channels: u32, rate: f64) -> Setup {
         let server = "127.0.0.1:80".parse().expect("an address");
-        Setup {
-            channels,
-            upstream: Some(plan(rate)),
-            ..Setup::new(Transport::WebSocket, server, clients)
-        }
+        let mut scenario = Scenario::of_clients(clients);
+        scenario.channels.count = ChannelCount::Fixed(channels);
+        scenario.upstream = Some(plan(rate));
+        Setup::new(Transport::WebSocket, server, scenario)
     }
 
     #[test]
@@ -354,7 +302,7 @@ mod tests {
             String::from_utf8(out).expect("ASCII"),
             "before 0000001f:00000002:ffffffffffffffff:ABC"
         );
-        assert_eq!(MIN_PAYLOAD_BYTES, 86);
+        assert_eq!(crate::scenario::conditions::upstream::MIN_PAYLOAD_BYTES, 86);
     }
 
     #[test]
@@ -368,21 +316,6 @@ mod tests {
             let mut bad = good.to_vec();
             bad[at] = b'G';
             assert_eq!(decode_head(&bad), None, "byte {at}");
-        }
-    }
-
-    #[test]
-    fn a_plan_that_cannot_be_carried_out_is_refused_with_its_value() {
-        assert_eq!(plan(60.0).check(), Ok(()));
-        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 10_001.0] {
-            assert!(matches!(plan(rate).check(), Err(PlanError::Rate(_))));
-        }
-        for payload_bytes in [0, 85, envelope::MAX_BYTES + 1] {
-            let plan = UpstreamPlan {
-                payload_bytes,
-                ..plan(1.0)
-            };
-            assert_eq!(plan.check(), Err(PlanError::PayloadBytes(payload_bytes)));
         }
     }
 
@@ -405,7 +338,7 @@ mod tests {
             write_payload(head, HEAD_BYTES + filler, &mut out);
             proptest::prop_assert_eq!(out.len(), HEAD_BYTES + filler);
             proptest::prop_assert_eq!(decode_head(&out), Some(head));
-            proptest::prop_assert!(envelope::payload_is_valid(&out));
+            proptest::prop_assert!(pushbench_protocol::envelope::payload_is_valid(&out));
         }
 
         #[test]
@@ -457,7 +390,7 @@ mod tests {
                     proptest::prop_assert!(index < messages.index_bound());
                     proptest::prop_assert!(seen.insert(index));
                     proptest::prop_assert_eq!(messages.place_of(index), (client, number));
-                    of_channel[setup.channel_of(client) as usize] += 1;
+                    of_channel[setup.scenario.channel_of(client) as usize] += 1;
                 }
             }
             proptest::prop_assert_eq!(messages.due(), seen.len() as u64);

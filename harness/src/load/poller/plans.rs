@@ -15,7 +15,7 @@ use crate::load::conditions::slow::{self, PORTION_NS};
 impl<P: Protocol> Poller<P> {
     /// The schedule is known: sets the timers of cuts and of slow clients.
     pub(super) fn arm_plans(&mut self) {
-        if self.shard.setup.slow.is_some() {
+        if self.shard.setup.scenario.slow_readers.is_some() {
             self.slow_from_ns = self.shard.phase().map(|p| p.timing.schedule.start_ns);
         }
         for slot in 0..self.slots.len() {
@@ -26,7 +26,8 @@ impl<P: Protocol> Poller<P> {
     /// The same for one client.
     pub(super) fn arm_plans_of(&mut self, slot: usize) {
         if self.shard.is_slow(slot) {
-            if let (Some(from_ns), Some(plan)) = (self.slow_from_ns, self.shard.setup.slow)
+            if let (Some(from_ns), Some(plan)) =
+                (self.slow_from_ns, self.shard.setup.scenario.slow_readers)
                 && plan.read_bytes_per_s > 0
             {
                 let offset_ns = slow::offset_ns(&mut self.shard.random_of(slot, slow::PURPOSE));
@@ -138,7 +139,9 @@ impl<P: Protocol> Poller<P> {
 
     /// A slow client reads what its rate allows for one portion.
     pub(super) fn read_portion(&mut self, slot: usize, due_ns: u64) {
-        let (Some(plan), Some(from_ns)) = (self.shard.setup.slow, self.slow_from_ns) else {
+        let (Some(plan), Some(from_ns)) =
+            (self.shard.setup.scenario.slow_readers, self.slow_from_ns)
+        else {
             return;
         };
         let state = self.slots[slot].state;

@@ -63,10 +63,10 @@ pub(super) struct Sender {
 impl Sender {
     /// `None` where the fleet has no upstream.
     pub(super) fn new(shard: &Shard, registry: &Registry) -> io::Result<Option<Self>> {
-        if shard.setup.upstream.is_none() {
+        if shard.setup.scenario.upstream.is_none() {
             return Ok(None);
         }
-        let share = (shard.setup.clients as usize).div_ceil(shard.setup.shards);
+        let share = (shard.setup.clients() as usize).div_ceil(shard.setup.shards);
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
         registry.register(
@@ -131,7 +131,7 @@ impl<P: Protocol> Poller<P> {
         let schedule = *messages.schedule();
         sender.order = (0..sender.next.len())
             .map(|slot| (self.shard.index_of(slot), slot as u32))
-            .filter(|&(index, _)| index < self.shard.setup.clients)
+            .filter(|&(index, _)| index < self.shard.setup.clients())
             .map(|(index, slot)| (schedule.phase_ns(index), slot))
             .collect();
         sender.order.sort_unstable();
@@ -227,7 +227,11 @@ impl<P: Protocol> Poller<P> {
             return Ok(());
         };
         let (shard, target) = (&self.shard, self.shard.target(slot));
-        let bytes = shard.setup.upstream.map_or(0, |plan| plan.body_bytes());
+        let bytes = shard
+            .setup
+            .scenario
+            .upstream
+            .map_or(0, |plan| plan.body_bytes());
         sender.payload.clear();
         write_payload(head, bytes, &mut sender.payload);
         sender.channel.clear();
@@ -278,7 +282,7 @@ impl<P: Protocol> Poller<P> {
         };
         let shard = &self.shard;
         // The ports of one address are enough for its clients, not for both their connections.
-        let index = shard.index_of(slot).wrapping_add(shard.setup.clients);
+        let index = shard.index_of(slot).wrapping_add(shard.setup.clients());
         let uplink = &mut sender.uplinks[slot];
         let again = uplink.opened_ns > 0;
         let opened = uplink.open(

@@ -119,6 +119,19 @@ pub enum CutBy {
 }
 
 impl Fault {
+    /// Cuts of connections from `at_s` on, for `for_ms`.
+    pub fn cuts(at_s: f64, for_ms: u64, mean_s: f64, how: CutBy) -> Self {
+        Self {
+            kind: FaultKind::ConnectionCuts,
+            at_s,
+            down_ms: None,
+            over_ms: None,
+            for_ms: Some(for_ms),
+            mean_s: Some(mean_s),
+            how: Some(how),
+        }
+    }
+
     /// When it is over, in s from the start of the measure phase.
     pub fn end_s(&self) -> f64 {
         let ms = [self.down_ms, self.over_ms, self.for_ms];
@@ -183,6 +196,13 @@ impl Fault {
             Some((_, message)) => Err(message.to_owned()),
             None => Ok(()),
         }
+    }
+}
+
+impl Scenario {
+    /// The cuts of connections that clients make, where there are any.
+    pub fn cuts(&self) -> Option<Fault> {
+        self.faults.iter().copied().find(|f| !f.is_of_the_run())
     }
 }
 
