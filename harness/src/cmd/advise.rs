@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use pushbench_protocol::transport::{Profile, Transport};
 
-use super::{Failure, Outcome, print, usage};
+use super::options::{Printed, renamed};
+use super::{Failure, Outcome, print, say, usage};
 use crate::analysis::advise::observe::{Observation, observe};
 use crate::analysis::advise::recommend::{key, recommend};
 use crate::analysis::advise::render::{self, Advice};
-use crate::analysis::advise::workload::WorkloadArgs;
+use crate::analysis::advise::workload::{RENAMED_KEYS, WorkloadArgs};
 use crate::analysis::advise::{Model, Prediction, check};
 use crate::observe::environment::Environment;
 use crate::record::Record;
@@ -25,7 +26,7 @@ const REFERENCE_NAME: &str = "the reference record";
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
-    /// The workload as a TOML file with the flags below as keys (with '_' for '-'); flags go first
+    /// The workload as a TOML file with the options below as keys (with '_' for '-'); options take precedence
     #[arg(value_name = "FILE")]
     workload: Option<PathBuf>,
     #[command(flatten)]
@@ -37,20 +38,21 @@ pub(super) struct Arguments {
     /// Predict for servers in this profile
     #[arg(long, value_name = "ID", default_value_t = Profile::Tuned)]
     profile: Profile,
-    /// Leave these scenarios out of the fit, one after the other, and hold predictions against what
+    /// Leave these scenarios out of the fit, one after the other, and compare predictions with what
     /// was measured; without names each scenario of the records
     #[arg(long, value_name = "SCENARIOS", value_delimiter = ',', num_args = 0..)]
     check: Option<Vec<String>>,
     /// Print the costs that were fitted as well
     #[arg(long)]
     costs: bool,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    /// How to write it
+    #[arg(long, value_enum, default_value_t)]
+    format: Printed,
 }
 
 /// Predicts, recommends and prints.
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
+    let json = arguments.format == Printed::Json;
     let records = records(&arguments.from)?;
     let observations: Vec<Observation> = records
         .iter()
@@ -68,12 +70,12 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     };
     if observations.is_empty() {
         return Err(usage(anyhow!(
-            "no trial in {from} is of use: expected at least one that came to its measure phase and \
+            "{from} has no usable trial: expected at least one that came to its measure phase and \
              is not void; record some with 'pushbench run fanout-10k'"
         )));
     }
     if let Some(names) = &arguments.check {
-        return checked(&observations, names, &from, arguments.json);
+        return checked(&observations, names, &from, json);
     }
     let workload = asked(arguments.workload.as_deref(), arguments.asked)?;
     let model = Model::fit(&observations);
@@ -82,7 +84,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         .filter_map(|t| model.predict(&workload, key(*t, arguments.profile)))
         .collect();
     let recommendation = recommend(&workload, &predictions);
-    if arguments.json {
+    if json {
         let json = serde_json::json!({
             "workload": workload,
             "profile": arguments.profile,
@@ -158,12 +160,12 @@ fn asked(
             let text = std::fs::read_to_string(path).map_err(|error| {
                 usage(anyhow!(
                     "cannot read the workload '{}': {}; expected a TOML file with keys such as \
-                     'clients' and 'rate'",
+                     'clients' and 'group'",
                     path.display(),
                     io_reason(&error)
                 ))
             })?;
-            toml::from_str(&text).map_err(|error| {
+            let file = toml::from_str(&text).map_err(|error| {
                 let before = error.span().and_then(|span| text.get(..span.start));
                 let line = before.map_or(1, |before| before.matches('\n').count() + 1);
                 let message = error
@@ -173,13 +175,26 @@ fn asked(
                     .unwrap_or_default()
                     .to_owned();
                 usage(anyhow!("{}:{line}: {message}", path.display()))
-            })?
+            })?;
+            for (old, new) in old_keys(&text) {
+                let hint = renamed(old, new);
+                say(&format!("pushbench: {}: {hint}", path.display()));
+            }
+            file
         }
     };
     flags
         .over(file)
         .check()
         .map_err(|error| usage(anyhow!(error)))
+}
+
+/// Keys of a workload, which has been parsed, that are spelled as the release before did, and what
+/// they are now.
+fn old_keys(text: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let old = RENAMED_KEYS.into_iter();
+    old.filter(move |(old, _)| table.contains_key(*old))
 }
 
 /// Every record that is named, or lies in a folder that is.
@@ -215,7 +230,7 @@ fn records(from: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>, Failure> {
             .collect();
         if runs.is_empty() {
             return Err(usage(anyhow!(
-                "'{}' holds no run: expected folders with a '{}'; record some with 'pushbench run', and \
+                "'{}' has no runs: expected folders with a '{}'; record some with 'pushbench run', and \
                  name their folder with '--from'",
                 path.display(),
                 crate::record::RECORD_FILE

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use pushbench_protocol::transport::{Profile, Transport};
 
+use super::options::{Printed, Verbosity};
 use super::progress::Bar;
 use super::{Failure, Outcome, interrupt, print, runtime, say, usage};
 use crate::environment::doctor::{Machine, MemoryPerClient, examine, render};
@@ -32,27 +33,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID", default_value = "tuned")]
     profile: Profile,
     /// Take memory per client from a record instead of measuring it for some seconds
-    #[arg(long, value_name = "PATH", conflicts_with = "no_measure")]
-    record: Option<PathBuf>,
+    #[arg(long, value_name = "RUN", conflicts_with = "no_measure")]
+    from: Option<PathBuf>,
     /// Use reference values of memory per client and measure nothing
     #[arg(long)]
     no_measure: bool,
     /// What to print
     #[arg(long, value_enum, default_value_t)]
-    format: Shown,
-    /// Print the result and nothing else
-    #[arg(long, short)]
-    quiet: bool,
-}
-
-/// Output formats.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Shown {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs.
-    Json,
+    format: Printed,
+    #[command(flatten)]
+    verbosity: Verbosity,
 }
 
 /// Examines the machine and prints what was found.
@@ -61,9 +51,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let memory = arguments.memory()?;
     let found = examine(&machine, &memory, arguments.clients);
     print(&match arguments.format {
-        Shown::Table => render(&found),
+        Printed::Table => render(&found),
         // Keys are strings and numbers are finite, so this has no error.
-        Shown::Json => serde_json::to_string_pretty(&found).unwrap_or_default() + "\n",
+        Printed::Json => serde_json::to_string_pretty(&found).unwrap_or_default() + "\n",
     })?;
     Ok(if found.reachable {
         Outcome::Good
@@ -74,11 +64,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 
 impl Arguments {
     fn memory(&self) -> Result<MemoryPerClient, Failure> {
-        if let Some(path) = &self.record {
+        if let Some(path) = &self.from {
             let record = Record::read(path).map_err(usage)?;
             return self.of_record(&record).map_err(|message| {
                 usage(anyhow::anyhow!(
-                    "'--record' is '{}': {message}",
+                    "'--from' is '{}': {message}",
                     path.display()
                 ))
             });
@@ -123,7 +113,7 @@ impl Arguments {
         };
         let runtime = runtime()?;
         let _context = runtime.enter();
-        let bar = Bar::silent_lines(self.quiet);
+        let bar = Bar::silent_lines(self.verbosity.quiet);
         let done = runtime.block_on(crate::run::run(&scenario, &options, &bar, interrupt()));
         bar.finish();
         let trials = match &done {
@@ -142,7 +132,7 @@ impl Arguments {
                 Err(error) => error.to_string(),
                 Ok(_) => "no slope could be fitted".to_owned(),
             };
-            if !self.quiet {
+            if !self.verbosity.quiet {
                 say(&format!(
                     "pushbench: memory per client could not be measured ({why}); using reference \
                      values"

@@ -1,26 +1,23 @@
 //! `pushbench fleet`: the process that holds a trial's clients. Started by a run, not by people.
 
-use pushbench_os::allocator::{self, Allocator};
+use pushbench_os::allocator;
 use pushbench_os::sys;
 
+use super::options::Process;
 use super::{Failure, Outcome, end_of_input, failed, interrupt, pin, print, runtime};
 
 /// Arguments of `fleet`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Cores to run on, such as '1,3'
-    #[arg(long, value_delimiter = ',', value_parser = super::cpu)]
-    cpus: Vec<usize>,
-    /// Allocator of this process: system or jemalloc
-    #[arg(long, value_name = "ID")]
-    allocator: Option<Allocator>,
+    #[command(flatten)]
+    process: Process,
 }
 
-/// Obeys its control interface until standard input ends.
+/// Runs what its control interface is told until standard input ends.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    super::allocator::ensure(arguments.allocator)?;
+    super::allocator::ensure(arguments.process.allocator)?;
     sys::raise_descriptor_limit();
-    pin(&arguments.cpus)?;
+    pin(&arguments.process.cpus)?;
     runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use pushbench_os::sys;
 
+use crate::report::DEFAULT_WIDTH;
 use crate::text;
 
 mod addresses;
@@ -21,6 +22,7 @@ mod fleet;
 mod known;
 mod limits;
 mod list;
+mod options;
 mod progress;
 mod report;
 mod run;
@@ -30,7 +32,7 @@ mod statistics;
 mod usage;
 mod verify;
 
-/// Settles "SSE, WebSocket or polling?" with measurements.
+/// Benchmarks SSE, WebSocket and polling, and tells you which to use.
 #[derive(Debug, Parser)]
 #[command(name = "pushbench", version, about, max_term_width = 100)]
 struct Cli {
@@ -42,17 +44,17 @@ struct Cli {
 enum Command {
     /// Compare transports on a scenario, and keep a record
     Run(run::Arguments),
-    /// Serve channels, to look at with curl, a browser or clients of your own
+    /// Serve channels, to try with curl, a browser or clients of your own
     Serve(serve::Arguments),
     /// List scenarios and transports, or print the schema of records
     List(list::Arguments),
-    /// Compare two records, or two transports of one, and hold them against gates
+    /// Compare two records, or two transports of one, and check them against gates
     Compare(compare::Arguments),
     /// Grow clients, rate or fan-out until an objective breaks, and name what broke
     Limits(limits::Arguments),
-    /// Say how many clients this machine can hold, limit by limit, and what would raise each
+    /// Report how many clients this machine can hold, limit by limit, and what would raise each
     Doctor(doctor::Arguments),
-    /// Draw a record as a page, Markdown, CSV, JSON or percentile distributions
+    /// Render a record as a page, Markdown, CSV, JSON or percentile distributions
     Report(report::Arguments),
     /// Predict what a workload would cost on each transport, and recommend one
     Advise(Box<advise::Arguments>),
@@ -72,7 +74,7 @@ enum Command {
 pub enum Outcome {
     /// As it should.
     Good,
-    /// Void, short of a gate, or interrupted. What there is to say has been said.
+    /// Void, short of a gate, or interrupted. Everything about it has been printed.
     Bad,
 }
 
@@ -85,19 +87,23 @@ pub enum Failure {
     Failed(anyhow::Error),
 }
 
-/// Marks an error as the user's to mend.
+/// Marks an error as one for the user to fix.
 pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Failure {
     Failure::Usage(error.into())
 }
 
-/// Marks an error as the machine's, or ours.
+/// Marks an error as one of the machine, or of this program.
 pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Failure {
     Failure::Failed(error.into())
 }
 
 /// Parses the command line and carries it out.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let (arguments, hints) = options::modern(std::env::args_os());
+    for hint in hints {
+        say(&format!("pushbench: {hint}"));
+    }
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage::refuse(&error),
     };
@@ -126,7 +132,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
-/// The runtime of a command. It drives no clients and no server: one thread is plenty.
+/// The runtime of a command. It drives neither clients nor a server: one thread is plenty.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -143,7 +149,7 @@ pub(crate) fn say(line: &str) {
         .write_all(format!("{line}\n").as_bytes());
 }
 
-/// Writes to standard output. A reader that has gone away (`| head`) is no error.
+/// Writes to standard output. A reader that has gone away (`| head`) is not an error.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let mut output = std::io::stdout().lock();
@@ -157,6 +163,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Width of the terminal in columns.
+pub(crate) fn console_width() -> u16 {
+    let size = console::Term::stdout().size_checked();
+    size.map_or(DEFAULT_WIDTH, |(_, columns)| columns)
 }
 
 /// Ends at SIGINT or SIGTERM, counted from the call: none is lost before the first poll.
@@ -216,10 +228,4 @@ pub(crate) fn pin(cpus: &[usize]) -> Result<(), Failure> {
             list(&allowed)
         ))
     })
-}
-
-/// Parses `0,2,3`.
-pub(crate) fn cpu(text: &str) -> Result<usize, String> {
-    text.parse()
-        .map_err(|_| format!("'{text}' is no number of a core"))
 }

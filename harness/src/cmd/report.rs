@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
-use super::{Failure, Outcome, print, say, usage};
+use super::{Failure, Outcome, console_width, print, say, usage};
 use crate::record::{RECORD_FILE, Record, write_atomically};
 use crate::report::{DEFAULT_WIDTH, Format, hgrm, splice};
 use crate::text;
@@ -51,9 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let format = arguments.format()?;
     match &arguments.out {
         None => {
-            let width = console::Term::stdout().size_checked();
-            let width = width.map_or(DEFAULT_WIDTH, |(_, columns)| columns);
-            let text = format.render(&record, Some(&folder), width);
+            let text = format.render(&record, Some(&folder), console_width());
             print(&text.map_err(usage)?)?;
         }
         Some(out) if format == Format::Hgrm => {

@@ -1,82 +1,47 @@
 //! `pushbench run`: trials, a record, a table.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use pushbench_os::allocator::Allocator;
-use pushbench_protocol::transport::{Profile, Transport};
-
-use super::addresses::{self, Addresses, addresses};
+use super::options::{LoadGenerator, Output, Selection, Workload, seconds};
 use super::progress::Bar;
-use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
+use super::{Failure, Outcome, console_width, failed, interrupt, print, runtime, say, usage};
 use crate::analysis::compare::MIN_ROUNDS;
-use crate::environment::layout::MAX_SHARDS;
 use crate::load::client::Family;
 use crate::record::{Record, RecordError, Status, Verdict, create_folder, write_atomically};
-use crate::report::{DEFAULT_WIDTH, Format, HTML_FILE};
+use crate::report::{Format, HTML_FILE};
 use crate::run::{Done, Options, RunError};
 use crate::scenario::{Overrides, Scenario, ScenarioError, Sweep};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
-// So that '--rate -1' is told as a bad rate and not as an unknown option.
+// So that '--rate -1' is reported as a bad rate and not as an unknown option.
 #[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
     /// Scenarios by name ('pushbench list') or as paths of TOML files
     #[arg(value_name = "SCENARIO", default_value = "quick")]
     scenarios: Vec<String>,
-    /// Transports to compare, such as 'tcp,sse,websocket'
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
-    transports: Option<Vec<Transport>>,
-    /// Profiles to run them in: stock, tuned, lean, or several of them
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
-    profiles: Option<Vec<Profile>>,
-    /// Number of clients
-    #[arg(long, value_name = "N")]
-    clients: Option<u32>,
-    /// Messages published a second, over all channels
-    #[arg(long, value_name = "PER_S")]
-    rate: Option<f64>,
-    /// Length of the measure phase, in s
-    #[arg(long, value_name = "S")]
-    duration: Option<f64>,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    workload: Workload,
     /// Trials of each transport and profile; 'auto' goes on until every difference is decided
     #[arg(long, value_name = "N", value_parser = trials)]
     trials: Option<Trials>,
     /// Time that '--trials auto' may spend on a scenario, in s
-    #[arg(long, value_name = "S", default_value_t = 600.0)]
-    budget: f64,
+    #[arg(long, value_name = "S", default_value = "600", value_parser = seconds)]
+    time_budget: Duration,
     /// Vary clients, payload_bytes, channels or rate_per_s, such as 'clients=100,1000'; several
     /// lists go together value by value
     #[arg(long, value_name = "KEY=VALUES")]
     sweep: Vec<Sweep>,
-    /// Seed of payloads, phases and the order of trials
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Which clients make the load: our own, or those of the libraries
-    #[arg(long, value_enum, default_value_t)]
-    client: Family,
-    /// Threads on either side [default: as many as cores and descriptors ask for]
-    #[arg(long, value_name = "N")]
-    shards: Option<usize>,
-    /// Allocator of server and clients: system or jemalloc
-    #[arg(long, value_name = "ID")]
-    allocator: Option<Allocator>,
-    /// Addresses to connect from, such as '10.0.0.2,10.0.0.10-10.0.0.40' [default: 127.0.0.x]
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = addresses)]
-    source_addresses: Vec<Addresses>,
-    /// Folder for the record
-    #[arg(long, value_name = "FOLDER", default_value = "results/local")]
-    out: PathBuf,
-    /// What to print in the end: table, html, md, csv, json or hgrm
-    #[arg(long, default_value_t)]
-    format: Format,
+    #[command(flatten)]
+    load: LoadGenerator,
+    #[command(flatten)]
+    output: Output,
     /// Exit with 1 also when a trial is only suspect
     #[arg(long)]
     strict: bool,
-    /// Print the result and nothing else
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 /// Runs every scenario and prints what was found.
@@ -86,10 +51,12 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let scenarios = arguments.scenarios.iter().map(|name| {
         let mut scenario = Scenario::load(name)?;
         scenario.apply(&overrides)?;
-        if let (Family::Library, Some(what)) = (arguments.client, scenario.needs_lean_clients()) {
+        if let (Family::Library, Some(what)) =
+            (arguments.load.client_family, scenario.needs_lean_clients())
+        {
             return Err(ScenarioError::Option(format!(
-                "'--client' is 'library', but scenario '{}' has {what}, which only our own clients \
-                 do; leave the option out",
+                "'--client-family' is 'library', but scenario '{}' has {what}, which only the \
+                 built-in clients do; leave the option out",
                 scenario.name
             )));
         }
@@ -98,30 +65,23 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let scenarios: Vec<Scenario> = scenarios
         .collect::<Result<_, ScenarioError>>()
         .map_err(usage)?;
-    if let Some(shards) = arguments.shards
-        && !(1..=MAX_SHARDS).contains(&shards)
-    {
-        return Err(usage(anyhow::anyhow!(
-            "'--shards' is {shards}, expected 1 to {MAX_SHARDS}"
-        )));
-    }
     let program = std::env::current_exe().map_err(failed)?;
-    let sources = addresses::check(&arguments.source_addresses)?;
+    let sources = arguments.load.sources()?;
     let options = Options {
         sources: &sources,
-        family: arguments.client,
-        shards: arguments.shards,
-        out: Some(&arguments.out),
+        family: arguments.load.client_family,
+        shards: arguments.load.shards,
+        out: Some(&arguments.output.out),
         program: &program,
         check_payloads: false,
-        until_decided: arguments.until_decided()?,
+        until_decided: arguments.until_decided(),
     };
     let runtime = runtime()?;
     let _context = runtime.enter();
     let mut interrupted = std::pin::pin!(interrupt());
     let mut outcome = Outcome::Good;
     for scenario in &scenarios {
-        let bar = Bar::new(arguments.quiet);
+        let bar = Bar::new(arguments.output.verbosity.quiet);
         let done = runtime.block_on(crate::run::run(
             scenario,
             &options,
@@ -181,7 +141,7 @@ fn keep_elsewhere(record: &Record) -> String {
     }
 }
 
-/// Writes the page beside a record, and says where both are.
+/// Writes the page next to a record, and says where both are.
 pub(super) fn keep_page(record: &Record, folder: &Path, quiet: bool) -> Result<(), Failure> {
     let page = folder.join(HTML_FILE);
     let html = Format::Html.render(record, Some(folder), console_width());
@@ -201,15 +161,8 @@ pub(super) fn keep_page(record: &Record, folder: &Path, quiet: bool) -> Result<(
 }
 
 impl Arguments {
-    fn until_decided(&self) -> Result<Option<Duration>, Failure> {
-        if !(self.budget > 0.0 && self.budget <= 86_400.0) {
-            return Err(usage(anyhow::anyhow!(
-                "'--budget' is {}, expected seconds above 0 and up to 86400",
-                self.budget
-            )));
-        }
-        let auto = self.trials == Some(Trials::Auto);
-        Ok(auto.then(|| Duration::from_secs_f64(self.budget)))
+    fn until_decided(&self) -> Option<Duration> {
+        (self.trials == Some(Trials::Auto)).then_some(self.time_budget)
     }
 
     fn sweep(&self) -> Result<Option<Sweep>, Failure> {
@@ -223,19 +176,12 @@ impl Arguments {
 
     fn overrides(&self) -> Result<Overrides, Failure> {
         Ok(Overrides {
-            transports: self.transports.clone(),
-            profiles: self.profiles.clone(),
-            clients: self.clients,
-            rate: self.rate,
-            duration_s: self.duration,
-            trials: match self.trials {
-                Some(Trials::Number(number)) => Some(number),
-                Some(Trials::Auto) => Some(MIN_ROUNDS as u32),
-                None => None,
-            },
+            trials: self.trials.map(|trials| match trials {
+                Trials::Number(number) => number,
+                Trials::Auto => MIN_ROUNDS as u32,
+            }),
             sweep: self.sweep()?,
-            seed: self.seed,
-            allocator: self.allocator,
+            ..self.workload.overrides(&self.selection)
         })
     }
 
@@ -245,8 +191,14 @@ impl Arguments {
         let interrupted = record.status == Status::Interrupted;
         let width = console_width();
         let folder = done.folder.as_deref();
-        if !record.trials.is_empty() || self.format == Format::Json {
-            print(&self.format.render(record, folder, width).map_err(failed)?)?;
+        if !record.trials.is_empty() || self.output.format == Format::Json {
+            print(
+                &self
+                    .output
+                    .format
+                    .render(record, folder, width)
+                    .map_err(failed)?,
+            )?;
         }
         if interrupted {
             say("pushbench: interrupted; what was measured is kept");
@@ -258,7 +210,7 @@ impl Arguments {
             )));
         }
         if let Some(folder) = folder {
-            keep_page(record, folder, self.quiet)?;
+            keep_page(record, folder, self.output.verbosity.quiet)?;
         }
         Ok(if interrupted {
             Outcome::Bad
@@ -275,10 +227,4 @@ impl Arguments {
             Verdict::Void => Outcome::Bad,
         }
     }
-}
-
-/// Width of the terminal in columns.
-pub(super) fn console_width() -> u16 {
-    let size = console::Term::stdout().size_checked();
-    size.map_or(DEFAULT_WIDTH, |(_, columns)| columns)
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use pushbench_os::allocator::{self, Allocator};
+use clap::builder::RangedU64ValueParser;
+use pushbench_os::allocator;
 use pushbench_os::sys;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::envelope::{HEAD_BYTES, MAX_BYTES};
@@ -20,15 +21,16 @@ use pushbench_servers::ring::RingLimits;
 
 use crate::text;
 
+use super::options::{Process, seconds, shards};
 use super::{Failure, Outcome, end_of_input, failed, interrupt, pin, print, runtime, usage};
 
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
-// So that '--rate -1' is told as a bad rate and not as an unknown option.
+// So that '--rate -1' is reported as a bad rate and not as an unknown option.
 #[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
-    /// What to serve; all transports by default. HTTP transports share one port
-    #[arg(long = "transport", value_name = "ID", value_delimiter = ',')]
+    /// Transports to serve; all by default. HTTP transports share one port
+    #[arg(long, value_name = "IDS", value_delimiter = ',')]
     transports: Vec<Transport>,
     /// How it is set up: stock, tuned or lean
     #[arg(long, default_value = "tuned")]
@@ -36,7 +38,7 @@ pub(super) struct Arguments {
     /// Where to listen; port 0 for any
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where raw TCP listens beside HTTP transports [default: the same address, any port]
+    /// Where raw TCP listens next to HTTP transports [default: the same address, any port]
     #[arg(long, value_name = "ADDRESS")]
     tcp_listen: Option<SocketAddr>,
     /// A channel, or 'prefix*count' for many, with ':POLICY' for an overflow policy of its own; may
@@ -56,38 +58,35 @@ pub(super) struct Arguments {
     )]
     publish_plan: Option<PublishPlan>,
     /// Messages a second over all channels; 0 publishes nothing by itself
-    #[arg(long, value_name = "PER_S", default_value_t = 1.0)]
+    #[arg(long, value_name = "PER_S", default_value_t = 1.0, value_parser = rate)]
     rate: f64,
     /// Bytes of a whole envelope, 51 to 1048576
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = payload_bytes)]
     payload_bytes: usize,
     /// What payloads look like: json, text or random
     #[arg(long, value_name = "KIND", default_value = "json", value_parser = payload_kind)]
     payload: PayloadKind,
     /// Threads
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = shards())]
     shards: usize,
     /// Where the control interface listens: loopback only
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     control: SocketAddr,
     /// Silence before a keep-alive on a stream, in s
-    #[arg(long, value_name = "S", default_value_t = 15.0)]
-    keep_alive_s: f64,
+    #[arg(long, value_name = "S", default_value = "15", value_parser = seconds)]
+    keep_alive_s: Duration,
     /// Longest wait of a long-poll, in s
-    #[arg(long, value_name = "S", default_value_t = 30.0)]
-    poll_timeout_s: f64,
+    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    poll_timeout_s: Duration,
     /// Longest wait for the head of a request, in s
-    #[arg(long, value_name = "S", default_value_t = 75.0)]
-    head_timeout_s: f64,
+    #[arg(long, value_name = "S", default_value = "75", value_parser = seconds)]
+    head_timeout_s: Duration,
     /// Messages that a channel keeps
-    #[arg(long, default_value_t = RingLimits::default().messages)]
+    #[arg(long, value_name = "N", default_value_t = RingLimits::default().messages, value_parser = within(1, usize::MAX))]
     ring_messages: usize,
     /// Bytes that a channel keeps
-    #[arg(long, default_value_t = RingLimits::default().bytes)]
+    #[arg(long, value_name = "BYTES", default_value_t = RingLimits::default().bytes, value_parser = within(1, usize::MAX))]
     ring_bytes: usize,
-    /// Cores to run on, such as '0,2'
-    #[arg(long, value_delimiter = ',', value_parser = super::cpu)]
-    cpus: Vec<usize>,
     /// Congestion control of every connection
     #[arg(long)]
     congestion: Option<String>,
@@ -95,23 +94,22 @@ pub(super) struct Arguments {
     #[arg(long)]
     share_port: bool,
     /// At SIGINT or SIGTERM, send the clients away over this time, in ms; 0: all at once
-    #[arg(long, value_name = "MS", default_value_t = 0)]
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = milliseconds())]
     drain_ms: u64,
     /// How long an EventSource is told to wait before it reconnects, in ms
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", value_parser = milliseconds())]
     retry_ms: Option<u64>,
     /// Most address space of this process (RLIMIT_AS): an allocation beyond it aborts the server
     #[arg(long, value_name = "BYTES")]
     memory_limit_bytes: Option<u64>,
     /// Send buffer of every connection (SO_SNDBUF), 4096 to 67108864 [default: as the kernel sizes it]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = within(4096, 64 << 20))]
     send_buffer_bytes: Option<usize>,
     /// Give each shard a descriptor table of its own
     #[arg(long)]
     own_tables: bool,
-    /// Allocator of this process: system or jemalloc
-    #[arg(long, value_name = "ID")]
-    allocator: Option<Allocator>,
+    #[command(flatten)]
+    process: Process,
     /// Declare no channel: a harness does
     #[arg(long, hide = true, conflicts_with = "channels")]
     no_channels: bool,
@@ -144,17 +142,13 @@ impl std::str::FromStr for Channel {
     }
 }
 
-/// Sizes of send buffers that may be asked for: from what the kernel gives at least, about, to more
-/// than a path of 10 Gbit/s and 50 ms holds.
-const SEND_BUFFER_BYTES: std::ops::RangeInclusive<usize> = 4096..=64 << 20;
-
 fn payload_kind(text: &str) -> Result<PayloadKind, String> {
     match text {
         "json" => Ok(PayloadKind::Json),
         "text" => Ok(PayloadKind::Text),
         "random" => Ok(PayloadKind::Random),
         _ => Err(format!(
-            "'{text}' is no kind of payload; expected one of json, text, random"
+            "'{text}' is not a kind of payload; expected one of json, text, random"
         )),
     }
 }
@@ -166,24 +160,34 @@ fn publish_plan(text: &str) -> Result<PublishPlan, String> {
     })
 }
 
-fn milliseconds(option: &str, value: u64) -> Result<Duration, Failure> {
-    let duration = Duration::from_millis(value);
-    if duration <= MAX_DRAIN {
-        Ok(duration)
-    } else {
-        let most = MAX_DRAIN.as_millis();
-        let problem = format!("'{option}' is {value}, expected at most {most} milliseconds");
-        Err(usage(anyhow!(problem)))
-    }
+/// Parses a time in ms, of those over which a server drains.
+fn milliseconds() -> RangedU64ValueParser<u64> {
+    RangedU64ValueParser::new().range(..=MAX_DRAIN.as_millis() as u64)
 }
 
-fn seconds(option: &str, value: f64) -> Result<Duration, Failure> {
-    if value > 0.0 && value <= 86_400.0 {
-        Ok(Duration::from_secs_f64(value))
-    } else {
-        let problem = format!("'{option}' is {value}, expected seconds above 0 and up to 86400");
-        Err(usage(anyhow!(problem)))
-    }
+/// Parses a number from `least` to `most`.
+fn within(least: usize, most: usize) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least as u64..=most as u64)
+}
+
+/// Parses the size of an envelope.
+fn payload_bytes(text: &str) -> Result<usize, String> {
+    let bytes = text
+        .parse()
+        .ok()
+        .filter(|bytes| (HEAD_BYTES..=MAX_BYTES).contains(bytes));
+    bytes.ok_or_else(|| {
+        format!(
+            "but an envelope has {HEAD_BYTES} (16 each for sequence, intended and actual time, 3 \
+             separators) to {MAX_BYTES} bytes"
+        )
+    })
+}
+
+/// Parses a rate of the server's own publisher.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.0..=1e7).contains(rate));
+    rate.ok_or("expected 0 (nothing is published) to 10000000 messages a second".to_owned())
 }
 
 impl Arguments {
@@ -193,26 +197,6 @@ impl Arguments {
         } else {
             self.transports.clone()
         };
-        if self.shards == 0 || self.shards > crate::environment::layout::MAX_SHARDS {
-            let most = crate::environment::layout::MAX_SHARDS;
-            return Err(usage(anyhow!(
-                "'--shards' is {}, expected 1 to {most}",
-                self.shards
-            )));
-        }
-        if self.ring_messages == 0 || self.ring_bytes == 0 {
-            return Err(usage(anyhow!(
-                "'--ring-messages' and '--ring-bytes' must be at least 1"
-            )));
-        }
-        if let Some(bytes) = self.send_buffer_bytes
-            && !SEND_BUFFER_BYTES.contains(&bytes)
-        {
-            let (least, most) = (SEND_BUFFER_BYTES.start(), SEND_BUFFER_BYTES.end());
-            return Err(usage(anyhow!(
-                "'--send-buffer-bytes' is {bytes}, expected {least} to {most}"
-            )));
-        }
         control::check_address(self.control).map_err(|e| usage(anyhow!(e)))?;
         Ok(Config {
             transports,
@@ -221,15 +205,15 @@ impl Arguments {
                 .tcp_listen
                 .unwrap_or_else(|| SocketAddr::new(self.listen.ip(), 0)),
             shards: self.shards,
-            cpus: self.cpus.clone(),
+            cpus: self.process.cpus.clone(),
             own_tables: self.own_tables,
             ring: RingLimits {
                 messages: self.ring_messages,
                 bytes: self.ring_bytes,
             },
-            keep_alive: seconds("--keep-alive-s", self.keep_alive_s)?,
-            poll_timeout: seconds("--poll-timeout-s", self.poll_timeout_s)?,
-            head_timeout: seconds("--head-timeout-s", self.head_timeout_s)?,
+            keep_alive: self.keep_alive_s,
+            poll_timeout: self.poll_timeout_s,
+            head_timeout: self.head_timeout_s,
             congestion: self.congestion.clone(),
             share_port: self.share_port,
             channels: if self.no_channels {
@@ -240,30 +224,16 @@ impl Arguments {
                 channels.map(|c| (c.spec.clone(), overflow(c))).collect()
             },
             publish: self.publish_plan.clone(),
-            retry: self
-                .retry_ms
-                .map(|ms| milliseconds("--retry-ms", ms))
-                .transpose()?,
+            retry: self.retry_ms.map(Duration::from_millis),
             send_buffer_bytes: self.send_buffer_bytes,
             ..Config::new(self.listen)
         })
     }
 
     /// What the server publishes by itself: an endless schedule, or nothing.
-    fn plan(&self, channels: u32) -> Result<Option<PublishPlan>, Failure> {
+    fn plan(&self, channels: u32) -> Option<PublishPlan> {
         if self.no_channels || self.publish_plan.is_some() || self.rate == 0.0 {
-            return Ok(None);
-        }
-        if !(HEAD_BYTES..=MAX_BYTES).contains(&self.payload_bytes) {
-            return Err(usage(anyhow!(
-                "'--payload-bytes' is {}, but an envelope has {HEAD_BYTES} (16 each for sequence, \
-                 intended and actual time, 3 separators) to {MAX_BYTES}",
-                self.payload_bytes
-            )));
-        }
-        if !(self.rate > 0.0 && self.rate <= 1e7) {
-            let problem = "expected 0 (nothing is published) to 10000000 messages a second";
-            return Err(usage(anyhow!("'--rate' is {}, {problem}", self.rate)));
+            return None;
         }
         let start_ns = sys::monotonic_ns();
         let schedule = Schedule {
@@ -276,22 +246,22 @@ impl Arguments {
             arrival: Arrival::Uniform,
             seed: 0,
         };
-        Ok(Some(PublishPlan {
+        Some(PublishPlan {
             schedule,
             payload: self.payload,
             payload_bytes: self.payload_bytes,
             seed: 0,
             measure_from_ns: start_ns,
             measure_until_ns: start_ns,
-        }))
+        })
     }
 }
 
 /// Serves until a signal, or the end of input where asked for.
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let config = arguments.config()?;
-    let drain = milliseconds("--drain-ms", arguments.drain_ms)?;
-    super::allocator::ensure(arguments.allocator)?;
+    let drain = Duration::from_millis(arguments.drain_ms);
+    super::allocator::ensure(arguments.process.allocator)?;
     if let Some(bytes) = arguments.memory_limit_bytes {
         limit_memory(bytes, config.shards)?;
     }
@@ -306,7 +276,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         | StartError::Plan(_) => usage(error),
         other => failed(other),
     })?;
-    let plan = arguments.plan(server.hub.channel_count())?;
+    let plan = arguments.plan(server.hub.channel_count());
     let server = Arc::new(server);
     let runtime = runtime()?;
     runtime.block_on(serve(&arguments, &config, &server, plan, drain))?;
@@ -318,7 +288,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Good)
 }
 
-/// What a server needs at its start beside the address space that it has by then.
+/// What a server needs at its start in addition to the address space that it has by then.
 const START_BYTES: u64 = 32 << 20;
 
 /// And for each thread: its stack, and what its allocations begin with.
@@ -327,7 +297,7 @@ const THREAD_BYTES: u64 = 4 << 20;
 /// Bounds the address space of this process, where a server fits into it at all.
 fn limit_memory(bytes: u64, shards: usize) -> Result<(), Failure> {
     let used = sys::address_space_bytes().map_err(failed)?;
-    // The publisher and the one that reads the input, beside the shards.
+    // The publisher and the thread that reads the input, in addition to the shards.
     let least = used + START_BYTES + THREAD_BYTES * (shards as u64 + 2);
     if bytes < least {
         return Err(usage(anyhow!(
@@ -383,7 +353,7 @@ async fn serve(
     print(&format!("{line}\n"))?;
     tokio::select! {
         () = interrupted => {
-            // Goes on with the one that was asked for over the control interface, if any.
+            // Continues a drain that was asked for over the control interface, if any.
             server.drain(drain);
             tokio::select! {
                 () = server.drained() => {}

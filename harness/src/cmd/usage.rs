@@ -1,4 +1,4 @@
-//! What is wrong with a command line, told as every other error is: in one line that says where,
+//! What is wrong with a command line, reported as every other error is: in one line that says where,
 //! what was found, what was expected.
 
 use std::error::Error as _;
@@ -43,14 +43,14 @@ fn explain(error: &Error) -> String {
             let known: Vec<&str> = known.map(clap::Command::get_name).collect();
             let hint = did_you_mean(nearest(&found, known.iter().copied()));
             let known = quoted(known);
-            format!("'{found}' is no command{hint}; expected one of {known}")
+            format!("unknown command '{found}'{hint}; expected one of {known}")
         }
         (ErrorKind::UnknownArgument, Some(option)) => {
             let hint = did_you_mean(one(ContextKind::SuggestedArg).as_deref());
-            format!("unexpected '{option}'{hint}; '{help}' lists what there is")
+            format!("unexpected '{option}'{hint}; '{help}' lists all options")
         }
         (ErrorKind::InvalidValue, Some(option)) if value.is_empty() => {
-            format!("'{option}' has no value; put one behind it")
+            format!("'{option}' needs a value")
         }
         (ErrorKind::InvalidValue, Some(option)) => {
             let hint = did_you_mean(one(ContextKind::SuggestedValue).as_deref());
@@ -118,7 +118,10 @@ fn in_words(cause: &str) -> String {
             "expected an address with a port, such as '127.0.0.1:8080'".to_owned()
         }
         _ => match cause.rsplit_once(" is not in ") {
-            Some((_, range)) => format!("expected {}", range.replacen("..=", " to ", 1)),
+            Some((_, range)) => match range.strip_suffix(&format!("..={}", u64::MAX)) {
+                Some(least) => format!("expected {least} or more"),
+                None => format!("expected {}", range.replacen("..=", " to ", 1)),
+            },
             None => cause.to_owned(),
         },
     }
@@ -151,31 +154,28 @@ mod tests {
     }
 
     #[test]
-    fn every_slip_of_the_command_line_is_told_in_one_line() {
+    fn every_slip_of_the_command_line_is_reported_in_one_line() {
         let commands = Cli::command();
         let commands = commands.get_subcommands().filter(|c| !c.is_hide_set());
         let commands = quoted(commands.map(clap::Command::get_name));
         let unknown =
-            format!("'rum' is no command; did you mean 'run'?; expected one of {commands}");
+            format!("unknown command 'rum'; did you mean 'run'?; expected one of {commands}");
         for (line, told) in [
             ("pushbench rum", unknown.as_str()),
             (
-                "pushbench run --client 5",
-                "'--client' is '5'; expected one of 'lean', 'library'",
+                "pushbench run --client-family 5",
+                "'--client-family' is '5'; expected one of 'lean', 'library'",
             ),
             (
                 "pushbench run --cliens 5",
                 "unexpected '--cliens'; did you mean '--clients'?; 'pushbench run --help' lists \
-                 what there is",
+                 all options",
             ),
             (
                 "pushbench list extra",
-                "unexpected 'extra'; 'pushbench list --help' lists what there is",
+                "unexpected 'extra'; 'pushbench list --help' lists all options",
             ),
-            (
-                "pushbench list --show",
-                "'--show' has no value; put one behind it",
-            ),
+            ("pushbench list --show", "'--show' needs a value"),
             (
                 "pushbench list --show quick --schema",
                 "'--show' and '--schema' exclude each other; leave one out",

@@ -3,9 +3,8 @@
 
 use std::fmt::Write;
 
-use pushbench_protocol::transport::{Profile, Transport};
-
 use super::known::Known;
+use super::options::{Selection, Verbosity};
 use super::progress::Bar;
 use super::run::run_failure;
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
@@ -25,18 +24,14 @@ const WORKLOADS: [(&str, &str); 2] = [
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Transports to check, such as 'sse,websocket'; all by default
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
-    transports: Option<Vec<Transport>>,
-    /// Profiles to check; all by default
-    #[arg(long, value_name = "IDS", value_delimiter = ',')]
-    profiles: Option<Vec<Profile>>,
+    #[command(flatten)]
+    selection: Selection,
     /// Clients to check with; both families by default
-    #[arg(long, value_enum)]
-    client: Option<Family>,
+    #[arg(long, value_enum, value_name = "FAMILY")]
+    client_family: Option<Family>,
     /// Do something to trials instead (stop the server, delay, drop, starve …), and check that
     /// their numbers say exactly that: two minutes
-    #[arg(long, conflicts_with_all = ["transports", "profiles", "client"])]
+    #[arg(long, conflicts_with_all = ["transports", "profiles", "client_family"])]
     known_answers: bool,
     /// Known answers to check; all by default
     #[arg(
@@ -49,29 +44,28 @@ pub(super) struct Arguments {
     only: Option<Vec<Known>>,
     /// Compare a transport with itself, and with itself 1 ms later, and count how often the
     /// difference is found: a quarter of an hour
-    #[arg(long, conflicts_with_all = ["transports", "profiles", "client", "known_answers"])]
+    #[arg(long, conflicts_with_all = ["transports", "profiles", "client_family", "known_answers"])]
     statistics: bool,
     /// How many runs of either
     #[arg(long, default_value_t = 20, requires = "statistics", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// Print nothing but what is wrong
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    verbosity: Verbosity,
 }
 
 /// Checks all of them and says which failed.
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     if arguments.known_answers {
-        return super::known::run(arguments.only.as_deref(), arguments.quiet);
+        return super::known::run(arguments.only.as_deref(), arguments.verbosity.quiet);
     }
     if arguments.statistics {
-        return super::statistics::run(arguments.runs, arguments.quiet);
+        return super::statistics::run(arguments.runs, arguments.verbosity.quiet);
     }
     let program = std::env::current_exe().map_err(failed)?;
     let runtime = runtime()?;
     let _context = runtime.enter();
     let mut interrupted = std::pin::pin!(interrupt());
-    let families = match arguments.client {
+    let families = match arguments.client_family {
         Some(family) => vec![family],
         None => vec![Family::Lean, Family::Library],
     };
@@ -79,8 +73,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     for (name, source) in WORKLOADS {
         let mut scenario = Scenario::parse(name, source).map_err(failed)?;
         let overrides = Overrides {
-            transports: arguments.transports.clone(),
-            profiles: arguments.profiles.clone(),
+            transports: arguments.selection.transports.clone(),
+            profiles: arguments.selection.profiles.clone(),
             ..Overrides::default()
         };
         scenario.apply(&overrides).map_err(usage)?;
@@ -94,7 +88,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
                 check_payloads: true,
                 until_decided: None,
             };
-            let bar = Bar::new(arguments.quiet);
+            let bar = Bar::new(arguments.verbosity.quiet);
             let done = runtime.block_on(crate::run::run(
                 &scenario,
                 &options,
@@ -118,7 +112,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         say(wrong.trim_end());
         return Ok(Outcome::Bad);
     }
-    if !arguments.quiet {
+    if !arguments.verbosity.quiet {
         print(&format!(
             "verified: {checked} trials, {deliveries} deliveries, each exactly as published\n"
         ))?;

@@ -33,7 +33,7 @@ pub(crate) fn record() -> Record {
     );
     let poll = Trial::new(Transport::ShortPoll, Profile::Tuned, 1).failed(
         "the server ended with status 101 in phase measure".to_owned(),
-        "run 'pushbench serve --transport short_poll' by itself to see why".to_owned(),
+        "run 'pushbench serve --transports short_poll' by itself to see why".to_owned(),
     );
     record.trials = vec![tcp, sse, poll];
     record.summary = summarise(&record.trials, &BTreeMap::new());

@@ -99,7 +99,7 @@ fn tail(record: &Record) -> String {
     let mut out = format!(" --seed {}", record.seed);
     let family = record.trials.iter().map(|trial| trial.harness.client);
     if family.clone().any(|family| family != Family::default()) {
-        out.push_str(" --client library");
+        out.push_str(" --client-family library");
     }
     out
 }

@@ -775,7 +775,7 @@ fn server_arguments(plan: &Plan<'_>, address: Option<SocketAddr>) -> Vec<String>
         (plan.scenario.clients.poll_interval_ms as f64 / 500.0).clamp(75.0, 86_400.0);
     let mut arguments: Vec<String> = [
         "serve",
-        "--transport",
+        "--transports",
         plan.transport.id(),
         "--profile",
         plan.profile.id(),

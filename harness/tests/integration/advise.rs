@@ -8,7 +8,7 @@ use pushbench::scenario::Scenario;
 use pushbench_protocol::transport::{Profile, Transport};
 use tempfile::TempDir;
 
-use crate::support::{answer, complaint, pushbench};
+use crate::support::{answer, complaint, output, pushbench, text};
 
 /// A record of `scenario` in which a wake-up costs 120 µs and a write 12 µs (tcp) or 15 µs.
 fn record(folder: &Path, scenario: &str) {
@@ -74,10 +74,13 @@ fn a_workload_is_predicted_and_a_transport_recommended_with_reasons() {
     let file = folder.path().join("mine.toml");
     std::fs::write(
         &file,
-        "clients = 5000\nrate = 1.0\ngroup = 100\nproxy = true\n",
+        "clients = 5000\nrate_per_client = 1.0\ngroup = 100\nproxy = true\n",
     )
     .expect("writable");
-    let out = answer_in(&folder, "advise mine.toml --from . --http2 --payload 128");
+    let out = answer_in(
+        &folder,
+        "advise mine.toml --from . --http2 --payload-bytes 128",
+    );
     for line in out.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
@@ -93,7 +96,7 @@ fn a_workload_is_predicted_and_a_transport_recommended_with_reasons() {
     }
     let out = answer_in(
         &folder,
-        "advise --from . --clients 10000 --upstream 1 --json",
+        "advise --from . --clients 10000 --upstream 1 --format json",
     );
     let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(json["recommendation"]["transport"], "websocket");
@@ -109,7 +112,7 @@ fn a_workload_is_predicted_and_a_transport_recommended_with_reasons() {
 #[test]
 fn what_was_left_out_is_predicted_within_a_quarter() {
     let folder = set();
-    let out = answer_in(&folder, "advise --from . --check --json");
+    let out = answer_in(&folder, "advise --from . --check --format json");
     let rows: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     let rows = rows.as_array().expect("rows");
     assert_eq!(rows.len(), 9);
@@ -125,7 +128,7 @@ fn what_was_left_out_is_predicted_within_a_quarter() {
             assert!(twice("cpu").expect("predicted") < 0.25, "{row}");
         }
     }
-    let out = answer_in(&folder, "advise --from quick --json");
+    let out = answer_in(&folder, "advise --from quick --format json");
     let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(json["predictions"][1]["cores"], serde_json::Value::Null);
     let beyond = json["predictions"][1]["beyond"].to_string();
@@ -137,7 +140,7 @@ fn bad_input_of_advise_is_told_with_status_2() {
     let folder = set();
     for (name, toml) in [
         ("bad.toml", "clients = 5\ncliens = 6\n"),
-        ("type.toml", "rate = \"x\"\n"),
+        ("type.toml", "rate_per_client = \"x\"\n"),
     ] {
         std::fs::write(folder.path().join(name), toml).expect("writable");
     }
@@ -147,13 +150,13 @@ fn bad_input_of_advise_is_told_with_status_2() {
             "--from nowhere",
             "cannot read records from 'nowhere': no such file or directory",
         ),
-        ("--from empty", "'empty' holds no run"),
+        ("--from empty", "'empty' has no runs"),
         ("--from . bad.toml", "bad.toml:2: unknown field `cliens`"),
         ("--from . type.toml", "type.toml:1: "),
         ("--from . no.toml", "cannot read the workload 'no.toml'"),
         (
-            "--from . --rate -1",
-            "'rate' is -1, expected a number 0 or more",
+            "--from . --rate-per-client -1",
+            "'rate_per_client' is -1, expected a number 0 or more",
         ),
         (
             "--from . --check chat",
@@ -168,6 +171,23 @@ fn bad_input_of_advise_is_told_with_status_2() {
         let found = complaint(pushbench(&line).current_dir(folder.path()));
         assert!(found.contains(told), "{arguments}: {found}");
     }
+}
+
+#[test]
+fn old_spellings_work_with_a_hint() {
+    let folder = set();
+    std::fs::write(folder.path().join("old.toml"), "rate = 3\n").expect("writable");
+    let mut command = pushbench("advise old.toml --from . --payload 128 --json");
+    let output = output(command.current_dir(folder.path()));
+    assert_eq!(
+        text(&output.stderr),
+        "pushbench: '--payload' is now '--payload-bytes'; the old spelling goes away in 0.3\n\
+         pushbench: '--json' is now '--format json'; the old spelling goes away in 0.3\n\
+         pushbench: old.toml: 'rate' is now 'rate_per_client'; the old spelling goes away in 0.3\n"
+    );
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let asked = (&json["workload"]["rate"], &json["workload"]["payload"]);
+    assert_eq!(asked, (&3.0.into(), &128.0.into()));
 }
 
 #[test]

@@ -113,23 +113,26 @@ fn a_bad_option_of_run_is_told_in_one_line() {
             "quick --seed -1",
             "'--seed' is '-1', expected a whole number, 0 or more",
         ),
-        ("quick --shards 0", "'--shards' is 0, expected 1 to 128"),
-        ("quick --shards 129", "'--shards' is 129, expected 1 to 128"),
+        ("quick --shards 0", "'--shards' is '0', expected 1 to 128"),
+        (
+            "quick --shards 129",
+            "'--shards' is '129', expected 1 to 128",
+        ),
         (
             "quick --format xml",
             "'--format': 'xml' is no format; expected one of table, html, md, csv, json, \
                  hgrm",
         ),
         (
-            "quick --client fat",
-            "'--client' is 'fat'; expected one of 'lean', 'library'",
+            "quick --client-family fat",
+            "'--client-family' is 'fat'; expected one of 'lean', 'library'",
         ),
         (
             "quick --clints 5",
             "unexpected '--clints'; did you mean '--clients'?; 'pushbench run \
-                 --help' lists what there is",
+                 --help' lists all options",
         ),
-        ("quick --rate", "'--rate' has no value; put one behind it"),
+        ("quick --rate", "'--rate' needs a value"),
     ] {
         assert_eq!(complaint(&format!("run {arguments}")), told, "{arguments}");
     }
@@ -144,8 +147,8 @@ fn a_bad_option_of_run_is_told_in_one_line() {
 fn a_bad_option_of_serve_is_told_in_one_line() {
     for (arguments, told) in [
         (
-            "--transport udp",
-            &*format!("'--transport': 'udp' is no transport; expected one of {TRANSPORTS}"),
+            "--transports udp",
+            &*format!("'--transports': 'udp' is no transport; expected one of {TRANSPORTS}"),
         ),
         (
             "--profile fast",
@@ -196,49 +199,49 @@ fn a_bad_option_of_serve_is_told_in_one_line() {
         ),
         (
             "--send-buffer-bytes 4095",
-            "'--send-buffer-bytes' is 4095, expected 4096 to 67108864",
+            "'--send-buffer-bytes' is '4095', expected 4096 to 67108864",
         ),
         (
             "--rate -1",
-            "'--rate' is -1, expected 0 (nothing is published) to 10000000 messages a second",
+            "'--rate' is '-1', expected 0 (nothing is published) to 10000000 messages a second",
         ),
         (
             "--rate nan",
-            "'--rate' is NaN, expected 0 (nothing is published) to 10000000 messages a second",
+            "'--rate' is 'nan', expected 0 (nothing is published) to 10000000 messages a second",
         ),
         (
             "--payload-bytes 50",
-            "'--payload-bytes' is 50, but an envelope has 51 (16 each for sequence, \
-                 intended and actual time, 3 separators) to 1048576",
+            "'--payload-bytes' is '50', but an envelope has 51 (16 each for sequence, \
+                 intended and actual time, 3 separators) to 1048576 bytes",
         ),
         (
             "--payload-bytes 1048577",
-            "'--payload-bytes' is 1048577, but an envelope has 51 (16 each for \
-                 sequence, intended and actual time, 3 separators) to 1048576",
+            "'--payload-bytes' is '1048577', but an envelope has 51 (16 each for \
+                 sequence, intended and actual time, 3 separators) to 1048576 bytes",
         ),
         (
             "--payload xml",
-            "'--payload': 'xml' is no kind of payload; expected one of json, text, random",
+            "'--payload': 'xml' is not a kind of payload; expected one of json, text, random",
         ),
-        ("--shards 0", "'--shards' is 0, expected 1 to 128"),
-        ("--shards 129", "'--shards' is 129, expected 1 to 128"),
+        ("--shards 0", "'--shards' is '0', expected 1 to 128"),
+        ("--shards 129", "'--shards' is '129', expected 1 to 128"),
         (
             "--keep-alive-s 0",
-            "'--keep-alive-s' is 0, expected seconds above 0 and up to 86400",
+            "'--keep-alive-s' is '0', expected seconds above 0 and up to 86400",
         ),
         (
             "--poll-timeout-s -3",
-            "'--poll-timeout-s' is -3, expected seconds above 0 and up to 86400",
+            "'--poll-timeout-s' is '-3', expected seconds above 0 and up to 86400",
         ),
         (
             "--head-timeout-s inf",
-            "'--head-timeout-s' is inf, expected seconds above 0 and up to 86400",
+            "'--head-timeout-s' is 'inf', expected seconds above 0 and up to 86400",
         ),
         (
             "--ring-messages 0",
-            "'--ring-messages' and '--ring-bytes' must be at least 1",
+            "'--ring-messages' is '0', expected 1 or more",
         ),
-        ("--cpus one", "'--cpus': 'one' is no number of a core"),
+        ("--cpus one", "'--cpus': 'one' is not the number of a core"),
         (
             "--congestion telepathy",
             "'--congestion' is 'telepathy', which this machine does not have (no \
@@ -247,7 +250,7 @@ fn a_bad_option_of_serve_is_told_in_one_line() {
         ),
         (
             "news",
-            "unexpected 'news'; 'pushbench serve --help' lists what there is",
+            "unexpected 'news'; 'pushbench serve --help' lists all options",
         ),
     ] {
         let line = match arguments.starts_with("--listen ") {
@@ -265,13 +268,13 @@ fn a_bad_option_of_the_other_commands_is_told_in_one_line() {
     for (arguments, told) in [
         (
             "--frobnicate",
-            "unexpected '--frobnicate'; 'pushbench --help' lists what there is",
+            "unexpected '--frobnicate'; 'pushbench --help' lists all options",
         ),
         (
             "list everything",
-            "unexpected 'everything'; 'pushbench list --help' lists what there is",
+            "unexpected 'everything'; 'pushbench list --help' lists all options",
         ),
-        ("list --show", "'--show' has no value; put one behind it"),
+        ("list --show", "'--show' needs a value"),
         (
             "list --show quick --schema",
             "'--show' and '--schema' exclude each other; leave one out",
@@ -281,15 +284,15 @@ fn a_bad_option_of_the_other_commands_is_told_in_one_line() {
             &format!("'--transports': 'udp' is no transport; expected one of {TRANSPORTS}"),
         ),
         (
-            "verify --client fat",
-            "'--client' is 'fat'; expected one of 'lean', 'library'",
+            "verify --client-family fat",
+            "'--client-family' is 'fat'; expected one of 'lean', 'library'",
         ),
     ] {
         assert_eq!(complaint(arguments), told, "{arguments}");
     }
     let unknown = complaint("rnu");
     assert!(
-        unknown.starts_with("'rnu' is no command; did you mean 'run'?; expected one of 'run', "),
+        unknown.starts_with("unknown command 'rnu'; did you mean 'run'?; expected one of 'run', "),
         "{unknown}"
     );
     let unknown = complaint("list --show qick");

@@ -64,8 +64,8 @@ fn every_command_has_a_help_and_the_program_a_version() {
         ("serve", "--keep-alive-s <S>"),
         ("list", "--schema"),
         ("limits", "--objective <TERMS>"),
-        ("doctor", "--record <PATH>"),
-        ("verify", "--client <CLIENT>"),
+        ("doctor", "--from <RUN>"),
+        ("verify", "--client-family <FAMILY>"),
         ("compare", "--fail-on <GATE>"),
         ("advise", "--price-per-gb <PRICE>"),
         ("completions", "bash"),
@@ -129,7 +129,7 @@ fn a_full_disk_under_standard_output_is_told() {
 
 #[test]
 fn verify_says_what_it_checked() {
-    let verify = "verify --transports tcp --client lean";
+    let verify = "verify --transports tcp --client-family lean";
     let output = output(&mut pushbench(verify));
     assert_eq!(output.status.code(), Some(0));
     assert!(

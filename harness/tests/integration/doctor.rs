@@ -135,13 +135,13 @@ fn bad_options_are_refused_in_one_line() {
              long_poll, short_poll",
         ),
         (
-            "--record no/such",
+            "--from no/such",
             "cannot read the record 'no/such': no such file or directory; expected the folder of \
              a run, or the 'run.json' in it",
         ),
         (
-            "--record x --no-measure",
-            "'--record' and '--no-measure' exclude each other; leave one out",
+            "--from x --no-measure",
+            "'--from' and '--no-measure' exclude each other; leave one out",
         ),
     ] {
         assert_eq!(

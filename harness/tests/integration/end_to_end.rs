@@ -90,7 +90,7 @@ fn slow(text: &str) -> String {
 fn every_transport_in_every_profile(family: &str) {
     let runs = Runs::of(TINY);
     let output = runs.run(&format!(
-        "run --profiles stock,tuned,lean --client {family}"
+        "run --profiles stock,tuned,lean --client-family {family}"
     ));
     let (table, progress) = (text(&output.stdout), text(&output.stderr));
     let record = runs.record();
@@ -153,7 +153,7 @@ fn clients_that_come_and_go_get_what_they_are_owed() {
     let sessions = "\n[sessions]\nlength_ms = 150\ngap_ms = 50\n";
     for family in ["lean", "library"] {
         let runs = Runs::of(&format!("{TINY}{sessions}"));
-        let output = runs.run(&format!("run --client {family}"));
+        let output = runs.run(&format!("run --client-family {family}"));
         let record = runs.record();
         assert_eq!(
             output.status.code(),

@@ -80,7 +80,7 @@ fn more_clients_than_descriptors_break_for_the_clients_descriptors_and_the_searc
     let runs = Runs::of(TINY);
     // 85% of 256 less 64: a table holds 153 clients, and there is one shard.
     let search = runs.of_tiny(
-        "limits --transport tcp --shards 1 --start 128 --max-clients 200 --resolution 0.5 \
+        "limits --transports tcp --shards 1 --start 128 --max-clients 200 --resolution 0.5 \
          --objective missing=0,connects=all",
     );
     let output = output(&mut after("ulimit -n 256", &search));
@@ -178,7 +178,7 @@ fn bad_options_are_refused_in_one_line_and_nothing_runs() {
         ),
         (
             "--time-budget -1",
-            "'--time-budget' is -1, expected seconds above 0 and up to 86400",
+            "'--time-budget' is '-1', expected seconds above 0 and up to 86400",
         ),
         (
             "--clients 5",
@@ -193,7 +193,7 @@ fn bad_options_are_refused_in_one_line_and_nothing_runs() {
             "--max-clients 0",
             "'--max-clients' is '0', expected 1 to 4294967295",
         ),
-        ("--shards 0", "'--shards' is 0, expected 1 to 128"),
+        ("--shards 0", "'--shards' is '0', expected 1 to 128"),
     ] {
         let mut command = runs.of_tiny(&format!("limits {arguments}"));
         assert_eq!(complaint(&mut command), told);

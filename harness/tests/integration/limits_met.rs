@@ -127,7 +127,7 @@ async fn a_fleet_that_closes_leaves_nothing_in_time_wait_on_any_transport() {
     for transport in Transport::ALL {
         let id = transport.id();
         // An address that no client of any test connects from.
-        let arguments = format!("--transport {id} --channel news0 --rate 0");
+        let arguments = format!("--transports {id} --channel news0 --rate 0");
         let server = Served::by(&mut pushbench(&format!(
             "serve --listen 127.90.2.1:0 {arguments}"
         )));

@@ -151,10 +151,10 @@ fn a_signal_drains_and_a_second_one_ends_the_drain() {
 
 #[test]
 fn a_second_process_takes_the_port_over() {
-    let mut first = Served::start("--transport tcp --rate 0");
+    let mut first = Served::start("--transports tcp --rate 0");
     let address = first.address("tcp").to_owned();
     let second = Served::by(&mut pushbench(&format!(
-        "serve --listen {address} --transport tcp --rate 0 --share-port"
+        "serve --listen {address} --transports tcp --rate 0 --share-port"
     )));
     assert_eq!(second.address("tcp"), address);
     control(&first, "POST /v1/drain", r#"{"over_ms": 0}"#);
@@ -222,8 +222,8 @@ fn impossible_values_are_refused_by_name() {
         ),
         ("--publish-plan {}", "missing field `schedule`"),
         ("--publish-plan {} --rate 1", "missing field `schedule`"),
-        ("--drain-ms 86400001", "'--drain-ms' is 86400001"),
-        ("--retry-ms 86400001", "'--retry-ms' is 86400001"),
+        ("--drain-ms 86400001", "'--drain-ms' is '86400001'"),
+        ("--retry-ms 86400001", "'--retry-ms' is '86400001'"),
         ("--retry-ms -1", "--retry-ms"),
     ] {
         let said = refused(arguments);
@@ -363,7 +363,7 @@ fn serve_goes_on_without_an_input_where_nothing_else_was_asked_for() {
 
 #[test]
 fn serve_with_nothing_to_publish_waits_for_others_to_publish() {
-    let server = Served::start("--rate 0 --transport long_poll");
+    let server = Served::start("--rate 0 --transports long_poll");
     assert_eq!(server.said["transports"], serde_json::json!(["long_poll"]));
     assert!(
         server.said.get("tcp").is_none(),

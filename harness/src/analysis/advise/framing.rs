@@ -118,8 +118,8 @@ mod tests {
             reconnects_per_s: 0.0,
             even: true,
             ..WorkloadArgs {
-                payload: Some(128),
-                rate: Some(1.0),
+                payload_bytes: Some(128),
+                rate_per_client: Some(1.0),
                 ..WorkloadArgs::default()
             }
             .check()
@@ -143,8 +143,8 @@ mod tests {
             reconnects_per_s: 0.0,
             even: true,
             ..WorkloadArgs {
-                payload: Some(160),
-                rate: Some(50.0),
+                payload_bytes: Some(160),
+                rate_per_client: Some(50.0),
                 burst: Some(50),
                 ..WorkloadArgs::default()
             }

@@ -531,9 +531,9 @@ mod tests {
     fn asked(clients: u32, rate: f64, group: u32, payload: u32) -> WorkloadArgs {
         WorkloadArgs {
             clients: Some(clients),
-            rate: Some(rate),
+            rate_per_client: Some(rate),
             group: Some(format!("{group}").parse().expect("a number")),
-            payload: Some(payload),
+            payload_bytes: Some(payload),
             ..WorkloadArgs::default()
         }
     }

@@ -7,6 +7,10 @@ use clap::ValueEnum;
 use pushbench_protocol::transport::Transport;
 use serde::{Deserialize, Serialize};
 
+/// Keys that a file may spell as the release before did, and what they are now.
+pub const RENAMED_KEYS: [(&str, &str); 2] =
+    [("rate", "rate_per_client"), ("payload", "payload_bytes")];
+
 /// Who listens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -65,7 +69,8 @@ impl<'de> Deserialize<'de> for Group {
     }
 }
 
-/// What is asked. Every key may stand in a file, and every key is a flag.
+/// What is asked about. Every key may be in a file, and every key is an option. `rate` and `payload`
+/// are spellings of the release before ([`RENAMED_KEYS`]).
 #[derive(Debug, Clone, Default, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkloadArgs {
@@ -74,13 +79,15 @@ pub struct WorkloadArgs {
     pub clients: Option<u32>,
     /// Messages a second that each client receives [default: 1]
     #[arg(long, value_name = "PER_S")]
-    pub rate: Option<f64>,
+    #[serde(alias = "rate")]
+    pub rate_per_client: Option<f64>,
     /// Clients that get the same message: 1, a number, or 'all' (a broadcast) [default: 1]
     #[arg(long, value_name = "N|all")]
     pub group: Option<Group>,
     /// Bytes of a message [default: 200]
     #[arg(long, value_name = "BYTES")]
-    pub payload: Option<u32>,
+    #[serde(alias = "payload")]
+    pub payload_bytes: Option<u32>,
     /// Messages that are due together [default: 1]
     #[arg(long, value_name = "N")]
     pub burst: Option<u32>,
@@ -126,9 +133,9 @@ impl WorkloadArgs {
     pub fn over(self, file: Self) -> Self {
         Self {
             clients: self.clients.or(file.clients),
-            rate: self.rate.or(file.rate),
+            rate_per_client: self.rate_per_client.or(file.rate_per_client),
             group: self.group.or(file.group),
-            payload: self.payload.or(file.payload),
+            payload_bytes: self.payload_bytes.or(file.payload_bytes),
             burst: self.burst.or(file.burst),
             upstream: self.upstream.or(file.upstream),
             poll_interval_ms: self.poll_interval_ms.or(file.poll_interval_ms),
@@ -172,11 +179,11 @@ impl WorkloadArgs {
                 ));
             }
         };
-        let rate = number("rate", self.rate, 1.0, false)?;
-        let payload = self.payload.unwrap_or(200);
+        let rate = number("rate_per_client", self.rate_per_client, 1.0, false)?;
+        let payload = self.payload_bytes.unwrap_or(200);
         if !(1..=1 << 20).contains(&payload) {
             return Err(format!(
-                "'payload' is {payload}, expected 1 to 1048576 bytes"
+                "'payload_bytes' is {payload}, expected 1 to 1048576 bytes"
             ));
         }
         Ok(Workload {
@@ -355,9 +362,9 @@ mod tests {
     fn a_broadcast_wakes_the_server_once_and_writes_to_everyone() {
         let broadcast = workload(WorkloadArgs {
             clients: Some(1_000),
-            rate: Some(10.0),
+            rate_per_client: Some(10.0),
             group: Some(Group::All),
-            payload: Some(512),
+            payload_bytes: Some(512),
             ..WorkloadArgs::default()
         });
         let load = broadcast.load(Transport::Sse);
@@ -375,7 +382,7 @@ mod tests {
             even: true,
             ..workload(WorkloadArgs {
                 clients: Some(2_000),
-                rate: Some(0.02),
+                rate_per_client: Some(0.02),
                 poll_interval_ms: Some(5_000.0),
                 ..WorkloadArgs::default()
             })
@@ -400,10 +407,10 @@ mod tests {
             ),
             (
                 WorkloadArgs {
-                    rate: Some(-1.0),
+                    rate_per_client: Some(-1.0),
                     ..WorkloadArgs::default()
                 },
-                "'rate' is -1, expected a number 0 or more",
+                "'rate_per_client' is -1, expected a number 0 or more",
             ),
             (
                 WorkloadArgs {

@@ -17,6 +17,7 @@ use crate::text::figure::NONE;
 #[allow(missing_docs)]
 pub enum Form {
     #[default]
+    #[value(name = "table")]
     Text,
     Md,
     Json,
