@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::load::ProbeReport;
-use crate::record::{Probe, Quantiles};
+use crate::record::{Cause, Check, Outcome, Probe, Quantiles, Verdict};
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -175,12 +175,9 @@ fn clients_that_are_missing_or_leave_void_a_trial() {
 
 #[test]
 fn limits_that_were_hit_are_named() {
-    let said = |text: &str| {
-        let error = format!("client 7: cannot connect to 127.0.0.1:1: {text} (os error)");
-        fired(|c| c.report.errors.push(error))
-    };
-    assert_eq!(said("Too many open files"), void("descriptors"));
-    assert_eq!(said("Cannot assign requested address"), void("ports"));
+    let met = |limit| fired(|c| c.report.limits_met.extend([(limit, 3)]));
+    assert_eq!(met(Cause::ClientDescriptors), void("descriptors"));
+    assert_eq!(met(Cause::SourcePorts), void("ports"));
     assert_eq!(
         fired(|c| c.connecting.listen_overflows = 1),
         suspect("backlog")
@@ -344,8 +341,8 @@ fn cores_that_others_took_make_a_trial_suspect_and_more_of_them_void() {
     assert_eq!((reason.measured, reason.limit), (Some(0.75), Some(0.5)));
     assert_eq!(
         reason.message,
-        "the clients lacked CPU: of the time for which they were ready to run, 75.0% was spent waiting \
-         for a core that other programs had (3000.00 ms against 1000.00 ms of running)"
+        "the clients were starved of CPU: they waited for 75.0% of the time in which they could have \
+         run, because other programs had the cores (3000.00 ms of waiting, 1000.00 ms of running)"
     );
     // The server is judged alike.
     let mut case = good();

@@ -8,7 +8,7 @@ use super::options::{Selection, Verbosity};
 use super::progress::Bar;
 use super::run::run_failure;
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
-use crate::audit::TIMED_CHECKS;
+use crate::audit::is_timed;
 use crate::load::client::Family;
 use crate::record::{Check, Outcome as CheckOutcome, Status, Trial, Verdict};
 use crate::run::Options;
@@ -130,8 +130,7 @@ fn complain(wrong: &mut String, scenario: &str, family: Family, trial: &Trial) {
         trial.error.is_some() || trial.validity.checks.iter().any(failed)
     };
     let reasons = trial.validity.reasons.iter();
-    for reason in reasons.filter(|r| counts(&r.check) && !TIMED_CHECKS.contains(&r.check.as_str()))
-    {
+    for reason in reasons.filter(|r| counts(&r.check) && !is_timed(&r.check)) {
         let _ = writeln!(
             wrong,
             "verify {} with {family} clients on '{scenario}': {}; {}",

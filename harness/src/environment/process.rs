@@ -48,7 +48,7 @@ pub enum ChildError {
         /// `server` or `fleet`.
         role: &'static str,
         /// Its exit status or signal.
-        how: String,
+        how: std::process::ExitStatus,
     },
     /// It refused a request.
     #[error("the {role} refused '{request}': {answer}")]
@@ -70,6 +70,15 @@ pub enum ChildError {
         /// What went wrong.
         source: reqwest::Error,
     },
+}
+
+impl ChildError {
+    /// Whether SIGKILL ended it: the kernel's, for want of memory, since nobody else here sends it
+    /// to a process of a trial that has not ended.
+    pub fn is_killed(&self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        matches!(self, Self::Died { how, .. } if how.signal() == Some(nix::libc::SIGKILL))
+    }
 }
 
 /// A running child.
@@ -149,7 +158,7 @@ impl ManagedProcess {
         match self.child.try_wait() {
             Ok(Some(status)) => Err(ChildError::Died {
                 role: self.role,
-                how: status.to_string(),
+                how: status,
             }),
             _ => Ok(()),
         }

@@ -192,6 +192,7 @@ async fn finish(State(fleet): State<Fleet>) -> Answer {
             refused: status.refused,
             disconnected: status.disconnected,
             errors: status.errors,
+            limits_met: status.limits_met,
             dead_shards: status.dead_shards,
             ..merge(received, shards.phase.as_deref(), !hidden)
         }
@@ -240,6 +241,10 @@ impl Shards {
             status.p99_ns = status.p99_ns.max(gauges.p99_ns.load(Relaxed));
             let errors = gauges.errors.lock().expect("no panic while held");
             status.errors.extend(errors.iter().cloned());
+            let met = gauges.limits_met.lock().expect("no panic while held");
+            for (limit, times) in met.iter() {
+                *status.limits_met.entry(*limit).or_default() += times;
+            }
         }
         status
     }

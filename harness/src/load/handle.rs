@@ -4,6 +4,7 @@
 //! else is shared. Clients of our own run on a loop of their own (`poller.rs`), those of libraries
 //! as tasks of a runtime (`tasks.rs`).
 
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, mpsc};
@@ -49,6 +50,8 @@ pub(super) struct Gauges {
     /// Clients lost and not yet back.
     pub(super) away: AtomicU64,
     pub(super) errors: Mutex<Vec<String>>,
+    /// How often a connect met which limit.
+    pub(super) limits_met: Mutex<BTreeMap<Cause, u64>>,
     /// Delivery latency of the last whole second: quantiles 0.5 and 0.99 in ns; 0 before.
     pub(super) p50_ns: AtomicU64,
     pub(super) p99_ns: AtomicU64,

@@ -6,6 +6,7 @@
 //!
 //! Not measured here: the server; the run reads its counters from outside.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use pushbench_os::sys::TcpCounters;
@@ -246,6 +247,9 @@ pub struct Status {
     pub dead_shards: u64,
     /// The first few errors, in words.
     pub errors: Vec<String>,
+    /// How often a connect met which limit.
+    #[serde(default)]
+    pub limits_met: BTreeMap<Cause, u64>,
     /// Median delivery latency of the last whole second in the shard where it is largest, in ns;
     /// 0 before the first. For who watches: what counts is the report.
     #[serde(default)]
@@ -282,6 +286,9 @@ pub struct FleetReport {
     pub dead_shards: u64,
     /// The first few errors, in words.
     pub errors: Vec<String>,
+    /// How often a connect met which limit.
+    #[serde(default)]
+    pub limits_met: BTreeMap<Cause, u64>,
     /// Bytes of the envelopes received in the measure phase.
     pub received_bytes: u64,
     /// Receive time of the last delivery of the measure phase; 0 without one.

@@ -516,13 +516,20 @@ impl Shard {
         if self.is_first(slot) {
             self.pace.borrow_mut().failed(monotonic_ns());
         }
-        if let ClientError::Connect(_, error) = error
-            && let Some(cause) = Cause::of_connect(error)
+        if let Some(cause) = self.count_limit(error)
             && !(comes_back && cause == Cause::Refused)
         {
             self.stop_at(cause);
         }
         self.note(slot, error);
+    }
+
+    /// Counts the limit that an error names, where it names one.
+    pub(super) fn count_limit(&self, error: &ClientError) -> Option<Cause> {
+        let limit = error.limit()?;
+        let mut met = self.gauges.limits_met.lock().expect("no panic while held");
+        *met.entry(limit).or_default() += 1;
+        Some(limit)
     }
 
     /// Keeps an error in words, where it is one of the first few.

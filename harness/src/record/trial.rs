@@ -26,6 +26,9 @@ pub struct Trial {
     pub index: u32,
     /// Why the trial did not come to its end; `null` when it did.
     pub error: Option<String>,
+    /// Whether the kernel killed one of its processes. Known while the trial runs, and not recorded.
+    #[serde(skip)]
+    pub killed: bool,
     /// When each phase began and ended.
     pub phase_ns: Phases,
     /// How connecting went.
@@ -359,6 +362,7 @@ impl Trial {
             point: None,
             index,
             error: None,
+            killed: false,
             phase_ns: Phases::default(),
             clients: Clients::default(),
             publish: Publish::default(),

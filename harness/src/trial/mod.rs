@@ -196,6 +196,7 @@ pub async fn run_until(
     match ended {
         Ok(histograms) => (trial, histograms, false),
         Err(error) => {
+            trial.killed = matches!(&error, TrialError::Child(child) if child.is_killed());
             let remedy = error.remedy();
             (trial.failed(error.to_string(), remedy), None, false)
         }

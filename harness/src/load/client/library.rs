@@ -261,12 +261,19 @@ fn lagged(session: &Session, range: &str) {
 }
 
 fn connect_error(session: &Session, error: reqwest::Error) -> ClientError {
-    let text = std::error::Error::source(&error).map_or(error.to_string(), |s| s.to_string());
-    if error.is_connect() {
-        ClientError::Connect(session.server(), std::io::Error::other(text))
-    } else {
-        ClientError::Protocol(text)
+    let source = std::error::Error::source(&error);
+    let text = source.map_or(error.to_string(), |source| source.to_string());
+    if !error.is_connect() {
+        return ClientError::Protocol(text);
     }
+    // What the system said lies somewhere under what the library made of it.
+    let code = std::iter::successors(source, |error| error.source())
+        .find_map(|error| error.downcast_ref::<std::io::Error>()?.raw_os_error());
+    let error = match code {
+        Some(code) => std::io::Error::from_raw_os_error(code),
+        None => std::io::Error::other(text),
+    };
+    ClientError::Connect(session.server(), error)
 }
 
 /// What `future` gives, or `None` when the client departs first.

@@ -16,6 +16,8 @@ use pushbench_protocol::framing::{self, Start};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::record::Cause;
+
 mod http;
 pub mod lean;
 pub mod library;
@@ -207,6 +209,16 @@ pub enum ClientError {
     /// What arrived is no message.
     #[error("not an envelope: {0}")]
     Envelope(#[from] pushbench_protocol::envelope::DecodeError),
+}
+
+impl ClientError {
+    /// The limit that was met, where one was met in connecting.
+    pub fn limit(&self) -> Option<Cause> {
+        match self {
+            Self::Connect(_, error) => Cause::of_connect(error),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! protocol_errors {

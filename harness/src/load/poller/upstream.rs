@@ -338,6 +338,7 @@ impl<P: Protocol> Poller<P> {
     fn uplink_failed(&mut self, slot: usize, error: &ClientError) {
         self.close_uplink(slot);
         if self.shard.is_connected(slot) {
+            self.shard.count_limit(error);
             self.shard
                 .note(slot, format_args!("the connection for POSTs: {error}"));
         } else {

@@ -76,9 +76,7 @@ pub(super) fn what_broke(
         return said(of_cause(cause));
     }
     if let Some(error) = &trial.error {
-        // The kernel's OOM killer sends SIGKILL, and so does nobody else here.
-        let killed = error.contains("(signal: 9");
-        let broke = if killed {
+        let broke = if trial.killed {
             Broke::Memory
         } else {
             Broke::Process
@@ -310,7 +308,8 @@ mod tests {
     #[test]
     fn a_process_that_was_killed_was_killed_for_memory_and_another_died_by_itself() {
         let error = "the server died in the middle of the trial (signal: 9 (SIGKILL))";
-        let killed = trial().failed(error.to_owned(), String::new());
+        let mut killed = trial().failed(error.to_owned(), String::new());
+        killed.killed = true;
         assert_eq!(broke(&killed), (Broke::Memory, error.to_owned()));
         let error = "the fleet died in the middle of the trial (exit status: 101)";
         let died = trial().failed(error.to_owned(), String::new());

@@ -1,0 +1,93 @@
+//! Whether the clocks can be trusted, and whether there is enough of a steady state to speak of.
+
+use super::Evidence;
+use super::findings::{Found, Row, percent, row};
+use crate::analysis::stats::stationarity::STRICT;
+use crate::analysis::stats::{Stationarity, stationarity};
+use crate::record::{Trial, Verdict};
+
+/// Share of the kernel's timestamps that may be impossible. A stamp may belong to a segment after
+/// the message; a clock that was set spoils them all.
+const MAX_IMPOSSIBLE_STAMPS: f64 = 0.01;
+
+/// Deliveries that a median needs.
+const DELIVERIES_FOR_MEDIAN: f64 = 12.0;
+
+pub(super) const CLOCKS: &[Row] = &[
+    row(
+        "clock",
+        |_, evidence| {
+            let negative = evidence.report.negative_latencies;
+            Found::count(
+                negative,
+                format!("{negative} messages were received before they were published"),
+            )
+        },
+        "server and clients must read one clock: run both on one host",
+    ),
+    row(
+        "wall_clock",
+        |_, evidence| {
+            let probes = &evidence.report.probes;
+            let all = (probes.impossible + probes.reads).max(1);
+            let share = probes.impossible as f64 / all as f64;
+            let message = format!(
+                "{} of the kernel's timestamps are impossible",
+                percent(share)
+            );
+            Found::above(share, MAX_IMPOSSIBLE_STAMPS, Verdict::Suspect, message)
+        },
+        "the wall clock was set during the trial: run it again",
+    ),
+];
+
+pub(super) const STATIONARY: &[Row] = &[row(
+    "stationary",
+    stationary,
+    "the warm-up was too short or something builds up: lengthen 'phases.warm_up_s', or lower '--rate'",
+)];
+
+pub(super) const SAMPLES: &[Row] = &[row(
+    "samples",
+    |trial, _| {
+        if trial.deliveries.expected == 0 {
+            return Found::not_tested("no delivery was expected");
+        }
+        let latency = trial.latency_ns;
+        let verdict = match latency.p50 {
+            None => Verdict::Suspect,
+            Some(_) => Verdict::Valid,
+        };
+        let (count, needed) = (latency.count, DELIVERIES_FOR_MEDIAN);
+        let message = format!("a median needs {needed} deliveries; there were {count}");
+        Found::Measured(count as f64, needed, verdict, message)
+    },
+    "measure longer with '--duration', or raise '--rate'",
+)];
+
+fn stationary(_: &Trial, evidence: &Evidence<'_>) -> Found {
+    if let Some(why) = evidence.disturbed {
+        return Found::not_tested(why.to_owned());
+    }
+    let series: Vec<f64> = evidence.report.series.iter().flatten().copied().collect();
+    match stationarity(&series) {
+        Stationarity::NotTested { values, needed } => Found::not_tested(format!(
+            "{values} slices of the phase hold a delivery, {needed} are needed"
+        )),
+        Stationarity::Stationary { statistic, .. } => {
+            Found::Measured(statistic, STRICT, Verdict::Valid, String::new())
+        }
+        Stationarity::Drifting {
+            statistic,
+            critical,
+            drift,
+        } => {
+            let message = format!(
+                "latency changed by {} from the first third of the measure phase to the last (KPSS \
+                 {statistic:.2})",
+                percent(drift)
+            );
+            Found::Measured(statistic, critical, Verdict::Suspect, message)
+        }
+    }
+}

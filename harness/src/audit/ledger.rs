@@ -1,0 +1,86 @@
+//! Whether every delivery is accounted for, and what was delivered is what was published.
+
+use super::findings::{Found, Row, row};
+use crate::record::Trial;
+
+const BUG: &str = "report this as a bug";
+
+pub(super) const CHECKS: &[Row] = &[
+    row(
+        "ledger_missing",
+        |trial, evidence| {
+            let d = trial.deliveries;
+            // A loss that the server reported is what the scenario asks about, and no doubt about
+            // the trial.
+            let reported = match evidence.told_lost {
+                0 => String::new(),
+                lost => format!(", and the server reported {lost} as lost"),
+            };
+            let first = the_first(&evidence.report.first_missing);
+            Found::count(
+                d.missing.saturating_sub(evidence.told_lost),
+                format!(
+                    "expected {} deliveries, got {}{reported}{first}",
+                    d.expected, d.received
+                ),
+            )
+        },
+        "lower the rate with '--rate', or wait longer with 'phases.drain_s'",
+    ),
+    row(
+        "ledger_duplicate",
+        |trial, _| {
+            let twice = trial.deliveries.duplicate;
+            Found::count(twice, format!("{twice} messages came twice"))
+        },
+        BUG,
+    ),
+    row(
+        "ledger_order",
+        |trial, _| {
+            let late = trial.deliveries.out_of_order;
+            Found::count(late, format!("{late} messages came after a later one"))
+        },
+        BUG,
+    ),
+    row(
+        "ledger_overflow",
+        |_, evidence| {
+            let message = "a client had more gaps than its ledger holds".to_owned();
+            Found::count(u64::from(evidence.report.ledger_overflowed), message)
+        },
+        "lower the rate with '--rate' until less is lost",
+    ),
+    row("ledger_balance", balance, BUG),
+    row(
+        "payload",
+        |_, evidence| {
+            let corrupt = evidence.report.corrupt;
+            let first = the_first(&evidence.report.first_corrupt);
+            Found::count(
+                corrupt,
+                format!("{corrupt} messages are not what was published{first}"),
+            )
+        },
+        BUG,
+    ),
+];
+
+fn balance(trial: &Trial, _: &super::Evidence<'_>) -> Found {
+    let d = trial.deliveries;
+    let accounted = d.received + d.missing;
+    Found::count(
+        d.expected.abs_diff(accounted),
+        format!(
+            "expected {} deliveries, but received and missing make {accounted}",
+            d.expected
+        ),
+    )
+}
+
+fn the_first(which: &Option<String>) -> String {
+    let which = which.as_ref();
+    which
+        .map(|f| format!("; the first is {f}"))
+        .unwrap_or_default()
+}
