@@ -20,15 +20,13 @@ pub mod render;
 
 use std::collections::BTreeMap;
 
-use pushbench_protocol::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::metric::{Kind, METRICS, Metric, is_of_measure};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::analysis::stats::{Decision, Ratio, decide, family, paired_log_ratio};
-use crate::record::{Trial, Verdict};
-use crate::scenario::{Point, profile_schema, transport_schema};
+use crate::record::{Pair, Side, Trial, Variant, Verdict};
 
 /// Confidence of the intervals that decide. 99%: who acts on *different* should be wrong once in a
 /// hundred comparisons, not once in twenty.
@@ -37,34 +35,12 @@ pub const CONFIDENCE: f64 = 0.99;
 /// Rounds that a comparison needs; a bootstrap or a t-interval of fewer is no interval.
 pub const MIN_ROUNDS: usize = crate::analysis::stats::ratio::MIN_PAIRS;
 
-/// A transport in a profile.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-pub struct Side {
-    /// The transport.
-    #[schemars(schema_with = "transport_schema")]
-    pub transport: Transport,
-    /// The profile of its server.
-    #[schemars(schema_with = "profile_schema")]
-    pub profile: Profile,
-}
-
-impl std::fmt::Display for Side {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.transport, self.profile)
-    }
-}
-
 /// One side held against another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Comparison {
-    /// What is compared …
-    pub a: Side,
-    /// … with this: a ratio of 1.1 says that `a` has 10% more.
-    pub b: Side,
-    /// At which point of the sweep; `null` where the scenario has none.
-    pub point: Option<Point>,
+    /// What is compared with what, and where in the sweep.
+    #[serde(flatten)]
+    pub pair: Pair,
     /// Rounds in which both have a trial that is not void.
     pub rounds: u32,
     /// Rounds that were left out, since one of the two is void.
@@ -143,20 +119,17 @@ fn secondary() -> impl Iterator<Item = &'static Metric> {
 
 /// Every pair of sides that `trials` hold at one point of a sweep, the earlier transport first.
 pub fn compare_all(trials: &[Trial]) -> Vec<Comparison> {
-    let mut points: BTreeMap<u32, BTreeMap<Side, BTreeMap<u32, &Trial>>> = BTreeMap::new();
+    let mut points: BTreeMap<Option<u32>, BTreeMap<Side, BTreeMap<u32, &Trial>>> = BTreeMap::new();
     for trial in trials {
-        let side = Side {
-            transport: trial.transport,
-            profile: trial.profile,
-        };
-        let sides = points.entry(trial.group().point).or_default();
+        let Variant { side, point } = trial.variant;
+        let sides = points.entry(point.map(|point| point.index)).or_default();
         sides.entry(side).or_default().insert(trial.index, trial);
     }
     let mut comparisons = Vec::new();
     for sides in points.values() {
-        for (i, (a, of_a)) in sides.iter().enumerate() {
-            for (b, of_b) in sides.iter().skip(i + 1) {
-                comparisons.extend(compare(*a, of_a, *b, of_b));
+        for (i, of_a) in sides.values().enumerate() {
+            for of_b in sides.values().skip(i + 1) {
+                comparisons.extend(compare(of_a, of_b));
             }
         }
     }
@@ -166,25 +139,13 @@ pub fn compare_all(trials: &[Trial]) -> Vec<Comparison> {
 /// Two lists of trials that were paired by their index, whatever they are of. `None` with fewer
 /// than [`MIN_ROUNDS`] rounds.
 pub fn compare_pair(a: &[Trial], b: &[Trial]) -> Option<Comparison> {
-    let side = |trials: &[Trial]| {
-        let first = trials.first()?;
-        Some(Side {
-            transport: first.transport,
-            profile: first.profile,
-        })
-    };
     let of_a = a.iter().map(|t| (t.index, t)).collect();
     let of_b = b.iter().map(|t| (t.index, t)).collect();
-    compare(side(a)?, &of_a, side(b)?, &of_b)
+    compare(&of_a, &of_b)
 }
 
 /// `None` with fewer than [`MIN_ROUNDS`] rounds.
-fn compare(
-    a: Side,
-    of_a: &BTreeMap<u32, &Trial>,
-    b: Side,
-    of_b: &BTreeMap<u32, &Trial>,
-) -> Option<Comparison> {
+fn compare(of_a: &BTreeMap<u32, &Trial>, of_b: &BTreeMap<u32, &Trial>) -> Option<Comparison> {
     let rounds: Vec<(&Trial, &Trial)> = of_a
         .iter()
         .filter_map(|(index, trial)| Some((*trial, *of_b.get(index)?)))
@@ -221,10 +182,13 @@ fn compare(
         let ratio = paired_log_ratio(&a, &b, CONFIDENCE)?;
         Some(told(metric.key, false, &ratio, ratio.p_value))
     }));
+    let (a, b) = kept[0];
     Some(Comparison {
-        a,
-        b,
-        point: kept[0].0.point,
+        pair: Pair {
+            a: a.variant.side,
+            b: b.variant.side,
+            point: a.variant.point,
+        },
         rounds: kept.len() as u32,
         left_out: (rounds.len() - kept.len()) as u32,
         metrics,
@@ -260,6 +224,8 @@ pub fn all_decided(comparisons: &[Comparison]) -> bool {
 mod tests {
     use super::*;
     use crate::record::{Latency, RoundTrip};
+    use crate::scenario::Point;
+    use pushbench_protocol::transport::{Profile, Transport};
 
     fn trials(transport: Transport, p50: &[u64]) -> Vec<Trial> {
         let trial = |(i, &ns): (usize, &u64)| {
@@ -306,7 +272,7 @@ mod tests {
     fn only_trials_of_one_point_are_compared() {
         let at = |index: u32, mut trials: Vec<Trial>| {
             for trial in &mut trials {
-                trial.point = Some(Point {
+                trial.variant.point = Some(Point {
                     index,
                     ..Point::default()
                 });
@@ -316,7 +282,7 @@ mod tests {
         let all = [at(1, against(1.2)), at(2, against(1.0))].concat();
         let found = compare_all(&all);
         let told = |c: &Comparison| {
-            let point = c.point.map(|point| point.index);
+            let point = c.pair.point.map(|point| point.index);
             (point, metric(c, "latency_ns.p50").says)
         };
         assert_eq!(
@@ -341,7 +307,7 @@ mod tests {
     fn what_a_scenario_measures_by_name_is_compared_too() {
         let mut all = against(1.0);
         for (index, trial) in all.iter_mut().enumerate() {
-            let longer = if trial.transport == Transport::Sse {
+            let longer = if trial.variant.transport == Transport::Sse {
                 1.3
             } else {
                 1.0

@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::{Failure, Outcome, failed, print, say, usage};
-use crate::analysis::compare::gate::{Gate, Selector};
+use crate::analysis::compare::gate::Gate;
 use crate::analysis::compare::records::{Report, Source, compare_records};
 use crate::analysis::compare::render::Form;
-use crate::record::Record;
+use crate::record::{Record, Selector};
 use crate::text;
 
 /// Where GitHub Actions wants the summary of a job, in Markdown.

@@ -82,8 +82,7 @@ impl Arguments {
     /// The highest memory per client of all trials of this transport and profile.
     fn of_record(&self, record: &Record) -> Result<MemoryPerClient, String> {
         let source = |trial: &Trial| format!("measured in the record, {}", trial.label());
-        let of =
-            |trial: &&Trial| (trial.transport, trial.profile) == (self.transport, self.profile);
+        let of = |trial: &&Trial| trial.variant.side == (self.transport, self.profile).into();
         let slopes = record.trials.iter().filter(of);
         slopes
             .filter_map(|trial| of_trial(trial, source(trial)))
@@ -123,7 +122,7 @@ impl Arguments {
         let measured = trials.first().and_then(|trial| {
             let source = format!(
                 "measured now with {} idle clients of {} {}",
-                trial.clients.connected, trial.transport, trial.profile
+                trial.clients.connected, trial.variant.transport, trial.variant.profile
             );
             of_trial(trial, source)
         });

@@ -13,8 +13,9 @@ use super::{Failure, Outcome, failed, interrupt, print, runtime, say};
 use crate::environment::layout::Layout;
 use crate::environment::relay::{Every, LineFaults, RelayPlan};
 use crate::load::client::Family;
+use crate::record::Side;
 use crate::record::Trial;
-use crate::run::{TrialId, Watch, congestion_of_this_machine};
+use crate::run::{Watch, congestion_of_this_machine};
 use crate::scenario::{ChannelCount, Scenario};
 use crate::trial::interfere::{Stall, Starve};
 use crate::trial::{self, Histograms};
@@ -284,12 +285,8 @@ impl Runner {
         self.done += 1;
         // A bar of its own: what is printed afterwards must not run into it.
         let bar = Bar::new(self.quiet);
-        let turn = TrialId {
-            transport: plan.transport,
-            profile: plan.profile,
-            point: None,
-        };
-        bar.trial(self.done, self.of, &turn);
+        let side = Side::from((plan.transport, plan.profile));
+        bar.trial(self.done, self.of, side.at(None));
         let ended = trial::run(&plan, &|progress| bar.progress(progress)).await;
         bar.finish();
         Ok(ended)

@@ -8,8 +8,8 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::observe::live::Live;
-use crate::record::{Record, Verdict};
-use crate::run::{TrialId, Watch};
+use crate::record::{Record, Variant, Verdict};
+use crate::run::Watch;
 use crate::text::figure::{NONE, count, in_unit, ms, three};
 use crate::trial::Progress;
 
@@ -76,17 +76,9 @@ impl Bar {
 }
 
 impl Watch for Bar {
-    fn trial(&self, number: usize, of: usize, what: &TrialId) {
+    fn trial(&self, number: usize, of: usize, variant: Variant) {
         self.phase.set("");
-        let TrialId {
-            transport, profile, ..
-        } = what;
-        let point = match what.point {
-            Some(point) => format!(" at {point}"),
-            None => String::new(),
-        };
-        self.bar
-            .set_prefix(format!("[{number}/{of}] {transport} {profile}{point}"));
+        self.bar.set_prefix(format!("[{number}/{of}] {variant}"));
     }
 
     fn progress(&self, progress: Progress) {

@@ -5,20 +5,17 @@
 //! it too: what is left after dividing by its growth is the transport's.
 
 use super::summary::SummaryRow;
-use crate::scenario::{Point, profile_schema, transport_schema};
-use pushbench_protocol::transport::{Profile, Transport};
+use super::variant::Side;
+use crate::scenario::Point;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Growth of server CPU per delivery from the first point of a sweep to the last.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Growth {
-    /// The transport.
-    #[schemars(schema_with = "transport_schema")]
-    pub transport: Transport,
-    /// The profile of the server.
-    #[schemars(schema_with = "profile_schema")]
-    pub profile: Profile,
+    /// What was measured.
+    #[serde(flatten)]
+    pub side: Side,
     /// The first point that has a cost …
     pub from: Point,
     /// … and the last.
@@ -37,26 +34,22 @@ pub struct Growth {
 /// The growth of each transport and profile of `rows`; nothing without a sweep, and nothing of one
 /// that has a cost at fewer than two points.
 pub fn growth(rows: &[SummaryRow]) -> Vec<Growth> {
-    let mut sides: Vec<(Transport, Profile)> = rows
-        .iter()
-        .map(|row| (row.transport, row.profile))
-        .collect();
+    let mut sides: Vec<Side> = rows.iter().map(|row| row.variant.side).collect();
     sides.dedup();
-    let of = |(transport, profile)| {
-        let curve = curve(rows, transport, profile);
+    let of = |side: Side| {
+        let curve = curve(rows, side);
         let (&(from, first), &(to, last)) = (curve.first()?, curve.last()?);
         if from == to {
             return None;
         }
         let growth = last / first;
-        let floor = self::curve(rows, Transport::Tcp, profile.of_baseline());
+        let floor = self::curve(rows, side.baseline());
         let floor_at = |point: Point| Some(floor.iter().find(|(of, _)| *of == point)?.1);
         let tcp = floor_at(to)
             .zip(floor_at(from))
             .map(|(last, first)| last / first);
         Some(Growth {
-            transport,
-            profile,
+            side,
             from,
             to,
             from_cpu_ns_per_delivery: first,
@@ -68,11 +61,11 @@ pub fn growth(rows: &[SummaryRow]) -> Vec<Growth> {
     sides.into_iter().filter_map(of).collect()
 }
 
-/// The points of one transport and profile that have a cost.
-fn curve(rows: &[SummaryRow], transport: Transport, profile: Profile) -> Vec<(Point, f64)> {
+/// The points of one side that have a cost.
+fn curve(rows: &[SummaryRow], side: Side) -> Vec<(Point, f64)> {
     rows.iter()
-        .filter(|row| (row.transport, row.profile) == (transport, profile))
-        .filter_map(|row| Some((row.point?, row.server_cpu_ns_per_delivery?)))
+        .filter(|row| row.variant.side == side)
+        .filter_map(|row| Some((row.variant.point?, row.server_cpu_ns_per_delivery?)))
         .filter(|&(_, cpu_ns)| cpu_ns > 0.0)
         .collect()
 }
@@ -81,10 +74,11 @@ fn curve(rows: &[SummaryRow], transport: Transport, profile: Profile) -> Vec<(Po
 mod tests {
     use super::*;
     use crate::record::{Trial, summarise};
+    use pushbench_protocol::transport::{Profile, Transport};
 
     fn trial(transport: Transport, point: u32, cpu_ns: Option<f64>) -> Trial {
         let mut trial = Trial::new(transport, Profile::Tuned, 1);
-        trial.point = Some(Point {
+        trial.variant.point = Some(Point {
             index: point,
             clients: Some(100 * point),
             ..Point::default()
@@ -104,7 +98,7 @@ mod tests {
             trial(Transport::Sse, 3, Some(15.0)),
         ];
         let found = growth(&summarise(&trials, &Default::default()));
-        let told = |g: &Growth| (g.transport, g.growth, g.growth_over_tcp);
+        let told = |g: &Growth| (g.side.transport, g.growth, g.growth_over_tcp);
         assert_eq!(
             found.iter().map(told).collect::<Vec<_>>(),
             [

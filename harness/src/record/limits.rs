@@ -1,7 +1,6 @@
 //! What a search for a limit found: every step of it, and what broke.
 
-use crate::scenario::{profile_schema, transport_schema};
-use pushbench_protocol::transport::{Profile, Transport};
+use super::variant::Side;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -141,12 +140,9 @@ pub enum Ended {
 /// The search for one limit of one transport in one profile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Limit {
-    /// The transport.
-    #[schemars(schema_with = "transport_schema")]
-    pub transport: Transport,
-    /// The profile of the server.
-    #[schemars(schema_with = "profile_schema")]
-    pub profile: Profile,
+    /// What was measured.
+    #[serde(flatten)]
+    pub side: Side,
     /// What was grown.
     pub of: LimitOf,
     /// What had to hold.
@@ -221,14 +217,13 @@ impl HeldMemory {
 impl Limit {
     /// A search of which nothing is known yet.
     pub fn new(
-        (transport, profile): (Transport, Profile),
+        side: Side,
         of: LimitOf,
         objective: String,
         (maximum, resolution): (u64, f64),
     ) -> Self {
         Self {
-            transport,
-            profile,
+            side,
             of,
             objective,
             maximum,

@@ -317,7 +317,7 @@ pub(super) struct BesideNone {
 /// Pairs the trials of a row with those of `all` that had no slow readers in the same round; `None`
 /// where there are none.
 pub(super) fn beside_none(with: &[&Trial], all: &[Trial]) -> Option<BesideNone> {
-    let share = |trial: &Trial| trial.point.and_then(|point| point.slow_share);
+    let share = |trial: &Trial| trial.variant.point?.slow_share;
     let pairs: Vec<(&Trial, &Trial)> = with
         .iter()
         .filter(|trial| trial.error.is_none() && share(trial).is_some_and(|share| share > 0.0))
@@ -325,8 +325,7 @@ pub(super) fn beside_none(with: &[&Trial], all: &[Trial]) -> Option<BesideNone> 
             let without = all.iter().find(|other| {
                 share(other) == Some(0.0)
                     && other.error.is_none()
-                    && (other.transport, other.profile, other.index)
-                        == (trial.transport, trial.profile, trial.index)
+                    && (other.variant.side, other.index) == (trial.variant.side, trial.index)
             })?;
             Some((trial, without))
         })
@@ -387,7 +386,7 @@ mod tests {
     fn healthy_clients_are_held_against_the_same_round_without_slow_ones() {
         let trial = |share: f64, index: u32, p99: u64| {
             let mut trial = Trial::new(Transport::Sse, Profile::Tuned, index);
-            trial.point = Some(Point {
+            trial.variant.point = Some(Point {
                 index: if share > 0.0 { 2 } else { 1 },
                 slow_share: Some(share),
                 ..Point::default()
@@ -409,7 +408,7 @@ mod tests {
         ];
         let with: Vec<&Trial> = all
             .iter()
-            .filter(|t| t.point.is_some_and(|p| p.index == 2))
+            .filter(|t| t.variant.point.is_some_and(|p| p.index == 2))
             .collect();
         let found = beside_none(&with, &all).expect("three rounds");
         assert_eq!((found.pairs, found.p99_ratio), (3, 1.1));
@@ -419,7 +418,7 @@ mod tests {
         );
         let without: Vec<&Trial> = all
             .iter()
-            .filter(|t| t.point.is_some_and(|p| p.index == 1))
+            .filter(|t| t.variant.point.is_some_and(|p| p.index == 1))
             .collect();
         assert_eq!(beside_none(&without, &all), None);
     }

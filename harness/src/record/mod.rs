@@ -18,6 +18,7 @@ mod quantiles;
 mod store;
 mod summary;
 mod trial;
+mod variant;
 
 pub use cause::Cause;
 pub use growth::{Growth, growth};
@@ -33,9 +34,10 @@ pub(crate) use store::write_atomically;
 pub use store::{RECORD_FILE, RecordError, create_folder};
 pub use summary::{Merged, SummaryRow, summarise};
 pub use trial::{
-    Check, Clients, Deliveries, Group, HarnessCost, IntervalNs, LatencyIntervals, Machine, Outcome,
+    Check, Clients, Deliveries, HarnessCost, IntervalNs, LatencyIntervals, Machine, Outcome,
     Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial, Validity, Verdict, Wire,
 };
+pub use variant::{Pair, Selector, Side, Variant};
 
 use crate::analysis::compare::Comparison;
 use crate::observe::environment::Environment;

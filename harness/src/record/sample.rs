@@ -54,7 +54,7 @@ pub(crate) fn sweep() -> Record {
         for (transport, cpu_ns) in [(Transport::Tcp, 5_000), (Transport::Sse, 6_000)] {
             let index = point.map_or(0, |point| point.index);
             let mut trial = trial(transport, 84_000 * u64::from(index));
-            trial.point = point;
+            trial.variant.point = point;
             let clients = point.and_then(|point| point.clients).unwrap_or(0);
             trial.clients.target = clients.into();
             trial.clients.connected = clients.into();
@@ -73,7 +73,7 @@ pub(crate) fn limits() -> Record {
     let mut record = record();
     record.trials.clear();
     record.summary.clear();
-    let side = (Transport::Sse, Profile::Tuned);
+    let side = (Transport::Sse, Profile::Tuned).into();
     let objective = "p99<=1s,missing=0,connects=all";
     let search = |side| Limit::new(side, LimitOf::Clients, objective.to_owned(), (100_000, 0.5));
     let mut limit = search(side);
@@ -103,7 +103,7 @@ pub(crate) fn limits() -> Record {
     }
     (limit.last_good, limit.first_bad) = (Some(3_000), Some(4_000));
     (limit.broke, limit.ended) = (Some(Broke::ServerCpu), Ended::Resolved);
-    let mut cut = search((Transport::WebSocket, Profile::Tuned));
+    let mut cut = search((Transport::WebSocket, Profile::Tuned).into());
     cut.ended = Ended::TimeBudget;
     record.limits = vec![limit, cut];
     record

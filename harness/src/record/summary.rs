@@ -6,10 +6,9 @@
 
 use super::measures::{Measures, MeasuresOfRow, beside_none};
 use super::quantiles::{Latency, Quantiles};
-use super::trial::{Group, Trial, Verdict};
+use super::trial::{Trial, Verdict};
+use super::variant::Variant;
 use crate::analysis::stats::median;
-use crate::scenario::{Point, profile_schema, transport_schema};
-use pushbench_protocol::transport::{Profile, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,14 +16,9 @@ use std::collections::BTreeMap;
 /// What the trials of one transport and profile, at one point of a sweep, add up to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SummaryRow {
-    /// The transport.
-    #[schemars(schema_with = "transport_schema")]
-    pub transport: Transport,
-    /// The profile of the server.
-    #[schemars(schema_with = "profile_schema")]
-    pub profile: Profile,
-    /// Where in the sweep; `null` where the scenario has none.
-    pub point: Option<Point>,
+    /// What was measured.
+    #[serde(flatten)]
+    pub variant: Variant,
     /// Trials that ran, failed ones included.
     pub trials: u32,
     /// Trials that did not come to their end; they count in no median.
@@ -93,22 +87,20 @@ pub struct Merged {
 /// A row for each transport, profile and point, in the order of [`Transport::ALL`] and of the sweep.
 /// Where `merged` has no entry and there was one trial, the trial's own percentiles are the row's;
 /// where there were more, they are `null`.
-pub fn summarise(trials: &[Trial], merged: &BTreeMap<Group, Merged>) -> Vec<SummaryRow> {
-    let mut groups: BTreeMap<Group, Vec<&Trial>> = BTreeMap::new();
+pub fn summarise(trials: &[Trial], merged: &BTreeMap<Variant, Merged>) -> Vec<SummaryRow> {
+    let mut groups: BTreeMap<Variant, Vec<&Trial>> = BTreeMap::new();
     for trial in trials {
-        groups.entry(trial.group()).or_default().push(trial);
+        groups.entry(trial.variant).or_default().push(trial);
     }
     let mut rows: Vec<SummaryRow> = groups
         .iter()
         .map(|(key, trials)| row(*key, trials, merged.get(key)))
         .collect();
-    // Of each point the baseline's cost, and for each profile that of its own loop: a multiple
-    // compares like with like.
-    let floors: BTreeMap<(Profile, u32), f64> = groups
+    let floors: BTreeMap<Variant, f64> = groups
         .keys()
         .zip(&rows)
-        .filter(|(key, _)| key.transport == Transport::Tcp)
-        .filter_map(|(key, row)| Some(((key.profile, key.point), row.server_cpu_ns_per_delivery?)))
+        .filter(|(key, _)| key.is_baseline())
+        .filter_map(|(key, row)| Some((*key, row.server_cpu_ns_per_delivery?)))
         .filter(|&(_, cpu_ns)| cpu_ns > 0.0)
         .collect();
     for ((key, of_row), row) in groups.iter().zip(&mut rows) {
@@ -124,7 +116,7 @@ pub fn summarise(trials: &[Trial], merged: &BTreeMap<Group, Merged>) -> Vec<Summ
                 row.measures.extend(value.map(|value| (key, value)));
             }
         }
-        let floor = floors.get(&(key.profile.of_baseline(), key.point));
+        let floor = floors.get(&key.baseline());
         row.cpu_multiple_of_tcp = row
             .server_cpu_ns_per_delivery
             .zip(floor)
@@ -133,13 +125,7 @@ pub fn summarise(trials: &[Trial], merged: &BTreeMap<Group, Merged>) -> Vec<Summ
     rows
 }
 
-fn row(
-    Group {
-        transport, profile, ..
-    }: Group,
-    trials: &[&Trial],
-    merged: Option<&Merged>,
-) -> SummaryRow {
+fn row(variant: Variant, trials: &[&Trial], merged: Option<&Merged>) -> SummaryRow {
     let done: Vec<&Trial> = trials
         .iter()
         .copied()
@@ -156,9 +142,7 @@ fn row(
         (None, _) => Merged::default(),
     };
     SummaryRow {
-        transport,
-        profile,
-        point: trials.first().and_then(|trial| trial.point),
+        variant,
         trials: trials.len() as u32,
         failed: (trials.len() - done.len()) as u32,
         verdict: trials
@@ -206,6 +190,8 @@ fn row(
 mod tests {
     use super::*;
     use crate::record::Reason;
+    use crate::scenario::Point;
+    use pushbench_protocol::transport::{Profile, Transport};
 
     fn trial(transport: Transport, index: u32, cpu_ns: f64) -> Trial {
         let mut trial = Trial::new(transport, Profile::Tuned, index);
@@ -267,7 +253,7 @@ mod tests {
             latency_ns,
             fanout_ns: Quantiles::default(),
         };
-        let rows = summarise(&trials, &[(trials[0].group(), merged)].into());
+        let rows = summarise(&trials, &[(trials[0].variant, merged)].into());
         assert_eq!(rows[0].latency_ns, latency_ns);
         assert_eq!(
             summarise(&trials[..1], &BTreeMap::new())[0].latency_ns.p50,
@@ -280,11 +266,11 @@ mod tests {
         let trials = [trial(Transport::Sse, 1, 6.0), trial(Transport::Tcp, 1, 4.0)];
         let rows = summarise(&trials, &BTreeMap::new());
         assert_eq!(
-            (rows[0].transport, rows[0].cpu_multiple_of_tcp),
+            (rows[0].variant.transport, rows[0].cpu_multiple_of_tcp),
             (Transport::Tcp, Some(1.0))
         );
         assert_eq!(
-            (rows[1].transport, rows[1].cpu_multiple_of_tcp),
+            (rows[1].variant.transport, rows[1].cpu_multiple_of_tcp),
             (Transport::Sse, Some(1.5))
         );
     }
@@ -293,7 +279,7 @@ mod tests {
     fn every_point_of_a_sweep_has_its_row_and_its_own_baseline() {
         let at = |transport, index: u32, cpu_ns| {
             let mut trial = trial(transport, 1, cpu_ns);
-            trial.point = Some(Point {
+            trial.variant.point = Some(Point {
                 index,
                 clients: Some(10 * index),
                 ..Point::default()
@@ -309,8 +295,8 @@ mod tests {
         ];
         let rows = summarise(&trials, &BTreeMap::new());
         let told = |row: &SummaryRow| {
-            let clients = row.point.and_then(|point| point.clients);
-            (row.transport, clients, row.cpu_multiple_of_tcp)
+            let clients = row.variant.point.and_then(|point| point.clients);
+            (row.variant.transport, clients, row.cpu_multiple_of_tcp)
         };
         assert_eq!(
             rows.iter().map(told).collect::<Vec<_>>(),

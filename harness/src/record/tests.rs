@@ -1,6 +1,7 @@
 //! The record as it is written, read and described.
 
 use super::*;
+use pushbench_protocol::transport::{Profile, Transport};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -46,7 +47,7 @@ fn a_record_of_a_sweep_keeps_to_the_schema_and_its_files_differ() {
     assert_eq!(distinct.len(), labels.len());
     assert_eq!(
         record.trials[5].label(),
-        "sse tuned at clients 10000, rate_per_s 30, trial 1"
+        "sse tuned at clients 10,000, rate_per_s 30, trial 1"
     );
 }
 
@@ -61,7 +62,7 @@ fn a_record_of_limits_keeps_to_the_schema() {
 fn a_record_of_nulls_keeps_to_the_schema() {
     let mut record = sample::record();
     record.trials.truncate(1);
-    record.trials[0] = Trial::new(record.trials[0].transport, record.trials[0].profile, 1);
+    record.trials[0] = Trial::new(Transport::Tcp, Profile::Tuned, 1);
     record.environment = Default::default();
     record.scenario.publish = None;
     record.summary = summarise(&record.trials, &Default::default());

@@ -4,8 +4,9 @@ use super::cause::Cause;
 use super::measures::Measures;
 use super::memory::{Fit, Memory};
 use super::quantiles::{Latency, Quantiles};
+use super::variant::{Side, Variant};
 use crate::load::client::Family;
-use crate::scenario::{Point, known_allocator_schema, profile_schema, transport_schema};
+use crate::scenario::known_allocator_schema;
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
 use schemars::JsonSchema;
@@ -14,15 +15,10 @@ use serde::{Deserialize, Serialize};
 /// What a trial found. What it did not come to measure is zero or `null`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
-    /// The transport.
-    #[schemars(schema_with = "transport_schema")]
-    pub transport: Transport,
-    /// The profile of the server.
-    #[schemars(schema_with = "profile_schema")]
-    pub profile: Profile,
-    /// Where in the sweep; `null` where the scenario has none.
-    pub point: Option<Point>,
-    /// Which trial of this transport and profile at this point, from 1.
+    /// What was measured.
+    #[serde(flatten)]
+    pub variant: Variant,
+    /// Which trial of it, from 1.
     pub index: u32,
     /// Why the trial did not come to its end; `null` when it did.
     pub error: Option<String>,
@@ -65,17 +61,6 @@ pub struct Trial {
     pub measures: Measures,
     /// Whether the numbers may be believed.
     pub validity: Validity,
-}
-
-/// What trials have in common that are added up: transport, profile, and point of the sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Group {
-    /// The transport.
-    pub transport: Transport,
-    /// The profile of its server.
-    pub profile: Profile,
-    /// Index of the point, from 1; 0 without a sweep.
-    pub point: u32,
 }
 
 /// Begin and end of each phase, in ns since the trial began; `null` for one that was not reached.
@@ -357,9 +342,7 @@ impl Trial {
     /// A trial about which nothing is known yet.
     pub fn new(transport: Transport, profile: Profile, index: u32) -> Self {
         Self {
-            transport,
-            profile,
-            point: None,
+            variant: Side { transport, profile }.at(None),
             index,
             error: None,
             killed: false,
@@ -399,33 +382,13 @@ impl Trial {
         self
     }
 
-    /// `sse-tuned-2`, or `sse-tuned-point3-2` in a sweep: how its files are called.
+    /// `sse-tuned-2`, or `sse-tuned-point3-2` in a sweep: what its files are called.
     pub fn label_for_file(&self) -> String {
-        let point = match self.point {
-            Some(point) => format!("point{}-", point.index),
-            None => String::new(),
-        };
-        format!("{}-{}-{point}{}", self.transport, self.profile, self.index)
+        format!("{}-{}", self.variant.file_name(), self.index)
     }
 
-    /// `sse tuned, trial 2`, or `sse tuned at clients 1000, trial 2`: how messages call it.
+    /// `sse tuned, trial 2`, or `sse tuned at clients 1,000, trial 2`: what messages call it.
     pub fn label(&self) -> String {
-        let point = match self.point {
-            Some(point) => format!(" at {point}"),
-            None => String::new(),
-        };
-        let Self {
-            transport, profile, ..
-        } = self;
-        format!("{transport} {profile}{point}, trial {}", self.index)
-    }
-
-    /// What the trial is one of: trials of one group are added up in one row.
-    pub fn group(&self) -> Group {
-        Group {
-            transport: self.transport,
-            profile: self.profile,
-            point: self.point.map_or(0, |point| point.index),
-        }
+        format!("{}, trial {}", self.variant, self.index)
     }
 }

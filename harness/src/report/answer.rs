@@ -9,7 +9,7 @@ mod words;
 pub(super) use words::{board, less, trials_in_words};
 
 use super::measures;
-use super::rows::Relation;
+use super::relation::Relation;
 use super::view::View;
 use crate::analysis::compare::Says;
 use pushbench_protocol::transport::{Profile, Transport};
@@ -185,7 +185,7 @@ fn candidates(view: &View<'_>) -> Vec<usize> {
     let of = |profile: Profile| -> Vec<usize> {
         let rows = view.rows.iter().enumerate();
         rows.filter(|(_, row)| row.profile == profile && row.transport != Transport::Tcp)
-            .filter(|(_, row)| row.point.as_ref().map(|point| point.index) == last)
+            .filter(|(_, row)| row.point.map(|point| point.index) == last)
             .map(|(place, _)| place)
             .collect()
     };
@@ -196,7 +196,7 @@ fn candidates(view: &View<'_>) -> Vec<usize> {
 
 fn find(view: &View<'_>, candidates: &[usize], metric: &Metric) -> Finding {
     let relation =
-        |a: usize, b: usize| Relation::find(&view.pairs, metric.key, &view.rows[a], &view.rows[b]);
+        |a: usize, b: usize| Relation::find(view.record, metric.key, view.rows[a], view.rows[b]);
     // A row whose trials are void, or do not tell the metric, is compared with nobody.
     let told: Vec<usize> = candidates
         .iter()

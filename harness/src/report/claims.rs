@@ -12,12 +12,13 @@ use serde::Deserialize;
 
 use super::answer::less;
 use super::markdown::escape;
-use super::rows::{Key, Relation};
+use super::relation::Relation;
 use super::splice::{Reference, SpliceError};
 use super::view::View;
 use crate::analysis::compare::{MIN_ROUNDS, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::record::RECORD_FILE;
+use crate::record::Variant;
 use crate::scenario::EMBEDDED;
 use crate::text::figure::three;
 
@@ -203,14 +204,14 @@ fn holds(view: &View<'_>, claim: &Claim) -> String {
         };
     };
     // The last point of a sweep, if there is one.
-    let key = |transport| -> Option<&Key> {
+    let key = |transport| -> Option<Variant> {
         let rows = view.rows.iter().rev();
         let mut rows = rows.filter(|key| key.profile == verdict.profile);
-        rows.find(|key| key.transport == transport)
+        rows.find(|key| key.transport == transport).copied()
     };
     let relation = key(verdict.transport)
         .zip(key(verdict.against))
-        .and_then(|(a, b)| Relation::find(&view.pairs, &verdict.metric, a, b));
+        .and_then(|(a, b)| Relation::find(view.record, &verdict.metric, a, b));
     let Some(found) = relation else {
         return format!("not settled: the record has fewer than {MIN_ROUNDS} rounds to compare");
     };
@@ -258,7 +259,7 @@ mod tests {
                 let of = |transport, bytes: f64| {
                     let mut trial = trial.clone();
                     trial.index = index;
-                    trial.transport = transport;
+                    trial.variant.side.transport = transport;
                     let noise = 1.0 + f64::from(index) / 1_000.0;
                     trial.server.memory.user_bytes_per_client = Some(bytes * noise);
                     trial

@@ -327,7 +327,7 @@ mod tests {
                 a.latency_interval_ns.p99 = interval;
                 a.latency_interval_ns.p999 = interval;
                 let mut b = a.clone();
-                b.transport = pushbench_protocol::transport::Transport::Sse;
+                b.variant.side.transport = pushbench_protocol::transport::Transport::Sse;
                 [a, b]
             })
             .collect();

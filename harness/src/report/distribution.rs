@@ -118,7 +118,7 @@ pub(super) fn of_trial(
             path,
             found: found.len(),
             expected,
-            row: view.trial_name(trial),
+            row: view.record.trials[trial].label(),
         })
     }
 }

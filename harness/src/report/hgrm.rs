@@ -36,11 +36,7 @@ pub fn render(record: &Record, folder: &Path) -> Result<String, LogError> {
             out.push('\n');
         }
         let trials = view.trials_of(row).count();
-        let _ = writeln!(
-            out,
-            "#[{}, delivery latency in ms, {trials} trial(s)]",
-            row.name()
-        );
+        let _ = writeln!(out, "#[{}, delivery latency in ms, {trials} trial(s)]", row);
         out += &distribution(&histogram);
     }
     Ok(out)
@@ -55,7 +51,10 @@ pub fn files(record: &Record, folder: &Path) -> Result<Vec<(String, String)>, Lo
     let mut out = Vec::new();
     for (place, row) in view.rows.iter().enumerate() {
         if let Some(histogram) = of_row(&view, folder, place)? {
-            out.push((format!("{}.hgrm", row.file()), distribution(&histogram)));
+            out.push((
+                format!("{}.hgrm", row.file_name()),
+                distribution(&histogram),
+            ));
         }
         for trial in view.trials_of(row) {
             if record.trials[trial].latency_ns.count > 0 {

@@ -9,7 +9,7 @@ pub(super) fn render(record: &Record, width: u16) -> String {
     let mut out = String::new();
     paragraph(&mut out, width, "", &headline(record));
     for limit in &record.limits {
-        let title = format!("{} {}", limit.transport, limit.profile);
+        let title = limit.side.to_string();
         if limit.steps.is_empty() {
             out.push_str(&format!("\n{title}\n\n"));
         } else {
@@ -137,7 +137,7 @@ fn outcome(step: &LimitStep) -> String {
 /// What was found, in a sentence.
 fn sentence(record: &Record, limit: &Limit) -> String {
     let unit = unit(limit.of);
-    let side = format!("{} {}", limit.transport, limit.profile);
+    let side = limit.side.to_string();
     let ended = match limit.ended {
         Ended::TimeBudget => {
             "; the time budget ended the search, so raise '--time-budget' to come \

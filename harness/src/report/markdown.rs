@@ -10,6 +10,7 @@ use super::columns::{COST, Column, DELIVERY, DIFFERENCE, LEDGER};
 use super::measures;
 use super::repeat::repeat;
 use super::view::View;
+use crate::analysis::compare::Comparison;
 use crate::record::Verdict;
 
 /// The whole report.
@@ -78,7 +79,7 @@ fn measure(view: &View<'_>, table: &measures::Table) -> String {
 pub(super) fn summary(view: &View<'_>, columns: &[Column]) -> String {
     let rows = view.rows.iter().enumerate();
     let rows: Vec<(String, String)> = rows
-        .map(|(place, key)| (key.name(), format!("summary/{place}")))
+        .map(|(place, key)| (key.to_string(), format!("summary/{place}")))
         .collect();
     table(view, "transport", &rows, columns)
 }
@@ -108,12 +109,11 @@ fn table(view: &View<'_>, first: &str, rows: &[(String, String)], columns: &[Col
 /// The primary metrics of every pair that the record compares, and those of named measures.
 pub(super) fn differences(view: &View<'_>) -> String {
     let mut rows = Vec::new();
-    for (place, pair) in view.pairs.iter().enumerate() {
-        let metrics = view.record.comparisons[place].metrics.iter();
-        for (metric, found) in metrics.enumerate() {
+    for (place, Comparison { pair, metrics, .. }) in view.record.comparisons.iter().enumerate() {
+        for (metric, found) in metrics.iter().enumerate() {
             let at = format!("comparisons/{place}/metrics/{metric}");
             if found.is_headline() {
-                rows.push((format!("{} / {}", pair.a.name(), pair.b.side()), at));
+                rows.push((format!("{} / {}", pair.a.at(pair.point), pair.b), at));
             }
         }
     }
@@ -137,7 +137,7 @@ pub(super) fn verdicts(view: &View<'_>) -> String {
             let _ = write!(
                 out,
                 "\n- **{verdict}**: {}",
-                escape(&view.trial_name(place))
+                escape(&view.record.trials[place].label())
             );
             for reason in &trial.validity.reasons {
                 let _ = write!(

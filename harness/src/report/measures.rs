@@ -334,7 +334,7 @@ impl Table {
             Some(format!(
                 "{}{unit} ({})",
                 column.show.text(Some(value)),
-                name.name()
+                name
             ))
         });
         let told: Vec<String> = told.collect();

@@ -19,16 +19,20 @@ pub(super) fn varying(scenario: &Scenario) -> Vec<SweepKey> {
 pub(super) fn with_point(columns: &[Column], keys: impl Iterator<Item = SweepKey>) -> Vec<Column> {
     let of = |key| -> Column {
         match key {
-            SweepKey::Clients => ("clients", |row| in_a_point(row.point, SweepKey::Clients)),
-            SweepKey::PayloadBytes => ("payload\nbytes", |row| {
-                in_a_point(row.point, SweepKey::PayloadBytes)
+            SweepKey::Clients => ("clients", |row| {
+                in_a_point(row.variant.point, SweepKey::Clients)
             }),
-            SweepKey::Channels => ("channels", |row| in_a_point(row.point, SweepKey::Channels)),
+            SweepKey::PayloadBytes => ("payload\nbytes", |row| {
+                in_a_point(row.variant.point, SweepKey::PayloadBytes)
+            }),
+            SweepKey::Channels => ("channels", |row| {
+                in_a_point(row.variant.point, SweepKey::Channels)
+            }),
             SweepKey::RatePerS => ("offered\npubl./s", |row| {
-                in_a_point(row.point, SweepKey::RatePerS)
+                in_a_point(row.variant.point, SweepKey::RatePerS)
             }),
             SweepKey::SlowShare => ("slow\nshare", |row| {
-                in_a_point(row.point, SweepKey::SlowShare)
+                in_a_point(row.variant.point, SweepKey::SlowShare)
             }),
         }
     };
@@ -70,7 +74,7 @@ pub(super) fn growth(rows: &[Growth]) -> Table {
     let mut table = bare(headings);
     for row in rows {
         table.add_row([
-            format!("{} {}", row.transport, row.profile),
+            row.side.to_string(),
             value(&row.from),
             value(&row.to),
             in_unit(Some(row.from_cpu_ns_per_delivery), 1e3),

@@ -12,11 +12,10 @@ use super::view::View;
 use crate::analysis::compare::metric::{Metric, find};
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
-use crate::record::{Record, Status, SummaryRow, Verdict};
+use crate::record::{Pair, Record, Status, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::text::figure::{NONE, count, in_unit, ms, three};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
-use pushbench_protocol::transport::Transport;
 use std::fmt::Write;
 
 /// Prose in lines shorter than this is harder to read than what the terminal makes of long ones.
@@ -77,7 +76,7 @@ fn named(out: &mut String, view: &View<'_>, width: u16) {
             let mut table = bare(std::iter::once("transport".to_owned()).chain(headings));
             for (row, key) in view.rows.iter().enumerate() {
                 let figures = part.iter().map(|column| shown(view, row, column));
-                table.add_row(std::iter::once(key.name()).chain(figures));
+                table.add_row(std::iter::once(key.to_string()).chain(figures));
             }
             out.push('\n');
             for line in aligned(table).lines() {
@@ -110,7 +109,7 @@ fn parts(
     columns: &[super::columns::Column],
     width: u16,
 ) -> Vec<Vec<super::columns::Column>> {
-    let first = view.rows.iter().map(|key| key.name().len()).max();
+    let first = view.rows.iter().map(|key| key.to_string().len()).max();
     let room = usize::from(width).saturating_sub(first.unwrap_or(0).max("transport".len()));
     let mut parts: Vec<Vec<super::columns::Column>> = Vec::new();
     let mut left = 0;
@@ -139,10 +138,9 @@ fn parts(
 /// baseline is left to its column.
 fn differences(out: &mut String, record: &Record, width: u16) {
     let shown = |c: &&Comparison| {
-        let baseline = [c.a, c.b]
-            .iter()
-            .any(|side| side.transport == Transport::Tcp);
-        !baseline && (c.a.profile == c.b.profile || c.a.transport == c.b.transport)
+        let Pair { a, b, .. } = c.pair;
+        let baseline = a.is_baseline() || b.is_baseline();
+        !baseline && (a.profile == b.profile || a.transport == b.transport)
     };
     let pairs: Vec<&Comparison> = record.comparisons.iter().filter(shown).collect();
     if pairs.is_empty() {
@@ -161,11 +159,9 @@ fn differences(out: &mut String, record: &Record, width: u16) {
             .map(difference)
             .collect();
         let text = format!(
-            "{} against {}{}{left_out}: {}",
-            pair.a,
-            pair.b,
-            pair.point
-                .map_or_else(String::new, |point| format!(" at {point}")),
+            "{} against {}{left_out}: {}",
+            pair.pair.a,
+            pair.pair.variants()[1],
             foremost.join("; ")
         );
         paragraph(out, width, "  ", &text);
@@ -267,16 +263,16 @@ const COST: &[Column] = &[
 ];
 
 fn name(row: &SummaryRow) -> String {
-    format!("{} {}", row.transport, row.profile)
+    row.variant.side.to_string()
 }
 
 fn table(columns: &[Column], rows: &[SummaryRow]) -> Table {
     let mut table = bare(columns.iter().map(|(heading, _)| *heading));
     let mut before = None;
     for row in rows {
-        let side = (row.transport, row.profile);
+        let side = row.variant.side;
         // A line between the curves of a sweep.
-        if row.point.is_some() && before.is_some_and(|before| before != side) {
+        if row.variant.point.is_some() && before.is_some_and(|before| before != side) {
             table.add_row([""]);
         }
         before = Some(side);

@@ -6,7 +6,11 @@ use super::tree::Tree;
 use super::view::View;
 use super::*;
 use crate::analysis::compare::compare_all;
-use crate::record::{IntervalNs, Probe, Reason, Trial, Verdict, sample, summarise};
+use crate::record::{
+    Broke, Ended, IntervalNs, Limit, LimitOf, LimitStep, Probe, Reason, Side, Trial, Verdict,
+    sample, summarise,
+};
+use crate::scenario::Point;
 use crate::text::figure::{count, three};
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -35,8 +39,7 @@ pub(super) fn rounds() -> Record {
     record.summary = summarise(&record.trials, &Default::default());
     // In place of merged histograms: what the first round has.
     for row in &mut record.summary {
-        let side = (row.transport, row.profile);
-        let of_it = |trial: &&Trial| (trial.transport, trial.profile) == side;
+        let of_it = |trial: &&Trial| trial.variant == row.variant;
         let first = record.trials.iter().find(of_it).expect("it ran");
         (row.latency_ns, row.fanout_ns) = (first.latency_ns, first.fanout_ns);
     }
@@ -46,7 +49,8 @@ pub(super) fn rounds() -> Record {
 
 fn trial(model: &Trial, transport: Transport, profile: Profile, index: u32, by: f64) -> Trial {
     let mut trial = model.clone();
-    (trial.transport, trial.profile, trial.index) = (transport, profile, index);
+    trial.variant = Side { transport, profile }.at(None);
+    trial.index = index;
     let times = |ns: Option<u64>| ns.map(|ns| (ns as f64 * by) as u64);
     let latency = &mut trial.latency_ns;
     (latency.p50, latency.p99) = (times(latency.p50), times(latency.p99));
@@ -196,7 +200,7 @@ fn every_figure_of_the_markdown_is_the_records() {
         let (_, rest) = text.split_once(&head).expect("the table");
         for (place, line) in rest.lines().skip(2).take(view.rows.len()).enumerate() {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-            assert_eq!(cells[0].replace('\\', ""), view.rows[place].name());
+            assert_eq!(cells[0].replace('\\', ""), view.rows[place].to_string());
             for (column, cell) in columns.iter().zip(&cells[1..]) {
                 let value = view.tree.at(&format!("summary/{place}/{}", column.key));
                 let expected = match (column.show, value.and_then(Tree::number)) {
@@ -426,20 +430,20 @@ fn a_sweep_has_growth_curves_and_a_chart_of_percentiles_for_each_point() {
     record.comparisons.clear();
     record.summary = [record.summary.clone(), record.summary.clone()].concat();
     let half = record.summary.len() / 2;
-    let view = View::changed(&record, |json| {
-        let point = |index: u64| serde_json::json!({ "index": index, "clients": 100 * index });
-        for (place, row) in json["summary"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-            .enumerate()
-        {
-            row["point"] = point(1 + (place / half) as u64);
-        }
-        for trial in json["trials"].as_array_mut().into_iter().flatten() {
-            trial["point"] = point(trial["index"].as_u64().expect("a number"));
-        }
-    });
+    let point = |index: u32| {
+        Some(Point {
+            index,
+            clients: Some(100 * index),
+            ..Point::default()
+        })
+    };
+    for (place, row) in record.summary.iter_mut().enumerate() {
+        row.variant.point = point(1 + (place / half) as u32);
+    }
+    for trial in &mut record.trials {
+        trial.variant.point = point(trial.index);
+    }
+    let view = View::of(&record);
     let page = html::render(&view, None);
     assert!(page.contains("<h3>At clients 100</h3>") && page.contains("<h3>At clients 200</h3>"));
     assert!(page.contains("id=\"growth-server_cpu_ns_per_delivery\""));
@@ -461,21 +465,28 @@ fn a_search_for_limits_has_its_steps_as_curves_and_its_ends_in_words() {
     record.trials.truncate(4);
     record.summary.clear();
     record.comparisons.clear();
-    let view = View::changed(&record, |json| {
-        let step = |value: u64, trial: u64, broke: Option<&str>| {
-            serde_json::json!({
-                "value": value, "trial": trial, "held": broke.is_none(), "broke": broke,
-                "evidence": broke.map(|_| "the server used 99% of its core"),
-                "server_cpu_share": 0.25, "harness_cpu_share": null,
-            })
-        };
-        json["limits"] = serde_json::json!([{
-            "transport": "sse", "profile": "tuned", "of": "clients", "objective": "p99<=1s",
-            "maximum": 100_000, "resolution": 0.5, "last_good": 2_000, "first_bad": 4_000,
-            "ended": "resolved", "broke": "server_cpu",
-            "steps": [step(1_000, 0, None), step(4_000, 2, Some("server_cpu")), step(2_000, 1, None)],
-        }]);
-    });
+    let step = |value, trial, broke: Option<Broke>| LimitStep {
+        value,
+        trial,
+        held: broke.is_none(),
+        short_of: Vec::new(),
+        broke,
+        evidence: broke.map(|_| "the server used 99% of its core".to_owned()),
+        server_cpu_share: Some(0.25),
+        harness_cpu_share: None,
+        memory: Default::default(),
+    };
+    let side = (Transport::Sse, Profile::Tuned).into();
+    let mut limit = Limit::new(side, LimitOf::Clients, "p99<=1s".to_owned(), (100_000, 0.5));
+    (limit.last_good, limit.first_bad) = (Some(2_000), Some(4_000));
+    (limit.ended, limit.broke) = (Ended::Resolved, Some(Broke::ServerCpu));
+    limit.steps = vec![
+        step(1_000, 0, None),
+        step(4_000, 2, limit.broke),
+        step(2_000, 1, None),
+    ];
+    record.limits = vec![limit];
+    let view = View::of(&record);
     let page = html::render(&view, None);
     assert!(
         page.contains("Limits: sse tuned held 2,000 (clients) and broke at 4,000: server_cpu."),

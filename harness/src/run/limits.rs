@@ -16,8 +16,6 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use pushbench_protocol::transport::{Profile, Transport};
-
 use self::cause::{Cores, cpu_shares, held_memory, voided, what_broke};
 use self::objective::Objective;
 use self::search::{Found, Search};
@@ -26,11 +24,11 @@ use crate::load::client::Family;
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::observe::memory::available_bytes;
 use crate::record::{
-    Broke, Cause, Ended, Limit, LimitOf, LimitStep, Record, Status, Trial, create_folder, summarise,
+    Broke, Cause, Ended, Limit, LimitOf, LimitStep, Record, Side, Status, Trial, create_folder,
+    summarise,
 };
 use crate::run::{
-    Done, MergedHistograms, RunError, TrialId, Watch, congestion, environment, fresh_seed,
-    write_histograms,
+    Done, MergedHistograms, RunError, Watch, congestion, environment, fresh_seed, write_histograms,
 };
 use crate::scenario::{ChannelCount, Overrides, Point, Scenario};
 use crate::trial::{self, Histograms};
@@ -125,7 +123,7 @@ pub async fn run(
         let share = left / (sides.len() - i) as u32;
         let until = Instant::now() + share;
         let ended = bench
-            .search(scenario, side, until, interrupted.as_mut())
+            .search(scenario, side.into(), until, interrupted.as_mut())
             .await?;
         if ended == Ended::Interrupted {
             bench.record.status = Status::Interrupted;
@@ -166,7 +164,7 @@ impl LimitSearch<'_> {
     async fn search(
         &mut self,
         scenario: &Scenario,
-        side: (Transport, Profile),
+        side: Side,
         until: Instant,
         mut interrupted: std::pin::Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Ended, RunError> {
@@ -216,7 +214,7 @@ impl LimitSearch<'_> {
     async fn step(
         &mut self,
         scenario: &Scenario,
-        (transport, profile): (Transport, Profile),
+        side: Side,
         value: u64,
         until: Instant,
         interrupted: std::pin::Pin<&mut impl Future<Output = ()>>,
@@ -228,21 +226,17 @@ impl LimitSearch<'_> {
             return Step::OutOfTime;
         }
         let point = self.point(value);
-        let attempts = self.record.trials.iter().filter(|trial| {
-            (trial.transport, trial.profile, trial.point) == (transport, profile, Some(point))
-        });
+        let variant = side.at(Some(point));
+        let trials = self.record.trials.iter();
+        let attempts = trials.filter(|trial| trial.variant == variant);
         let index = attempts.count() as u32 + 1;
         let number = self.record.trials.len() + 1;
-        let turn = TrialId {
-            transport,
-            profile,
-            point: Some(point),
-        };
         // How many steps there will be is what is found out.
-        self.watch.trial(number, number, &turn);
+        self.watch.trial(number, number, variant);
+        let Side { transport, profile } = side;
         let failed = |error: String, stopped_by: Option<Cause>| {
             let mut trial = Trial::new(transport, profile, index);
-            trial.point = Some(point);
+            trial.variant = variant;
             trial.clients.target = u64::from(at.clients.count);
             trial.clients.stopped_by = stopped_by;
             Step::Measured(Box::new(trial.failed(error, String::new())), None)
@@ -282,7 +276,7 @@ impl LimitSearch<'_> {
         let progress = |progress| self.watch.progress(progress);
         tokio::select! {
             (mut trial, histograms) = trial::run(&plan, &progress) => {
-                trial.point = Some(point);
+                trial.variant = variant;
                 Step::Measured(Box::new(trial), histograms.map(Box::new))
             }
             // Dropping the trial kills its children, and the kernel closes their sockets.
@@ -335,7 +329,7 @@ impl LimitSearch<'_> {
         self.record.limits[place].steps.push(step);
         if let Some(histograms) = &histograms {
             write_histograms(&self.folder, &trial.label_for_file(), histograms)?;
-            self.merged.add(trial.group(), histograms);
+            self.merged.add(trial.variant, histograms);
         }
         self.record.trials.push(trial);
         self.record.summary = summarise(&self.record.trials, &self.merged.told());
@@ -433,6 +427,7 @@ async fn rest(before: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pushbench_protocol::transport::{Profile, Transport};
 
     #[test]
     fn a_step_changes_what_is_grown_and_nothing_else() {
@@ -459,7 +454,7 @@ mod tests {
             harness_cpu_share: None,
             memory: Default::default(),
         };
-        let side = (Transport::Sse, Profile::Tuned);
+        let side = (Transport::Sse, Profile::Tuned).into();
         let mut limit = Limit::new(side, LimitOf::Clients, String::new(), (1_000, 0.1));
         name_what_broke(&mut limit);
         assert_eq!((limit.broke, limit.evidence.take()), (None, None));

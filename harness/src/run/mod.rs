@@ -21,7 +21,7 @@ use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::load::recorder::histogram;
 use crate::observe::environment::{Environment, Pinning};
 use crate::record::{
-    Group, Latency, Merged, Quantiles, Record, RecordError, Status, create_folder, growth,
+    Latency, Merged, Quantiles, Record, RecordError, Side, Status, Variant, create_folder, growth,
     summarise, write_log,
 };
 use crate::scenario::{Point, Scenario};
@@ -55,21 +55,10 @@ pub struct Options<'a> {
     pub until_decided: Option<Duration>,
 }
 
-/// Whose turn it is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TrialId {
-    /// The transport.
-    pub transport: Transport,
-    /// The profile of its server.
-    pub profile: Profile,
-    /// Where in the sweep, if there is one.
-    pub point: Option<Point>,
-}
-
 /// What a run says while it runs.
 pub trait Watch {
     /// Trial `number` of `of` begins.
-    fn trial(&self, number: usize, of: usize, what: &TrialId);
+    fn trial(&self, number: usize, of: usize, variant: Variant);
     /// The trial under way has come so far.
     fn progress(&self, progress: Progress);
     /// A trial has ended: its row is the record's last.
@@ -162,12 +151,8 @@ pub async fn run(
         for (transport, profile, place) in round {
             number += 1;
             let (point, at, layout) = &points[place];
-            let turn = TrialId {
-                transport,
-                profile,
-                point: *point,
-            };
-            watch.trial(number, of, &turn);
+            let variant = Side { transport, profile }.at(*point);
+            watch.trial(number, of, variant);
             let plan = trial::Plan {
                 scenario: at,
                 transport,
@@ -190,9 +175,9 @@ pub async fn run(
             let progress = |progress| watch.progress(progress);
             let ended = trial::run_until(&plan, &progress, &mut interrupted).await;
             let (mut trial, histograms, was_interrupted) = ended;
-            trial.point = *point;
+            trial.variant = variant;
             if let Some(histograms) = &histograms {
-                merged.add(trial.group(), histograms);
+                merged.add(variant, histograms);
             }
             let label = trial.label_for_file();
             record.trials.push(trial);
@@ -325,13 +310,13 @@ pub(crate) fn write_histograms(
 
 /// The histograms of all trials so far, added up by transport, profile and point.
 #[derive(Default)]
-pub(crate) struct MergedHistograms(BTreeMap<Group, (Histogram<u64>, Histogram<u64>)>);
+pub(crate) struct MergedHistograms(BTreeMap<Variant, (Histogram<u64>, Histogram<u64>)>);
 
 impl MergedHistograms {
-    pub(crate) fn add(&mut self, group: Group, histograms: &Histograms) {
+    pub(crate) fn add(&mut self, variant: Variant, histograms: &Histograms) {
         let (delivery, fanout) = self
             .0
-            .entry(group)
+            .entry(variant)
             .or_insert_with(|| (histogram(), histogram()));
         delivery
             .add(&histograms.delivery)
@@ -341,13 +326,13 @@ impl MergedHistograms {
             .expect("all histograms have the same bounds");
     }
 
-    pub(crate) fn told(&self) -> BTreeMap<Group, Merged> {
-        let told = |(group, (delivery, fanout)): (&_, &(Histogram<u64>, Histogram<u64>))| {
+    pub(crate) fn told(&self) -> BTreeMap<Variant, Merged> {
+        let told = |(variant, (delivery, fanout)): (&_, &(Histogram<u64>, Histogram<u64>))| {
             let merged = Merged {
                 latency_ns: Latency::from_histogram(delivery),
                 fanout_ns: Quantiles::from_histogram(fanout),
             };
-            (*group, merged)
+            (*variant, merged)
         };
         self.0.iter().map(told).collect()
     }

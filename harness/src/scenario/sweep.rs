@@ -8,7 +8,7 @@
 
 use super::error::Problem;
 use super::{ChannelCount, Scenario, check};
-use crate::text;
+use crate::text::{self, figure::count};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ pub struct Sweep {
 }
 
 /// A key that a sweep may vary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SweepKey {
     /// `clients.count`.
     Clients,
@@ -137,11 +137,15 @@ impl Point {
     }
 }
 
-/// `clients 1000, rate_per_s 40`.
+/// `clients 1,000, rate_per_s 40`.
 impl std::fmt::Display for Point {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (i, (key, value)) in self.values().enumerate() {
             let comma = if i > 0 { ", " } else { "" };
+            let value = match value.fract() {
+                0.0 => count(value as u64),
+                _ => value.to_string(),
+            };
             write!(f, "{comma}{} {value}", key.id())?;
         }
         Ok(())

@@ -669,7 +669,7 @@ fn a_bad_sweep_is_told_with_its_line() {
         (
             "payload_bytes = [64, 1000000]",
             line + 1,
-            "'payload_bytes' has a point (payload_bytes 1000000) at which 'burst' is 2, which \
+            "'payload_bytes' has a point (payload_bytes 1,000,000) at which 'burst' is 2, which \
              makes 2000000 bytes with 'payload_bytes' 1000000, but a channel remembers only \
              1048576; raise 'ring_bytes' in [server], or shorten the burst",
         ),

@@ -81,7 +81,7 @@ pub fn stall(trial: &Trial, histograms: &Histograms) -> Answer {
         "{} stopped for {} at {:.0} msg/s: expected max {} (the first message due in it), got {} \
          ({:.1}%); {} above {} expected, got {late}; service latency max {}, p999 {} would have \
          hidden it",
-        trial.transport,
+        trial.variant.transport,
         ms(Some(expected.stopped_ns)),
         trial.publish.offered_per_s,
         ms(Some(expected.max_ns)),
@@ -123,7 +123,7 @@ pub fn delay(direct: &Trial, relayed: &Trial, histograms: &Histograms, delay_ns:
     let text = format!(
         "{} delayed by {}: expected p50 {} (direct {}), got {} (within {}; the relay held bytes \
          for {})",
-        relayed.transport,
+        relayed.variant.transport,
         ms(Some(delay_ns)),
         ms(Some(expected_ns)),
         ms(Some(direct_ns)),
@@ -156,7 +156,7 @@ pub fn faults(trial: &Trial, histograms: &Histograms) -> Answer {
     let text = format!(
         "{} with {} of {} deliveries dropped, {} doubled, {} swapped: got {} missing, {} duplicate, \
          {} out of order; {}",
-        trial.transport,
+        trial.variant.transport,
         expected[0],
         trial.deliveries.expected,
         expected[1],
@@ -180,7 +180,7 @@ pub fn late_publisher(trial: &Trial) -> Answer {
     let text = format!(
         "{:.0} msg/s offered on {}: got {:.0} msg/s, publish lag p50 {}, max {}; {}",
         trial.publish.offered_per_s,
-        trial.transport,
+        trial.variant.transport,
         trial.publish.achieved_per_s.unwrap_or(0.0),
         ms(lag.p50),
         ms(lag.max),
@@ -206,7 +206,7 @@ pub fn starved(direct: &Trial, starved: &Trial, histograms: &Histograms) -> Answ
          times the {} without them, got {} of a delivery latency p50 of {} (without: {}); scheduler \
          lag p99 {} (without: {}), wait for a core {} (without: {}); {}",
         histograms.interfered.hogs,
-        starved.transport,
+        starved.variant.transport,
         STARVED_WAIT,
         ms(before),
         ms(after),
@@ -236,7 +236,7 @@ pub fn not_done(what: &str, trial: &Trial) -> Answer {
     let why = trial.error.clone().unwrap_or_else(|| verdict(trial));
     let text = format!(
         "{what} on {}: the trial came to nothing: {why}",
-        trial.transport
+        trial.variant.transport
     );
     Answer { text, holds: false }
 }

@@ -149,13 +149,16 @@ fn rooms_hear_everyone_once_and_every_sender_hears_itself() {
         // 40 clients, 20 a second for 0.4 s, each to a room of 8.
         assert_eq!(found.due, 320, "{label}");
         assert_complete(&trial, 8 * 320);
-        let both_ways = matches!(trial.transport, Transport::Tcp | Transport::WebSocket);
+        let both_ways = matches!(
+            trial.variant.transport,
+            Transport::Tcp | Transport::WebSocket
+        );
         let each = if both_ways { 1.0 } else { 2.0 };
         assert_eq!(found.connections_per_client, each, "{label}");
         assert_eq!(found.acknowledged.is_some(), !both_ways, "{label}");
         // 128 bytes less the 51 that the server puts in front, and a frame's head and mask; back, the
         // whole of it and a frame's head to each of 8. Warm-up and measure phase alike.
-        if trial.transport == Transport::WebSocket {
+        if trial.variant.transport == Transport::WebSocket {
             assert_eq!(found.up_bytes_per_message, Some(77.0 + 6.0), "{label}");
             assert_eq!(found.down_bytes_per_message, Some(8.0 * 132.0), "{label}");
         }

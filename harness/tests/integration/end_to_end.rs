@@ -103,7 +103,7 @@ fn every_transport_in_every_profile(family: &str) {
         // The same number for every transport and either family: it follows from the schedule.
         assert_eq!(trial.deliveries.expected, DELIVERIES, "{}", trial.label());
         assert_eq!(trial.latency_ns.count, DELIVERIES, "{}", trial.label());
-        let lean = trial.transport == Transport::Tcp;
+        let lean = trial.variant.transport == Transport::Tcp;
         let used = if lean { "lean" } else { family };
         assert_eq!(trial.harness.client.id(), used, "{}", trial.label());
         let log = format!("latency/{}.hlog", trial.label_for_file());
@@ -222,7 +222,7 @@ fn the_seed_makes_the_order_of_trials_repeatable() {
         let trials = record
             .trials
             .iter()
-            .map(|t| (t.transport, t.profile, t.index));
+            .map(|t| (t.variant.transport, t.variant.profile, t.index));
         trials.collect::<Vec<_>>()
     };
     let first = order("7");
@@ -243,7 +243,7 @@ fn options_take_the_place_of_the_files_values_and_the_record_says_so() {
         panic!("one transport in one profile");
     };
     assert_eq!(
-        (trial.transport, trial.profile),
+        (trial.variant.transport, trial.variant.profile),
         (Transport::Sse, Profile::Stock)
     );
     balances(trial);

@@ -280,7 +280,7 @@ fn a_file_system_that_is_full_leaves_the_record_before_and_what_was_printed() {
         "what was written before is whole"
     );
     for trial in &before.trials {
-        let row = format!("{} {}", trial.transport, trial.profile);
+        let row = trial.variant.to_string();
         assert!(table.contains(&row), "{row}: {table}");
     }
 }

@@ -44,7 +44,11 @@ fn a_search_is_one_record_with_a_trial_for_each_step_and_a_sentence_for_each_tra
     let (table, told) = (text(&output.stdout), text(&output.stderr));
     let record = runs.record();
     assert_eq!(record.status, Status::Complete, "{told}");
-    let sides: Vec<_> = record.limits.iter().map(|l| l.transport.id()).collect();
+    let sides: Vec<_> = record
+        .limits
+        .iter()
+        .map(|l| l.side.transport.id())
+        .collect();
     assert_eq!(sides, ["tcp", "sse"]);
     let mut trials = 0..record.trials.len();
     for limit in &record.limits {
@@ -56,18 +60,18 @@ fn a_search_is_one_record_with_a_trial_for_each_step_and_a_sentence_for_each_tra
                 "a trial for each step, in order"
             );
             let trial = &record.trials[step.trial];
-            assert_eq!(trial.transport, limit.transport);
+            assert_eq!(trial.variant.side, limit.side);
             assert_eq!(trial.clients.target, step.value);
             assert_eq!(trial.clients.connected, step.value);
             // 20 messages of the measure phase on each of 4 channels.
             assert_eq!(trial.deliveries.expected, 20 * step.value);
             assert_eq!(trial.deliveries.missing, 0);
-            let clients = trial.point.and_then(|point| point.clients);
+            let clients = trial.variant.point.and_then(|point| point.clients);
             assert_eq!(clients.map(u64::from), Some(step.value));
             let log = format!("latency/{}.hlog", trial.label_for_file());
             assert!(runs.kept().expect("kept").join(log).is_file());
         }
-        let sentence = format!("{} tuned holds ", limit.transport);
+        let sentence = format!("{} holds ", limit.side);
         assert!(table.contains(&sentence), "{table}");
     }
     assert_eq!(trials.next(), None);

@@ -20,7 +20,7 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
     // The schedule says what is owed: 160 messages in 0.4 s to a client on each of 4 channels, or
     // 80 messages to ten.
     for trial in &record.trials {
-        let point = trial.point.expect("a point");
+        let point = trial.variant.point.expect("a point");
         let (clients, owed) = [(4, 160), (40, 800)][point.index as usize - 1];
         assert_eq!(point.clients, Some(clients), "{}", trial.label());
         assert_eq!(
@@ -48,8 +48,8 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
         .iter()
         .map(|row| {
             (
-                row.transport,
-                row.point.and_then(|p| p.clients),
+                row.variant.transport,
+                row.variant.point.and_then(|p| p.clients),
                 row.received,
             )
         })
@@ -63,7 +63,7 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
             (Transport::Sse, Some(40), 1_600),
         ]
     );
-    let growing: Vec<_> = record.growth.iter().map(|g| g.transport).collect();
+    let growing: Vec<_> = record.growth.iter().map(|g| g.side.transport).collect();
     assert_eq!(growing, [Transport::Tcp, Transport::Sse]);
     assert_eq!(record.growth[0].growth_over_tcp, Some(1.0));
     assert!(
@@ -89,7 +89,11 @@ fn a_sweep_of_the_command_line_takes_the_place_of_the_files() {
         .trials
         .iter()
         .map(|trial| {
-            let bytes = trial.point.and_then(|p| p.payload_bytes).expect("swept");
+            let bytes = trial
+                .variant
+                .point
+                .and_then(|p| p.payload_bytes)
+                .expect("swept");
             (bytes, trial.clients.target, trial.deliveries.received)
         })
         .collect();

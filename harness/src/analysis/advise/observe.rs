@@ -69,7 +69,7 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
     if window_s <= 0.0 {
         return None;
     }
-    let mut load = workload.load(trial.transport);
+    let mut load = workload.load(trial.variant.transport);
     // The window of CPU and bytes holds the drain, in which nothing is published.
     let measured_s = (measure.end - measure.start) as f64 / 1e9;
     let share = measured_s / window_s;
@@ -82,7 +82,7 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
     ] {
         *term *= share;
     }
-    if trial.transport == Transport::ShortPoll {
+    if trial.variant.transport == Transport::ShortPoll {
         // Polls go on through the drain, publishing does not.
         let polls = f64::from(workload.clients) / workload.poll_interval_s;
         load.wake_ups = (wake_ups - polls) * share + polls;
@@ -91,23 +91,23 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
     if let Some(segments) = trial
         .wire
         .segments_per_delivery
-        .filter(|_| !is_poll(trial.transport))
+        .filter(|_| !is_poll(trial.variant.transport))
     {
         // Answers to POSTs are segments too.
-        let answers = if posts(trial.transport) {
+        let answers = if posts(trial.variant.transport) {
             load.sends
         } else {
             0.0
         };
         load.writes = (segments * load.deliveries - answers).max(0.0);
     }
-    if let (Some(requests), true) = (trial.wire.requests, is_poll(trial.transport)) {
+    if let (Some(requests), true) = (trial.wire.requests, is_poll(trial.variant.transport)) {
         // Requests are counted from the warm-up on. Those of long polls follow messages, so there are
         // none in the drain; those of short polls go on.
         let warm_up_s = trial.phase_ns.warm_up.map_or(0.0, |warm_up| {
             measure.start.saturating_sub(warm_up.start) as f64 / 1e9
         });
-        load.writes = if trial.transport == Transport::LongPoll {
+        load.writes = if trial.variant.transport == Transport::LongPoll {
             requests as f64 / (warm_up_s + measured_s) * share
         } else {
             requests as f64 / (warm_up_s + window_s)
@@ -119,8 +119,8 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
     Some(Observation {
         record: number,
         scenario: record.scenario.name.clone(),
-        transport: trial.transport,
-        profile: trial.profile,
+        transport: trial.variant.transport,
+        profile: trial.variant.profile,
         planned,
         load,
         cpu: trial.server.cpu_ns.map(|ns| ns as f64 / 1e9 / window_s),

@@ -13,51 +13,9 @@
 
 use std::ops::Range;
 
-use pushbench_protocol::transport::{Profile, Transport};
-
 use super::metric::{METRICS, Metric, Unit, find};
+use crate::record::Selector;
 use crate::text::{nearest, quoted};
-
-/// A transport, in any profile or in one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Selector {
-    /// The transport.
-    pub transport: Transport,
-    /// The profile; any where `None`.
-    pub profile: Option<Profile>,
-}
-
-impl Selector {
-    /// Whether a row is meant.
-    pub fn takes(self, transport: Transport, profile: Profile) -> bool {
-        self.transport == transport && self.profile.is_none_or(|p| p == profile)
-    }
-}
-
-impl std::fmt::Display for Selector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.profile {
-            Some(profile) => write!(f, "{}-{profile}", self.transport),
-            None => write!(f, "{}", self.transport),
-        }
-    }
-}
-
-impl std::str::FromStr for Selector {
-    type Err = String;
-
-    /// `sse`, `sse-tuned`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (transport, profile) = match text.split_once('-') {
-            Some((transport, profile)) => (transport, Some(profile.parse()?)),
-            None => (text, None),
-        };
-        Ok(Self {
-            transport: transport.parse()?,
-            profile,
-        })
-    }
-}
 
 /// Where a gate fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -235,6 +193,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pushbench_protocol::transport::{Profile, Transport};
 
     fn gate(text: &str) -> Gate {
         text.parse().expect(text)
@@ -261,13 +220,9 @@ mod tests {
             assert_eq!(found.above, text.contains('>'), "{text}");
         }
         let only = gate("p50@sse-tuned>5ms").only.expect("a selector");
-        assert!(only.takes(Transport::Sse, Profile::Tuned));
-        assert!(!only.takes(Transport::Sse, Profile::Stock));
-        let any = gate("p50@long_poll>5ms").only.expect("a selector");
+        let takes = |side: (Transport, Profile)| only.takes(side.into());
         assert!(
-            Profile::ALL
-                .iter()
-                .all(|&p| any.takes(Transport::LongPoll, p))
+            takes((Transport::Sse, Profile::Tuned)) && !takes((Transport::Sse, Profile::Stock))
         );
     }
 

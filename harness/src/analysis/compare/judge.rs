@@ -23,10 +23,7 @@ pub struct Judged {
 /// # Errors
 /// [`CompareError::NoSuchGateRow`], [`CompareError::NoSuchMetric`]
 pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError> {
-    let meant = |row: &&Row| {
-        let takes = |s: super::Side| gate.only.is_none_or(|o| o.takes(s.transport, s.profile));
-        takes(row.b)
-    };
+    let meant = |row: &&Row| gate.only.is_none_or(|only| only.takes(row.pair.b));
     let rows: Vec<&Row> = report.rows.iter().filter(meant).collect();
     if rows.is_empty() {
         return Err(CompareError::NoSuchGateRow {
@@ -47,7 +44,11 @@ pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError
                 gate: gate.text.clone(),
                 label: label.clone(),
                 key: gate.metric.key,
-                row: rows.iter().map(|r| r.name()).collect::<Vec<_>>().join(", "),
+                row: rows
+                    .iter()
+                    .map(|r| r.pair.to_string())
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 why: "it is null in every trial that is not void: too few samples or clients, or \
                       nothing to measure; choose another metric, or record more",
             });
@@ -60,7 +61,7 @@ pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError
             None if report.identical && needs_a => return None,
             None => "cannot be judged: no trial tells it".to_owned(),
         };
-        Some(format!("{}: {} {why}", row.name(), gate.metric.name))
+        Some(format!("{}: {} {why}", row.pair, gate.metric.name))
     });
     Ok(Judged {
         gate: gate.text.clone(),

@@ -15,19 +15,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::CONFIDENCE;
 use super::environment::{self, Difference};
-use super::gate::{Gate, Selector};
+use super::gate::Gate;
 use super::judge::{Judged, judge};
 use super::metric::{Better, Kind, METRICS, Metric};
-use super::{CONFIDENCE, Side};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::analysis::stats::family::simultaneous;
 use crate::analysis::stats::welch::MIN_TRIALS;
 use crate::analysis::stats::{
     Decision, decide, decide_unpaired, holm, paired_log_ratio, unpaired_log_ratio,
 };
-use crate::record::{Record, Trial, Verdict};
-use crate::scenario::Point;
+use crate::record::{Pair, Record, Selector, Trial, Variant, Verdict};
 
 /// One side of the comparison.
 #[derive(Debug, Clone, Copy)]
@@ -79,12 +78,9 @@ pub struct Origin {
 /// A transport and profile of A beside one of B.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// Of A.
-    pub a: Side,
-    /// Of B.
-    pub b: Side,
-    /// At which point of a sweep, by A's record; `null` where it has none.
-    pub point: Option<Point>,
+    /// Of A and of B, at which point of the sweep by A's record.
+    #[serde(flatten)]
+    pub pair: Pair,
     /// Trials that are witnesses, of A and of B: not void.
     pub trials: [u32; 2],
     /// Trials that are void.
@@ -226,12 +222,10 @@ pub fn compare_records(
     gates: &[Gate],
 ) -> Result<Report, CompareError> {
     let one_record = a.record == b.record;
-    let (of_a, of_b) = (by_place(a.record), by_place(b.record));
+    let (of_a, of_b) = (rows_of(a.record), rows_of(b.record));
     for (source, sides) in [(a, &of_a), (b, &of_b)] {
         if let Some(only) = source.only
-            && !sides
-                .keys()
-                .any(|place| only.takes(place.side.transport, place.side.profile))
+            && !sides.keys().any(|variant| only.takes(variant.side))
         {
             return Err(CompareError::NoSuchRow {
                 label: source.label.to_owned(),
@@ -251,7 +245,7 @@ pub fn compare_records(
     }
     let primary = METRICS.iter().filter(|m| m.kind == Kind::Primary).count();
     let each = simultaneous(CONFIDENCE, primary * pairs.len());
-    let row = |(a, b): &(Place, Place)| row((a, &of_a[a]), (b, &of_b[b]), one_record, each);
+    let row = |(a, b): &(Variant, Variant)| row((a, &of_a[a]), (b, &of_b[b]), one_record, each);
     let mut rows: Vec<Row> = pairs.iter().map(row).collect();
     adjust(&mut rows);
     let left_out = if a.only.is_some() || b.only.is_some() {
@@ -294,21 +288,8 @@ impl Report {
 
     /// The rows that are compared, for messages.
     pub(super) fn row_names(&self) -> String {
-        let names: Vec<String> = self.rows.iter().map(Row::name).collect();
+        let names: Vec<String> = self.rows.iter().map(|row| row.pair.to_string()).collect();
         names.join(", ")
-    }
-}
-
-impl Row {
-    /// `sse tuned`, `sse tuned → websocket tuned`, or either `at clients 1000`.
-    pub fn name(&self) -> String {
-        let at = self.point.map(|point| format!(" at {point}"));
-        let at = at.unwrap_or_default();
-        if self.a == self.b {
-            format!("{}{at}", self.a)
-        } else {
-            format!("{} → {}{at}", self.a, self.b)
-        }
     }
 }
 
@@ -324,47 +305,20 @@ fn origin(source: &Source<'_>) -> Origin {
     }
 }
 
-/// What identifies a row: a transport in a profile, at a point of the sweep where there is one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    side: Side,
-    /// What varies, and its value as bits: of numbers that are not negative, bits are ordered as the
-    /// numbers are. By value, since the same point may be the third of one sweep and the first of
-    /// another.
-    point: Vec<(&'static str, u64)>,
-}
+type Rows<'a> = BTreeMap<Variant, Vec<&'a Trial>>;
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.side)?;
-        for (index, (key, bits)) in self.point.iter().enumerate() {
-            let lead = if index == 0 { " at" } else { "," };
-            write!(f, "{lead} {key} {}", f64::from_bits(*bits))?;
-        }
-        Ok(())
-    }
-}
-
-type Sides<'a> = BTreeMap<Place, Vec<&'a Trial>>;
-
-fn by_place(record: &Record) -> Sides<'_> {
-    let mut sides = Sides::new();
+/// The trials of each row, found by what varies: a point may have another place in the other sweep.
+fn rows_of(record: &Record) -> Rows<'_> {
+    let mut rows = Rows::new();
     for trial in &record.trials {
-        let side = Side {
-            transport: trial.transport,
-            profile: trial.profile,
-        };
-        let values = trial.point.iter().flat_map(Point::values);
-        let point = values
-            .map(|(key, value)| (key.id(), value.to_bits()))
-            .collect();
-        sides.entry(Place { side, point }).or_default().push(trial);
+        let variant = trial.variant.in_any_sweep();
+        rows.entry(variant).or_default().push(trial);
     }
-    sides
+    rows
 }
 
-fn names<'a>(places: impl Iterator<Item = &'a Place>) -> String {
-    let names: Vec<String> = places.map(Place::to_string).collect();
+fn names<'a>(variants: impl Iterator<Item = &'a Variant>) -> String {
+    let names: Vec<String> = variants.map(Variant::to_string).collect();
     if names.is_empty() {
         "no trial".to_owned()
     } else {
@@ -374,52 +328,37 @@ fn names<'a>(places: impl Iterator<Item = &'a Place>) -> String {
 
 /// Which row of A is held against which of B: its like, or what the selectors say.
 fn pairs(
-    of_a: &Sides<'_>,
+    of_a: &Rows<'_>,
     only_a: Option<Selector>,
-    of_b: &Sides<'_>,
+    of_b: &Rows<'_>,
     only_b: Option<Selector>,
-) -> Vec<(Place, Place)> {
-    let takes = |only: Option<Selector>, place: &Place| {
-        only.is_none_or(|only| only.takes(place.side.transport, place.side.profile))
+) -> Vec<(Variant, Variant)> {
+    let wanted = |of: &Rows<'_>, only: Option<Selector>| -> Vec<Variant> {
+        let takes = |variant: &&Variant| only.is_none_or(|only| only.takes(variant.side));
+        of.keys().filter(takes).copied().collect()
     };
-    let wanted_a: Vec<&Place> = of_a.keys().filter(|p| takes(only_a, p)).collect();
-    let wanted_b: Vec<&Place> = of_b.keys().filter(|p| takes(only_b, p)).collect();
+    let (wanted_a, wanted_b) = (wanted(of_a, only_a), wanted(of_b, only_b));
     // One against one may differ in everything; else the profiles must be the same.
-    if let ([a], [b]) = (wanted_a.as_slice(), wanted_b.as_slice())
-        && only_a.is_some()
-    {
-        return vec![((*a).clone(), (*b).clone())];
+    if let ([a], [b], Some(_)) = (&wanted_a[..], &wanted_b[..], only_a) {
+        return vec![(*a, *b)];
     }
-    let mut pairs = Vec::new();
-    for a in wanted_a {
-        let like = Place {
-            side: Side {
-                transport: only_b.map_or(a.side.transport, |only| only.transport),
-                profile: only_b
-                    .and_then(|only| only.profile)
-                    .unwrap_or(a.side.profile),
-            },
-            point: a.point.clone(),
-        };
-        if wanted_b.contains(&&like) {
-            pairs.push((a.clone(), like));
-        }
-    }
-    pairs
+    let like = |a: Variant| only_b.unwrap_or_default().over(a.side).at(a.point);
+    let pairs = wanted_a.into_iter().map(|a| (a, like(a)));
+    pairs.filter(|(_, b)| wanted_b.contains(b)).collect()
 }
 
-fn left_out(a: (&str, &Sides<'_>), b: (&str, &Sides<'_>)) -> Vec<String> {
-    let places = |of: &Sides<'_>| of.keys().cloned().collect::<BTreeSet<Place>>();
-    let (in_a, in_b) = (places(a.1), places(b.1));
-    let only = |label: &str, place: &Place| format!("{place} is only in '{label}'");
-    let of_a = in_a.difference(&in_b).map(|side| only(a.0, side));
-    let of_b = in_b.difference(&in_a).map(|side| only(b.0, side));
-    of_a.chain(of_b).collect()
+fn left_out(a: (&str, &Rows<'_>), b: (&str, &Rows<'_>)) -> Vec<String> {
+    let only = |(label, has): (&str, &Rows<'_>), other: &Rows<'_>| -> Vec<String> {
+        let only = has.keys().filter(|variant| !other.contains_key(variant));
+        only.map(|variant| format!("{variant} is only in '{label}'"))
+            .collect()
+    };
+    [only(a, b.1), only(b, a.1)].concat()
 }
 
 fn row(
-    (a, of_a): (&Place, &Vec<&Trial>),
-    (b, of_b): (&Place, &Vec<&Trial>),
+    (a, of_a): (&Variant, &Vec<&Trial>),
+    (b, of_b): (&Variant, &Vec<&Trial>),
     one_record: bool,
     each: f64,
 ) -> Row {
@@ -465,9 +404,11 @@ fn row(
         Some(line)
     });
     Row {
-        a: a.side,
-        b: b.side,
-        point: of_a.first().and_then(|trial| trial.point),
+        pair: Pair {
+            a: a.side,
+            b: b.side,
+            point: of_a.first().and_then(|trial| trial.variant.point),
+        },
         trials: [kept[0].len() as u32, kept[1].len() as u32],
         void,
         paired,

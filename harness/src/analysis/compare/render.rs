@@ -56,9 +56,9 @@ pub fn answer(report: &Report) -> String {
             .filter(|(_, l)| l.primary || l.metric.kind == Kind::Counted)
             .map(|(row, line)| match line.change {
                 Some(change) => {
-                    format!("{} {} {}", row.name(), line.metric.title(), percent(change))
+                    format!("{} {} {}", row.pair, line.metric.title(), percent(change))
                 }
-                None => format!("{} {}", row.name(), line.metric.title()),
+                None => format!("{} {}", row.pair, line.metric.title()),
             })
             .collect();
         let of = lines.count() - primary.len();
@@ -233,7 +233,7 @@ fn text(report: &Report) -> String {
         paragraph(&mut out, WIDTH, "", &format!("left out: {note}"));
     }
     for row in &report.rows {
-        let _ = writeln!(out, "\n{} ({})\n", row.name(), trials(row));
+        let _ = writeln!(out, "\n{} ({})\n", row.pair, trials(row));
         let mut table = Table::new();
         table
             .load_preset(comfy_table::presets::NOTHING)
@@ -318,7 +318,7 @@ fn markdown(report: &Report) -> String {
         let _ = writeln!(out, "Left out: {}\n", escape(note));
     }
     for row in &report.rows {
-        let _ = writeln!(out, "### {} ({})\n", row.name(), trials(row));
+        let _ = writeln!(out, "### {} ({})\n", row.pair, trials(row));
         let _ = writeln!(out, "| {} |", HEAD.join(" | "));
         out.push_str("|---|---:|---:|---:|---:|---|\n");
         for line in row.lines.iter().filter(shown) {

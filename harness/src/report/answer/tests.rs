@@ -19,7 +19,7 @@ fn a_winner_is_named_where_every_interval_says_so_and_held_against_the_nearest()
     let names: Vec<String> = found
         .candidates
         .iter()
-        .map(|&row| View::of(&record).rows[row].name())
+        .map(|&row| View::of(&record).rows[row].to_string())
         .collect();
     assert_eq!(
         names,
@@ -112,7 +112,7 @@ fn what_is_the_same_and_what_is_undecided_is_said_plainly() {
     // Noise that swallows the difference between two of them.
     for trial in &mut record.trials {
         let off = [0.4, 2.1, 0.7, 1.6, 0.5, 1.9][trial.index as usize - 1];
-        if trial.transport == Transport::Sse {
+        if trial.variant.transport == Transport::Sse {
             trial.latency_ns.p50 = trial.latency_ns.p50.map(|ns| (ns as f64 * off) as u64);
         }
     }

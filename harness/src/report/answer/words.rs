@@ -3,9 +3,10 @@
 use super::{Finding, LATENCIES, METRICS, Metric};
 use crate::analysis::compare::MIN_ROUNDS;
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
+use crate::record::Variant;
 use crate::record::{Status, Verdict};
 use crate::report::columns::Show;
-use crate::report::rows::{Key, Relation};
+use crate::report::relation::Relation;
 use crate::report::view::View;
 use crate::scenario::ChannelCount;
 use crate::text::figure::{count, three};
@@ -162,18 +163,18 @@ pub(super) fn clause(
 
 fn is_compared(view: &View<'_>, row: usize, candidates: &[usize], metric: &Metric) -> bool {
     candidates.iter().any(|&other| {
-        let (a, b) = (&view.rows[row], &view.rows[other]);
-        a != b && Relation::find(&view.pairs, metric.key, a, b).is_some()
+        let (a, b) = (view.rows[row], view.rows[other]);
+        a != b && Relation::find(view.record, metric.key, a, b).is_some()
     })
 }
 
 fn where_candidates_are(view: &View<'_>, candidates: &[usize]) -> String {
-    let Some(Key { profile, point, .. }) = candidates.first().map(|&row| &view.rows[row]) else {
+    let Some(Variant { side, point }) = candidates.first().map(|&row| view.rows[row]) else {
         return String::new();
     };
     match point {
-        Some(point) => format!(" ({profile}, at {})", point.name()),
-        None => format!(" ({profile})"),
+        Some(point) => format!(" ({}, at {point})", side.profile),
+        None => format!(" ({})", side.profile),
     }
 }
 

@@ -1,13 +1,12 @@
 //! Cost and where time goes: bars against the floor, a dot for each trial.
 
 use maud::{Markup, html};
-use pushbench_protocol::transport::Transport;
 
 use super::super::columns::{BYTES, CONNECT, CPU, Column, MEMORY, SPLIT};
-use super::super::rows::Key;
 use super::super::view::View;
 use super::svg::{Scale, chart, marker, path, px};
 use super::table::{class, fold, is_hollow, summary_rows, table, trial_rows};
+use crate::record::Variant;
 use crate::text::figure::{NONE, three};
 
 /// Width of a chart of this page that is not the widest.
@@ -104,8 +103,8 @@ fn bars(view: &View<'_>, what: &Bars<'_>) -> Markup {
     let height = 34.0 + LINE * view.rows.len() as f64;
     let x = Scale::linear(most, (LEFT, WIDTH - 92.0));
     // The baseline at each point of a sweep; without one, of the run.
-    let floor = |row: &Key| {
-        let tcp = |of: &Key| of.transport == Transport::Tcp && of.point == row.point;
+    let floor = |row: &Variant| {
+        let tcp = |of: &Variant| of.is_baseline() && of.point == row.point;
         let tcp = view.rows.iter().position(tcp).filter(|_| what.floor)?;
         values[tcp]
             .iter()
@@ -125,7 +124,7 @@ fn bars(view: &View<'_>, what: &Bars<'_>) -> Markup {
         .rows
         .iter()
         .zip(&values)
-        .map(|(key, row)| format!("{} {} {}", key.name(), label(row), what.unit))
+        .map(|(key, row)| format!("{} {} {}", key, label(row), what.unit))
         .collect();
     let inside = html! {
         @for (value, text) in x.ticks() {
@@ -135,7 +134,7 @@ fn bars(view: &View<'_>, what: &Bars<'_>) -> Markup {
         text.axis.end x=(px(WIDTH - 4.0)) y=(px(height - 13.0)) { (what.unit) }
         @for (place, (key, row)) in view.rows.iter().zip(&values).enumerate() {
             @let y = 6.0 + LINE * place as f64;
-            text.name.end x=(px(LEFT - 8.0)) y=(px(y + 14.0)) { (key.side()) }
+            text.name.end x=(px(LEFT - 8.0)) y=(px(y + 14.0)) { (key.side) }
             g class=(class(key)) {
                 @for (part, value) in row.iter().enumerate() {
                     @if let Some(value) = value {
@@ -272,7 +271,7 @@ fn dots(view: &View<'_>, id: &str, title: &str, series: &[Series<'_>]) -> Markup
                     }
                 })
                 .collect();
-            format!("{}: medians of trials, {}", key.name(), parts.join(", "))
+            format!("{}: medians of trials, {}", key, parts.join(", "))
         })
         .collect();
     let inside = html! {
@@ -284,7 +283,7 @@ fn dots(view: &View<'_>, id: &str, title: &str, series: &[Series<'_>]) -> Markup
         @for (place, key) in view.rows.iter().enumerate() {
             @let top = 4.0 + line * place as f64;
             @if place > 0 { line.rule x1="0" x2=(px(WIDTH)) y1=(px(top - 2.0)) y2=(px(top - 2.0)) {} }
-            text.name.end x=(px(LEFT - 8.0)) y=(px(top + line / 2.0 + 2.0)) { (key.side()) }
+            text.name.end x=(px(LEFT - 8.0)) y=(px(top + line / 2.0 + 2.0)) { (key.side) }
             @for (nth, s) in series.iter().enumerate() {
                 @let trials: Vec<usize> = view.trials_of(key).collect();
                 @let band = (line - 8.0) / series.len() as f64;
@@ -302,7 +301,7 @@ fn dots(view: &View<'_>, id: &str, title: &str, series: &[Series<'_>]) -> Markup
                             @if s.plain {
                                 circle.m.hollow cx=(px(x.at(from))) cy=(px(y)) r="3" {}
                             } @else {
-                                (marker(key.place(), is_hollow(key), x.at(from), y))
+                                (marker(key.transport as usize, is_hollow(key), x.at(from), y))
                             }
                         }
                     }

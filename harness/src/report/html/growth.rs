@@ -5,12 +5,12 @@
 use maud::{Markup, html};
 
 use super::super::columns::{Column, Show};
-use super::super::rows::Key;
 use super::super::tree::Tree;
 use super::super::view::View;
 use super::cost::WIDTH;
 use super::svg::{Scale, chart, marker, path, px};
 use super::table::{Row, class, fold, is_hollow, swatch, table};
+use crate::record::Variant;
 use crate::text::figure::{count, three};
 
 /// What is drawn over the points of a sweep: key of the summary, title, unit, units in one.
@@ -55,19 +55,19 @@ fn sweep(view: &View<'_>) -> Option<Markup> {
     if points.len() < 2 {
         return None;
     }
-    let along = points.first()?.values.first()?.0.clone();
-    let mut sides: Vec<&Key> = Vec::new();
+    let along = points.first()?.leading()?.0.id();
+    let mut sides: Vec<&Variant> = Vec::new();
     for key in &view.rows {
-        if !sides.iter().any(|known| known.side() == key.side()) {
+        if !sides.iter().any(|known| known.side == key.side) {
             sides.push(key);
         }
     }
     let drawn: Vec<Markup> = GROWTH
         .iter()
-        .filter_map(|what| growth_chart(view, &sides, &along, what))
+        .filter_map(|what| growth_chart(view, &sides, along, what))
         .collect();
     Some(html! {
-        ul.legend { @for key in &sides { li { (swatch(key)) (key.side()) } } }
+        ul.legend { @for key in &sides { li { (swatch(key)) (key.side) } } }
         div.pair { @for drawn in drawn { (drawn) } }
         p.note { "A point of the sweep each, both axes logarithmic. The numbers are those of the \
                   tables of latency and cost, a row for each point." }
@@ -76,15 +76,15 @@ fn sweep(view: &View<'_>) -> Option<Markup> {
 
 fn growth_chart(
     view: &View<'_>,
-    sides: &[&Key],
+    sides: &[&Variant],
     along: &str,
     (key, title, unit, over): &(&str, &str, &str, f64),
 ) -> Option<Markup> {
-    let curve = |side: &Key| -> Vec<(f64, f64)> {
+    let curve = |side: &Variant| -> Vec<(f64, f64)> {
         let rows = view.rows.iter().enumerate();
-        rows.filter(|(_, row)| row.side() == side.side())
+        rows.filter(|(_, row)| row.side == side.side)
             .filter_map(|(place, row)| {
-                let at = row.point.as_ref()?.values.first()?.1;
+                let at = row.point?.leading()?.1;
                 Some((at, view.of_row(place, key)? / over))
             })
             .collect()
@@ -107,7 +107,7 @@ fn lines(
     id: &str,
     title: &str,
     (along, unit): (&str, &str),
-    sides: &[&Key],
+    sides: &[&Variant],
     curves: &[Vec<(f64, f64)>],
 ) -> Markup {
     let (height, left, right, top) = (270.0, 60.0, WIDTH - 16.0, 12.0);
@@ -122,7 +122,7 @@ fn lines(
             let (first, last) = (curve.first()?, curve.last()?);
             Some(format!(
                 "{}: {} {unit} at {}, {} {unit} at {}",
-                side.side(),
+                side.side,
                 three(first.1),
                 three(first.0),
                 three(last.1),
@@ -147,7 +147,7 @@ fn lines(
             g class=(class(side)) {
                 path.line d=(path(curve.iter().map(|(at, value)| Some((x.at(*at), y.at(*value)))))) {}
                 @for (at, value) in curve {
-                    (marker(side.place(), is_hollow(side), x.at(*at), y.at(*value)))
+                    (marker(side.transport as usize, is_hollow(side), x.at(*at), y.at(*value)))
                 }
             }
         }
@@ -263,13 +263,19 @@ const STEP: &[Column] = &[
     },
 ];
 
+/// What was searched for limits, in the order of the record.
+fn searched(view: &View<'_>) -> Vec<Variant> {
+    let limits = view.record.limits.iter();
+    limits.map(|limit| limit.side.at(None)).collect()
+}
+
 /// The searches of a record for limits, with the curve of every step.
 fn limits(view: &View<'_>) -> Option<Markup> {
     let Some(Tree::List(found)) = view.tree.at("limits") else {
         return None;
     };
-    let keys = Key::all(&view.tree, "limits");
-    if keys.is_empty() || keys.len() != found.len() {
+    let keys = searched(view);
+    if keys.is_empty() {
         return None;
     }
     let of = found[0].at("of").and_then(Tree::text).unwrap_or_default();
@@ -277,8 +283,8 @@ fn limits(view: &View<'_>) -> Option<Markup> {
         .iter()
         .enumerate()
         .map(|(place, key)| Row {
-            name: key.name(),
-            key: Some(key.clone()),
+            name: key.to_string(),
+            key: Some(*key),
             place: format!("/limits/{place}"),
         })
         .collect();
@@ -296,7 +302,7 @@ fn limits(view: &View<'_>) -> Option<Markup> {
             })
         })
         .collect();
-    let sides: Vec<&Key> = keys.iter().collect();
+    let sides: Vec<&Variant> = keys.iter().collect();
     let curve = |place: usize, key: &str, over: f64| -> Vec<(f64, f64)> {
         let at = |step: usize| {
             let place = format!("limits/{place}/steps/{step}");
@@ -322,7 +328,7 @@ fn limits(view: &View<'_>) -> Option<Markup> {
     Some(html! {
         (table(view, "Limits found", "transport", &rows, LIMIT))
         @if !charts.is_empty() {
-            ul.legend { @for key in &sides { li { (swatch(key)) (key.side()) } } }
+            ul.legend { @for key in &sides { li { (swatch(key)) (key.side) } } }
             div.pair { @for chart in charts { (chart) } }
             p.note { "A step of the search each, both axes logarithmic." }
         }
@@ -336,7 +342,7 @@ pub(in super::super) fn limits_in_words(view: &View<'_>) -> Option<String> {
     let Some(Tree::List(found)) = view.tree.at("limits") else {
         return None;
     };
-    let keys = Key::all(&view.tree, "limits");
+    let keys = searched(view);
     let clauses: Vec<String> = keys
         .iter()
         .zip(found)
@@ -349,16 +355,8 @@ pub(in super::super) fn limits_in_words(view: &View<'_>) -> Option<String> {
                 None => format!("held no value tried ({of})"),
             };
             match whole("first_bad") {
-                Some(bad) => format!(
-                    "{} {held} and broke at {bad}: {}",
-                    key.name(),
-                    word("broke")
-                ),
-                None => format!(
-                    "{} {held}; the search ended with '{}'",
-                    key.name(),
-                    word("ended")
-                ),
+                Some(bad) => format!("{} {held} and broke at {bad}: {}", key, word("broke")),
+                None => format!("{} {held}; the search ended with '{}'", key, word("ended")),
             }
         })
         .collect();

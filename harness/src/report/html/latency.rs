@@ -4,11 +4,11 @@ use maud::{Markup, html};
 
 use super::super::columns::{INTERVALS, QUANTILES};
 use super::super::distribution::Distribution;
-use super::super::rows::Key;
 use super::super::tree::Tree;
 use super::super::view::View;
 use super::svg::{Scale, chart, marker, path, px};
 use super::table::{class, fold, is_hollow, summary_rows, swatch, table, trial_rows};
+use crate::record::Variant;
 use crate::text::figure::{NONE, three};
 
 const NS_PER_MS: f64 = 1e6;
@@ -32,7 +32,7 @@ pub(super) fn percentiles(view: &View<'_>, curves: &[Distribution]) -> Markup {
         return html! { p { "No delivery was measured, so there is no latency to show." } };
     }
     let points = view.points();
-    let coarse: Vec<(&Key, &str)> = view
+    let coarse: Vec<(&Variant, &str)> = view
         .rows
         .iter()
         .zip(curves)
@@ -43,7 +43,7 @@ pub(super) fn percentiles(view: &View<'_>, curves: &[Distribution]) -> Markup {
             (percentile_chart(view, curves, "percentiles", None))
         } @else {
             @for point in points {
-                h3 { "At " (point.name()) }
+                h3 { "At " (point) }
                 (percentile_chart(
                     view, curves, &format!("percentiles-{}", point.index), Some(point.index),
                 ))
@@ -58,7 +58,7 @@ pub(super) fn percentiles(view: &View<'_>, curves: &[Distribution]) -> Markup {
             p.note.warn {
                 "Drawn from the record's quantiles alone, with straight lines between them: "
                 @for (i, (row, why)) in coarse.iter().enumerate() {
-                    @if i > 0 { "; " } (row.name()) " (" (why) ")"
+                    @if i > 0 { "; " } (row.to_string()) " (" (why) ")"
                 }
                 "."
             }
@@ -76,10 +76,10 @@ fn percentile_chart(
     view: &View<'_>,
     curves: &[Distribution],
     id: &str,
-    point: Option<u64>,
+    point: Option<u32>,
 ) -> Markup {
     let rows: Vec<usize> = (0..view.rows.len())
-        .filter(|&row| view.rows[row].point.as_ref().map(|p| p.index) == point)
+        .filter(|&row| view.rows[row].point.map(|p| p.index) == point)
         .collect();
     let text = describe(view, &rows);
     let draw = |size, variant: &str| {
@@ -97,7 +97,7 @@ fn percentile_chart(
     html! {
         figure {
             ul.legend { @for &row in &rows {
-                li { (swatch(&view.rows[row])) (view.rows[row].side()) }
+                li { (swatch(&view.rows[row])) (view.rows[row].side) }
             } }
             (draw((960.0, 420.0), "wide"))
             (draw((420.0, 400.0), "narrow"))
@@ -114,7 +114,7 @@ fn describe(view: &View<'_>, rows: &[usize]) -> String {
         };
         format!(
             "{}: p50 {} ms, p99 {} ms",
-            view.rows[row].name(),
+            view.rows[row],
             at("p50"),
             at("p99")
         )
@@ -124,7 +124,7 @@ fn describe(view: &View<'_>, rows: &[usize]) -> String {
 }
 
 /// The least and greatest end of the intervals that the trials of a row have for a quantile.
-fn whisker(view: &View<'_>, row: &Key, key: &str) -> Option<(f64, f64)> {
+fn whisker(view: &View<'_>, row: &Variant, key: &str) -> Option<(f64, f64)> {
     let ends = view.trials_of(row).filter_map(|trial| {
         let end = |end: &str| view.of_trial(trial, &format!("latency_interval_ns/{key}/{end}"));
         Some((end("low")?, end("high")?))
@@ -212,7 +212,7 @@ fn percentile_lines(
                 @for (quantile, _, name) in NAMED {
                     @if points.last().is_some_and(|(last, _)| *last >= quantile) {
                         @if let Some(ns) = view.of_row(row, &format!("latency_ns/{name}")) {
-                            (marker(key.place(), is_hollow(key), x.at(nines(quantile)),
+                            (marker(key.transport as usize, is_hollow(key), x.at(nines(quantile)),
                                 y.at(ns / NS_PER_MS)))
                         }
                     }
@@ -259,7 +259,7 @@ pub(super) fn over_time(view: &View<'_>) -> Markup {
         div.panels data-seconds=(seconds) {
             @for (row, key) in view.rows.iter().enumerate() {
                 figure {
-                    figcaption { (swatch(key)) (key.name()) }
+                    figcaption { (swatch(key)) (key.to_string()) }
                     (panel(view, row, &of, &y, seconds))
                 }
             }
@@ -315,9 +315,9 @@ fn panel(view: &View<'_>, row: usize, of: &[Vec<Option<f64>>], y: &Scale, second
             "ms"
         }
     };
-    let title = format!("Latency over time, {}", key.name());
+    let title = format!("Latency over time, {}", key);
     chart(
-        &format!("time-{}", key.file()),
+        &format!("time-{}", key.file_name()),
         "panel",
         PANEL,
         &title,

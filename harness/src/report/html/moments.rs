@@ -5,12 +5,12 @@
 use maud::{Markup, html};
 
 use super::super::columns::Show;
-use super::super::rows::Key;
 use super::super::tree::Tree;
 use super::super::view::View;
 use super::cost::WIDTH;
 use super::svg::{Scale, chart, path, px};
 use super::table::{Row, boxed, cell, class, fold, swatch, trial_rows};
+use crate::record::Variant;
 use crate::text::figure::three;
 
 const NS_PER_S: f64 = 1e9;
@@ -41,7 +41,7 @@ pub(super) fn section(view: &View<'_>) -> Option<Markup> {
     let any = (0..view.trials.len()).any(|trial| !moments(view, trial, CURVES[0].0).is_empty());
     any.then(|| {
         html! {
-            ul.legend { @for key in &view.rows { li { (swatch(key)) (key.name()) } } }
+            ul.legend { @for key in &view.rows { li { (swatch(key)) (key.to_string()) } } }
             div.pair { @for (key, title) in CURVES { (curves(view, key, title)) } }
             p.note {
                 "Each line is a trial, a look some four times a second. Dotted uprights are what was done \
@@ -55,7 +55,7 @@ pub(super) fn section(view: &View<'_>) -> Option<Markup> {
 fn curves(view: &View<'_>, key: &str, title: &str) -> Markup {
     let (height, left, right, top) = (270.0, 60.0, WIDTH - 16.0, 12.0);
     let bottom = height - 44.0;
-    let of: Vec<(&Key, Vec<(f64, f64)>)> = view
+    let of: Vec<(&Variant, Vec<(f64, f64)>)> = view
         .rows
         .iter()
         .flat_map(|row| {
@@ -75,7 +75,7 @@ fn curves(view: &View<'_>, key: &str, title: &str) -> Markup {
             let most = points.iter().map(|point| point.1).fold(0.0, f64::max);
             Some(format!(
                 "{}: from {} to {} MB, {} MB at the most",
-                row.name(),
+                row,
                 three(first.1),
                 three(last.1),
                 three(most)

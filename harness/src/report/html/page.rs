@@ -14,6 +14,7 @@ use super::super::tree::Tree;
 use super::super::view::View;
 use super::table::{Row, boxed, cell, fold, summary_rows, swatch, table, trial_rows, verdict};
 use super::{cost, growth, latency, moments};
+use crate::analysis::compare::Comparison;
 use crate::record::Verdict;
 
 const STYLE: &str = include_str!("style.css");
@@ -190,7 +191,7 @@ fn verdicts(view: &View<'_>) -> Markup {
                 @for round in 1..=rounds { th scope="col" { "trial " (round) } }
             } }
             tbody { @for key in &view.rows { tr {
-                th scope="row" { (swatch(key)) (key.name()) }
+                th scope="row" { (swatch(key)) (key.to_string()) }
                 @for round in 1..=rounds {
                     @let found = view.trials_of(key).find(|&t| trials[t].index == round);
                     td { @match found {
@@ -204,7 +205,7 @@ fn verdicts(view: &View<'_>) -> Markup {
             (fold("Reasons, trial by trial", reasons.len() <= OPEN_REASONS, &html! {
                 dl.reasons { @for &place in &reasons {
                     @let trial = &trials[place];
-                    dt { (verdict(trial.validity.verdict.id())) " " (view.trial_name(place)) }
+                    dt { (verdict(trial.validity.verdict.id())) " " (view.record.trials[place].label()) }
                     @for reason in &trial.validity.reasons {
                         dd { code { (reason.check) } ": " (reason.message)
                             @if !reason.remedy.is_empty() { "; " em { (reason.remedy) } } }
@@ -225,7 +226,7 @@ fn checks(view: &View<'_>) -> Markup {
         .flat_map(|(place, trial)| {
             let checks = 0..trial.validity.checks.len();
             checks.map(move |check| Row {
-                name: view.trial_name(place),
+                name: view.record.trials[place].label(),
                 key: None,
                 place: format!("/trials/{place}/validity/checks/{check}"),
             })
@@ -245,14 +246,13 @@ fn differences(view: &View<'_>) -> Markup {
             "' runs as many, '--trials auto' goes on until each difference is decided."
         } };
     }
-    let rows: Vec<Row> = view
-        .pairs
+    let rows: Vec<Row> = comparisons
         .iter()
         .enumerate()
-        .flat_map(|(place, pair)| {
-            let metrics = 0..comparisons[place].metrics.len();
-            metrics.map(move |metric| Row {
-                name: format!("{} / {}", pair.a.name(), pair.b.side()),
+        .flat_map(|(place, Comparison { pair, metrics, .. })| {
+            let name = format!("{} / {}", pair.a.at(pair.point), pair.b);
+            (0..metrics.len()).map(move |metric| Row {
+                name: name.clone(),
                 key: None,
                 place: format!("/comparisons/{place}/metrics/{metric}"),
             })
@@ -419,7 +419,7 @@ fn numbers(view: &View<'_>) -> Markup {
         .enumerate()
         .flat_map(|(place, trial)| {
             (0..trial.server.memory.points.len()).map(move |point| Row {
-                name: view.trial_name(place),
+                name: view.record.trials[place].label(),
                 key: None,
                 place: format!("/trials/{place}/server/memory/points/{point}"),
             })

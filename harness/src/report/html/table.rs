@@ -4,16 +4,16 @@
 use maud::{Markup, html};
 
 use super::super::columns::{Column, Show};
-use super::super::rows::Key;
 use super::super::tree::Tree;
 use super::super::view::View;
+use crate::record::Variant;
 
 /// A row: its name, and its place in the record as a JSON pointer.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) name: String,
     /// For colour and marker, where the row is a transport's.
-    pub(super) key: Option<Key>,
+    pub(super) key: Option<Variant>,
     pub(super) place: String,
 }
 
@@ -21,8 +21,8 @@ pub(super) struct Row {
 pub(super) fn summary_rows(view: &View<'_>) -> Vec<Row> {
     let rows = view.rows.iter().enumerate();
     rows.map(|(index, key)| Row {
-        name: key.name(),
-        key: Some(key.clone()),
+        name: key.to_string(),
+        key: Some(*key),
         place: format!("/summary/{index}"),
     })
     .collect()
@@ -36,8 +36,8 @@ pub(super) fn trial_rows(view: &View<'_>) -> Vec<Row> {
     in_rows
         .chain(others.map(|(trial, _)| trial))
         .map(|trial| Row {
-            name: view.trial_name(trial),
-            key: Some(view.trials[trial].clone()),
+            name: view.record.trials[trial].label(),
+            key: Some(view.trials[trial]),
             place: format!("/trials/{trial}"),
         })
         .collect()
@@ -129,23 +129,23 @@ fn name(row: &Row) -> Markup {
 }
 
 /// Colour, dash and marker of a row, for legends and tables; its name stands beside it.
-pub(super) fn swatch(key: &Key) -> Markup {
+pub(super) fn swatch(key: &Variant) -> Markup {
     let class = format!("swatch {}", class(key));
     html! {
         svg class=(class) aria-hidden="true" viewBox="0 0 30 12" width="30" height="12" {
             path.line d="M1 6L29 6" {}
-            (super::svg::marker(key.place(), is_hollow(key), 15.0, 6.0))
+            (super::svg::marker(key.transport as usize, is_hollow(key), 15.0, 6.0))
         }
     }
 }
 
 /// Classes that give a row its colour and dash.
-pub(super) fn class(key: &Key) -> String {
-    format!("t{} p-{}", key.place() % 8, key.profile)
+pub(super) fn class(key: &Variant) -> String {
+    format!("t{} p-{}", key.transport as usize % 8, key.profile)
 }
 
 /// Whether markers of a row are hollow: all profiles but `tuned`, in which every transport runs.
-pub(super) fn is_hollow(key: &Key) -> bool {
+pub(super) fn is_hollow(key: &Variant) -> bool {
     key.profile != pushbench_protocol::transport::Profile::Tuned
 }
 

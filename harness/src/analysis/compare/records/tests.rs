@@ -15,7 +15,7 @@ fn record(p50: &[u64]) -> Record {
     for transport in [Transport::Tcp, Transport::Sse] {
         for (index, &ns) in (1..).zip(p50) {
             let mut trial = template.clone();
-            trial.transport = transport;
+            trial.variant.side.transport = transport;
             trial.index = index;
             trial.latency_ns.p50 = Some(ns);
             trial.latency_ns.p99 = Some(ns * 5);
@@ -146,7 +146,7 @@ fn two_transports_of_one_run_are_paired_by_round() {
         .iter_mut()
         .zip([1.0, 3.0, 1.5, 2.0, 1.0, 4.0].repeat(2))
     {
-        let own = if trial.transport == Transport::Sse {
+        let own = if trial.variant.transport == Transport::Sse {
             1.1
         } else {
             1.0
@@ -157,14 +157,14 @@ fn two_transports_of_one_run_are_paired_by_round() {
         label: "a",
         record: &record,
         only: Some(Selector {
-            transport,
+            transport: Some(transport),
             profile: None,
         }),
     };
     let report = compare_records(&side(Transport::Tcp), &side(Transport::Sse), &[]).expect("rows");
     assert_eq!(report.rows.len(), 1);
     assert!(report.rows[0].paired && !report.identical);
-    assert_eq!(report.rows[0].name(), "tcp tuned → sse tuned");
+    assert_eq!(report.rows[0].pair.to_string(), "tcp tuned → sse tuned");
     let p50 = line(&report, 0, "p50");
     assert_eq!(p50.says, Says::Worse);
     assert!(p50.low.expect("paired") > 0.09 && p50.high.expect("paired") < 0.11);
@@ -228,17 +228,17 @@ fn what_is_not_there_is_named() {
     );
     for trial in &mut b.trials {
         trial.latency_ns.p99 = None;
-        trial.profile = Profile::Tuned;
+        trial.variant.side.profile = Profile::Tuned;
     }
     let told = error(&b, &["p99>+10%"]);
     assert!(told.starts_with(
         "gate 'p99>+10%': 'b' has no 'latency_ns.p99' for tcp tuned, sse tuned; it is null"
     ));
-    b.trials.retain(|t| t.transport == Transport::Sse);
+    b.trials.retain(|t| t.variant.transport == Transport::Sse);
     let report = against(&a, &b, &[]).expect("a row in common");
     assert_eq!(report.left_out, ["tcp tuned is only in 'a'"]);
     let mut c = scaled(1.0);
-    c.trials.retain(|t| t.transport == Transport::Tcp);
+    c.trials.retain(|t| t.variant.transport == Transport::Tcp);
     let told = against(&b, &c, &[])
         .expect_err("nothing in common")
         .to_string();
@@ -281,7 +281,7 @@ fn two_sweeps_are_compared_point_by_point_whatever_place_a_point_has_in_its_swee
         for (index, &clients) in (1..).zip(clients) {
             for trial in &plain {
                 let mut trial = trial.clone();
-                trial.point = Some(crate::scenario::Point {
+                trial.variant.point = Some(crate::scenario::Point {
                     index,
                     clients: Some(clients),
                     ..Default::default()
@@ -298,20 +298,20 @@ fn two_sweeps_are_compared_point_by_point_whatever_place_a_point_has_in_its_swee
     };
     let (a, b) = (swept(1.0, &[100, 1_000]), swept(1.5, &[10, 100, 1_000]));
     let report = against(&a, &b, &["p50@sse>+20%"]).expect("points in common");
-    let names: Vec<String> = report.rows.iter().map(Row::name).collect();
+    let names: Vec<String> = report.rows.iter().map(|row| row.pair.to_string()).collect();
     assert_eq!(
         names,
         [
             "tcp tuned at clients 100",
-            "tcp tuned at clients 1000",
+            "tcp tuned at clients 1,000",
             "sse tuned at clients 100",
-            "sse tuned at clients 1000"
+            "sse tuned at clients 1,000"
         ]
     );
     let says = |row: usize| line(&report, row, "p50").says;
     assert_eq!((says(2), says(3)), (Says::Same, Says::Worse));
     assert_eq!(report.gates[0].failures.len(), 1, "{:?}", report.gates);
-    assert!(report.gates[0].failures[0].starts_with("sse tuned at clients 1000: p50 went"));
+    assert!(report.gates[0].failures[0].starts_with("sse tuned at clients 1,000: p50 went"));
     assert_eq!(
         report.left_out,
         [

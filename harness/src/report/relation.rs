@@ -1,0 +1,54 @@
+//! What a record says of one row against another, whichever way round it compares the two.
+//!
+//! In: the comparisons of a record. Out: one of them, turned as it is asked for.
+
+use crate::analysis::compare::{MetricComparison, Says};
+use crate::record::{Record, Variant};
+
+/// What the record says of a metric of one row against another: ratios are first over second,
+/// whichever way round the record has them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Relation {
+    pub(super) says: Says,
+    pub(super) ratio: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+    pub(super) confidence: f64,
+    pub(super) more_trials: Option<u32>,
+}
+
+impl Relation {
+    /// Of `a` against `b`; `None` where the record does not compare them in this metric.
+    pub(super) fn find(record: &Record, metric: &str, a: Variant, b: Variant) -> Option<Self> {
+        record.comparisons.iter().find_map(|comparison| {
+            let turned = match comparison.pair.variants() {
+                pair if pair == [a, b] => false,
+                pair if pair == [b, a] => true,
+                _ => return None,
+            };
+            let found = comparison.metrics.iter().find(|m| m.metric == metric)?;
+            Some(Self::of(found, turned))
+        })
+    }
+
+    fn of(found: &MetricComparison, turned: bool) -> Self {
+        let (ratio, low, high) = if turned {
+            (1.0 / found.ratio, 1.0 / found.high, 1.0 / found.low)
+        } else {
+            (found.ratio, found.low, found.high)
+        };
+        Self {
+            says: found.says,
+            ratio,
+            low,
+            high,
+            confidence: found.confidence,
+            more_trials: found.more_trials,
+        }
+    }
+
+    /// The first has surely less than the second.
+    pub(super) fn is_less(&self) -> bool {
+        self.says == Says::Different && self.ratio < 1.0
+    }
+}
