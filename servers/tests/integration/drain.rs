@@ -5,36 +5,20 @@
 //! all at once; who is told when in between is tested where it is decided, in `shard.rs`.
 
 use std::net::TcpStream;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, MAX_DRAIN, Server};
 use pushbench_servers::ring::RingLimits;
 
-use crate::support::bytes;
 use crate::support::wire::Wire;
-use crate::support::{address, await_subscribers, config, eventually, for_each, publish, start};
-
-fn subscribe(server: &Server, transport: Transport, since: Option<u64>) -> Wire {
-    let request = bytes::subscribe(transport, "news", since);
-    Wire::open(address(server, transport), request)
-}
-
-/// A subscriber that waits at the tail, which is 0.
-fn waiting(server: &Server, transport: Transport) -> Wire {
-    let mut wire = subscribe(server, transport, Some(0));
-    match transport {
-        Transport::Tcp | Transport::Sse | Transport::WebSocket | Transport::ShortPoll => {
-            wire.expect(bytes::at_tail(transport, 0));
-        }
-        Transport::LongPoll => await_subscribers(server, 1),
-    }
-    wire
-}
+use crate::support::{
+    address, bytes, config, count, deliveries, eventually, for_each, publish, start, subscribe,
+    subscribers, wait_at,
+};
 
 fn politely(server: &Server) -> u64 {
-    server.total(|s| s.closed_politely.load(Relaxed))
+    count(server, |s| &s.closed_politely)
 }
 
 fn await_end(server: &Server) {
@@ -45,7 +29,7 @@ fn await_end(server: &Server) {
 fn a_drain_ends_who_waits_as_the_transport_has_it() {
     for_each(|transport, profile| {
         let server = start(&config(transport, profile));
-        let mut wire = waiting(&server, transport);
+        let mut wire = wait_at(&server, transport, 0);
         assert!(server.drain(Duration::ZERO));
         match transport {
             Transport::Tcp | Transport::Sse | Transport::WebSocket => {
@@ -63,7 +47,7 @@ fn a_drain_ends_who_waits_as_the_transport_has_it() {
         await_end(&server);
         let ended = u64::from(transport != Transport::ShortPoll);
         assert_eq!(politely(&server), ended);
-        assert_eq!(server.total(|s| s.subscribers.load(Relaxed)), 0);
+        assert_eq!(subscribers(&server), 0);
     });
 }
 
@@ -71,7 +55,7 @@ fn a_drain_ends_who_waits_as_the_transport_has_it() {
 fn a_drain_delivers_what_is_pending_first() {
     for_each(|transport, profile| {
         let server = start(&config(transport, profile));
-        let mut wire = waiting(&server, transport);
+        let mut wire = wait_at(&server, transport, 0);
         let messages = publish(&server, 0, &["a", "b", "c"]);
         assert!(server.drain(Duration::ZERO));
         match transport {
@@ -107,7 +91,7 @@ fn stuffed(server: &Server, transport: Transport, most: u64) -> (Wire, u64) {
     for sequence in 0..most {
         publish(server, sequence, &[&payload]);
         let published = Instant::now();
-        while server.total(|s| s.deliveries.load(Relaxed)) <= sequence {
+        while deliveries(server) <= sequence {
             if published.elapsed() > Duration::from_millis(50) {
                 return (wire, sequence + 1);
             }
@@ -193,7 +177,7 @@ fn who_was_connected_when_the_drain_began_is_answered_and_never_reset() {
 fn a_server_that_drains_serves_who_is_there_and_takes_nobody_new() {
     for_each(|transport, profile| {
         let mut server = start(&config(transport, profile));
-        let mut wire = waiting(&server, transport);
+        let mut wire = wait_at(&server, transport, 0);
         let place = address(&server, transport);
         // One more connection that has asked for nothing yet, and one that was answered.
         let mut silent = Wire::connect(place);
@@ -251,7 +235,7 @@ fn a_server_that_drains_serves_who_is_there_and_takes_nobody_new() {
 fn an_upload_to_a_server_that_drains_is_taken_and_the_last_of_its_connection() {
     for profile in Profile::ALL {
         let server = start(&config(Transport::Sse, profile));
-        let mut stream = waiting(&server, Transport::Sse);
+        let mut stream = wait_at(&server, Transport::Sse, 0);
         let mut wire = Wire::connect(address(&server, Transport::Sse));
         wire.send(bytes::post("news", b"a"));
         assert_eq!(wire.response().0, 200);
@@ -264,11 +248,7 @@ fn an_upload_to_a_server_that_drains_is_taken_and_the_last_of_its_connection() {
         assert_eq!((status, &body[..]), (200, &b"2\n"[..]));
         assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
         wire.expect_end();
-        let mut read = Vec::new();
-        while bytes::sequences(&read).len() < 2 {
-            read.extend(stream.some());
-        }
-        assert_eq!(bytes::sequences(&read), [1, 2]);
+        assert_eq!(stream.sequences(2), [1, 2]);
     }
 }
 
@@ -277,7 +257,7 @@ fn a_second_server_on_the_same_port_takes_all_later_connects() {
     for_each(|transport, profile| {
         let first = start(&config(transport, profile));
         let place = address(&first, transport);
-        let mut wire = waiting(&first, transport);
+        let mut wire = wait_at(&first, transport, 0);
         let heir = Config {
             listen: place,
             shards: 2,

@@ -3,18 +3,14 @@
 //! Bytes where it is told something, and counts that add up: whatever was published was handed out,
 //! lost and told, or left out for a newer one.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
-use pushbench_servers::ring::RingLimits;
 
-use crate::support::bytes;
 use crate::support::wire::Wire;
 use crate::support::{
-    address, await_rest, await_subscribers, config, eventually, for_each, publish, settle,
-    start_with, subscribe,
+    address, await_rest, await_subscribers, bytes, config, count, deliveries, eventually,
+    expect_next, for_each, for_each_stream, publish, ring, settle, start_with, subscribe,
 };
 
 /// Payload of the messages that are more than a connection holds.
@@ -26,10 +22,7 @@ const MANY: u64 = 100;
 /// A ring of few messages, and sockets that take few.
 fn small(transport: Transport, profile: Profile, messages: usize) -> Config {
     Config {
-        ring: RingLimits {
-            messages,
-            bytes: 4 << 20,
-        },
+        ring: ring(messages),
         send_buffer_bytes: Some(16 << 10),
         ..config(transport, profile)
     }
@@ -38,15 +31,11 @@ fn small(transport: Transport, profile: Profile, messages: usize) -> Config {
 /// Lagged, lost, conflated, cut off.
 fn counts(server: &Server) -> [u64; 4] {
     [
-        server.total(|s| s.lagged.load(Relaxed)),
-        server.total(|s| s.lost_messages.load(Relaxed)),
-        server.total(|s| s.conflated_messages.load(Relaxed)),
-        server.total(|s| s.cut_off.load(Relaxed)),
+        count(server, |s| &s.lagged),
+        count(server, |s| &s.lost_messages),
+        count(server, |s| &s.conflated_messages),
+        count(server, |s| &s.cut_off),
     ]
-}
-
-fn deliveries(server: &Server) -> u64 {
-    server.total(|s| s.deliveries.load(Relaxed))
 }
 
 /// A message is counted right behind the write that hands it out, so a client may have it first.
@@ -139,13 +128,7 @@ fn latest_only_hands_out_the_newest_of_all_that_is_pending() {
         let mut wire = subscribe(&server, transport, Some(1));
         wire.expect(bytes::behind(transport, profile, 1, &messages[4..])); // 2, 3, 4 left out
         let more = publish(&server, 5, &["f", "g"]);
-        if bytes::is_stream(transport) {
-            wire.expect(bytes::streamed(transport, profile, &more[1..]));
-        } else {
-            settle(&server, transport, 7);
-            wire.send(bytes::subscribe(transport, "news", Some(5)));
-            wire.expect(bytes::behind(transport, profile, 5, &more[1..]));
-        }
+        expect_next(&server, &mut wire, (transport, profile), 5, &more[1..]);
         let one = publish(&server, 7, &["h"]);
         if bytes::is_stream(transport) {
             wire.expect(bytes::streamed(transport, profile, &one));
@@ -158,10 +141,7 @@ fn latest_only_hands_out_the_newest_of_all_that_is_pending() {
 
 #[test]
 fn a_slow_reader_on_drop_oldest_gets_or_is_told_of_every_message() {
-    for_each(|transport, profile| {
-        if !bytes::is_stream(transport) {
-            return;
-        }
+    for_each_stream(|transport, profile| {
         let server = start_with(&small(transport, profile, 8), Overflow::DropOldest);
         let mut wire = open_stream(&server, transport, "news");
         publish_large(&server, 0, MANY);
@@ -181,10 +161,7 @@ fn a_slow_reader_on_drop_oldest_gets_or_is_told_of_every_message() {
 
 #[test]
 fn a_slow_reader_on_latest_only_gets_the_newest_when_it_reads_again() {
-    for_each(|transport, profile| {
-        if !bytes::is_stream(transport) {
-            return;
-        }
+    for_each_stream(|transport, profile| {
         let server = start_with(&small(transport, profile, 8), Overflow::LatestOnly);
         let mut wire = open_stream(&server, transport, "news");
         publish_large(&server, 0, MANY);

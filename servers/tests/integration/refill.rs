@@ -19,7 +19,7 @@ use pushbench_servers::ring::RingLimits;
 
 use crate::support::bytes;
 use crate::support::wire::Wire;
-use crate::support::{address, config, eventually, for_each};
+use crate::support::{address, config, eventually, for_each, subscribe_to};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -77,9 +77,7 @@ fn expected(plan: &PublishPlan, channel: u32) -> Vec<(u64, Vec<u8>)> {
 }
 
 fn subscribe(server: &Server, channel: u32, since: u64) -> Wire {
-    let channel = format!("c{channel}");
-    let request = bytes::subscribe(Transport::Tcp, &channel, Some(since));
-    Wire::open(address(server, Transport::Tcp), request)
+    subscribe_to(server, Transport::Tcp, &format!("c{channel}"), Some(since))
 }
 
 /// What comes behind `since` must be exactly the messages of `all` behind it. Returns their actual
@@ -164,13 +162,9 @@ fn every_transport_is_refilled() {
         let [plan, ..] = past_plans();
         let server = start(&plan, config(transport, profile));
         let tail = expected(&plan, 1).len() as u64;
-        let request = bytes::subscribe(transport, "c1", Some(tail - 3));
-        let mut wire = Wire::open(address(&server, transport), request);
-        let mut read = Vec::new();
-        while bytes::sequences(&read).len() < 3 {
-            read.extend(wire.some());
-        }
-        assert_eq!(bytes::sequences(&read), [tail - 2, tail - 1, tail]);
+        let mut wire = subscribe_to(&server, transport, "c1", Some(tail - 3));
+        let read = wire.sequences(3);
+        assert_eq!(read, [tail - 2, tail - 1, tail]);
     });
 }
 
@@ -227,8 +221,7 @@ fn a_cursor_that_is_due_in_a_moment_is_waited_for_and_one_of_the_far_future_is_r
         plan.schedule.rate_per_s = 60.0;
         plan.schedule.end_ns = u64::MAX;
         let server = start(&plan, config(transport, profile));
-        let request = bytes::subscribe(transport, "c0", Some(5));
-        let mut wire = Wire::open(address(&server, transport), request);
+        let mut wire = subscribe_to(&server, transport, "c0", Some(5));
         let cursor = bytes::at_tail(transport, 5);
         wire.expect(match transport {
             Transport::LongPoll => Vec::new(),
@@ -240,14 +233,10 @@ fn a_cursor_that_is_due_in_a_moment_is_waited_for_and_one_of_the_far_future_is_r
             wire.expect(b"20");
             return;
         }
-        let mut read = Vec::new();
-        while bytes::sequences(&read).is_empty() {
-            read.extend(wire.some());
-        }
-        assert_eq!(bytes::sequences(&read)[0], 6);
+        let read = wire.sequences(1);
+        assert_eq!(read[0], 6);
 
-        let request = bytes::subscribe(transport, "c0", Some(1_000_000));
-        let mut wire = Wire::open(address(&server, transport), request);
+        let mut wire = subscribe_to(&server, transport, "c0", Some(1_000_000));
         let refusal = String::from_utf8_lossy(&wire.some()).into_owned();
         assert!(
             refusal.starts_with(if transport == Transport::Tcp {
@@ -258,8 +247,7 @@ fn a_cursor_that_is_due_in_a_moment_is_waited_for_and_one_of_the_far_future_is_r
             "{refusal}"
         );
         // A channel that the schedule does not have is due nothing.
-        let request = bytes::subscribe(transport, "c3", Some(1));
-        let mut wire = Wire::open(address(&server, transport), request);
+        let mut wire = subscribe_to(&server, transport, "c3", Some(1));
         let refusal = String::from_utf8_lossy(&wire.some()).into_owned();
         assert!(
             refusal.starts_with("ERROR ") || refusal.starts_with("HTTP/1.1 400 "),
@@ -331,12 +319,8 @@ fn a_drained_server_and_its_heir_on_the_same_schedule_leave_no_gap() {
         let last = bytes::sequences(&received).last().copied().unwrap_or(0);
         eventually("the first is gone", || first.is_drained());
         // It may have been ahead of the second, which is no reason to refuse its clients.
-        let request = bytes::subscribe(Transport::Sse, "c0", Some(last));
-        let mut wire = Wire::open(address(&second, Transport::Sse), request);
-        let mut read = Vec::new();
-        while bytes::sequences(&read).len() < 2 {
-            read.extend(wire.some());
-        }
-        assert_eq!(bytes::sequences(&read)[..2], [last + 1, last + 2]);
+        let mut wire = subscribe_to(&second, Transport::Sse, "c0", Some(last));
+        let read = wire.sequences(2);
+        assert_eq!(read[..2], [last + 1, last + 2]);
     }
 }

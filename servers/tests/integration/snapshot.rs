@@ -3,28 +3,26 @@
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::listen::{Config, Server};
-use pushbench_servers::ring::RingLimits;
 
 use crate::support::bytes::{self, Message};
 use crate::support::wire::Wire;
-use crate::support::{address, config, for_each, publish, settle, start, start_with};
+use crate::support::{
+    address, ask, config, count, expect_next, for_each, publish, ring, settle, start, start_with,
+};
 
 /// A server that remembers the last three of five messages.
 fn remembering(config: Config, overflow: Overflow) -> (Server, Vec<Message>) {
     let transport = config.transports[0];
-    let ring = RingLimits {
-        messages: 3,
-        bytes: 1 << 20,
-    };
+    let ring = ring(3);
     let server = start_with(&Config { ring, ..config }, overflow);
     let messages = publish(&server, 0, &["a", "b", "c", "d", "e"]);
     settle(&server, transport, 5);
     (server, messages)
 }
 
-fn ask(server: &Server, transport: Transport, last: &str) -> Wire {
+fn ask_last(server: &Server, transport: Transport, last: &str) -> Wire {
     let request = bytes::subscribe_last(transport, "news", last);
-    Wire::open(address(server, transport), request)
+    ask(server, transport, request)
 }
 
 #[test]
@@ -34,28 +32,22 @@ fn a_subscriber_may_start_before_the_tail_and_is_told_where_that_is() {
         let (server, messages) = remembering(config(transport, profile), disconnect);
         // What is older than the oldest one remembered is no loss: nobody asked for it by name.
         for (last, cursor) in [("2", 3), ("3", 2), ("4", 2), ("1000000", 2), ("0", 5)] {
-            let mut wire = ask(&server, transport, last);
+            let mut wire = ask_last(&server, transport, last);
             wire.expect(bytes::at_tail(transport, cursor));
             let pending = &messages[cursor as usize..];
-            if bytes::is_stream(transport) {
-                wire.expect(bytes::streamed(transport, profile, pending));
-            } else if !pending.is_empty() {
+            if !pending.is_empty() {
                 // The cursor of the answer is the `since` of the next poll.
-                wire.send(bytes::subscribe(transport, "news", Some(cursor)));
-                wire.expect(bytes::behind(transport, profile, cursor, pending));
+                expect_next(&server, &mut wire, (transport, profile), cursor, pending);
             }
         }
-        let mut wire = ask(&server, transport, "1");
+        let mut wire = ask_last(&server, transport, "1");
         wire.expect(bytes::at_tail(transport, 4));
         let next = publish(&server, 5, &["f"]);
         if bytes::is_stream(transport) {
             wire.expect(bytes::streamed(transport, profile, &messages[4..]));
             wire.expect(bytes::streamed(transport, profile, &next));
         }
-        assert_eq!(
-            server.total(|s| s.lagged.load(std::sync::atomic::Ordering::Relaxed)),
-            0
-        );
+        assert_eq!(count(&server, |s| &s.lagged), 0);
     });
 }
 
@@ -63,7 +55,7 @@ fn a_subscriber_may_start_before_the_tail_and_is_told_where_that_is() {
 fn a_snapshot_of_nothing_is_the_tail() {
     for_each(|transport, profile| {
         let server = start(&config(transport, profile));
-        ask(&server, transport, "7").expect(bytes::at_tail(transport, 0));
+        ask_last(&server, transport, "7").expect(bytes::at_tail(transport, 0));
     });
 }
 
@@ -72,14 +64,9 @@ fn a_snapshot_on_latest_only_is_the_newest_message() {
     for_each(|transport, profile| {
         let latest_only = Overflow::LatestOnly;
         let (server, messages) = remembering(config(transport, profile), latest_only);
-        let mut wire = ask(&server, transport, "3");
+        let mut wire = ask_last(&server, transport, "3");
         wire.expect(bytes::at_tail(transport, 2));
-        if bytes::is_stream(transport) {
-            wire.expect(bytes::streamed(transport, profile, &messages[4..]));
-        } else {
-            wire.send(bytes::subscribe(transport, "news", Some(2)));
-            wire.expect(bytes::behind(transport, profile, 2, &messages[4..]));
-        }
+        expect_next(&server, &mut wire, (transport, profile), 2, &messages[4..]);
     });
 }
 
@@ -152,7 +139,7 @@ fn last_event_id_wins_over_last_on_sse() {
         // An EventSource that reconnects goes to the address that it was given.
         let request =
             bytes::subscribe_raw(transport, "?channel=news&last=3", "Last-Event-ID: 4\r\n");
-        Wire::open(address(&server, transport), request).expect(bytes::behind(
+        ask(&server, transport, request).expect(bytes::behind(
             transport,
             profile,
             4,

@@ -5,7 +5,6 @@
 //! process holds.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering::Relaxed;
 
 use pushbench_protocol::envelope::HEAD_BYTES;
 use pushbench_protocol::transport::{Profile, Transport};
@@ -15,8 +14,8 @@ use pushbench_servers::transport::stalled_bytes;
 
 use crate::support::wire::Wire;
 use crate::support::{
-    address, await_rest, await_subscribers, bytes, config, eventually, for_each, publish, settle,
-    start,
+    address, await_rest, await_subscribers, bytes, config, deliveries, eventually, for_each,
+    publish, settle, start,
 };
 
 const SUBSCRIBERS: usize = 50;
@@ -54,7 +53,7 @@ fn at_rest(server: &Server, transport: Transport, wires: &[Wire]) -> (u64, u64) 
             .iter()
             .map(|wire| in_the_kernel(&queues, wire))
             .sum::<Option<u64>>();
-        taken.map(|taken| (server.total(|s| s.deliveries.load(Relaxed)), taken))
+        taken.map(|taken| (deliveries(server), taken))
     };
     let mut before = look();
     eventually("the kernel's queues are at rest", || {
@@ -105,7 +104,7 @@ fn what_is_held_for_a_client_that_reads_nothing_stays_under_its_bound() {
             }
             // Three of them fit into an answer of 256 KiB. Whoever has it is no subscriber any more.
             eventually("every poll is answered", || {
-                server.total(|s| s.deliveries.load(Relaxed)) == 3 * SUBSCRIBERS as u64
+                deliveries(&server) == 3 * SUBSCRIBERS as u64
             });
             await_subscribers(&server, 0);
         }

@@ -17,7 +17,7 @@ const ANY_DATE: &str = "*****************************";
 /// One message as its subscribers must see it.
 #[derive(Clone)]
 pub(crate) struct Message {
-    sequence: u64,
+    pub(crate) sequence: u64,
     envelope: Vec<u8>,
 }
 
@@ -45,6 +45,15 @@ impl Message {
         let id = format!("id: {}\ndata: ", self.sequence);
         [id.as_bytes(), &self.envelope, b"\n\n"].concat()
     }
+}
+
+/// Opcodes of RFC 6455, section 5.2.
+pub(crate) mod opcode {
+    pub(crate) const TEXT: u8 = 0x1;
+    pub(crate) const BINARY: u8 = 0x2;
+    pub(crate) const CLOSE: u8 = 0x8;
+    pub(crate) const PING: u8 = 0x9;
+    pub(crate) const PONG: u8 = 0xa;
 }
 
 /// Whether messages come over one connection that stays open.

@@ -6,7 +6,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::DEADLINE;
-use super::bytes::{masked, printable};
+use super::bytes::{masked, printable, sequences};
 
 /// One connection, read exactly.
 pub(crate) struct Wire {
@@ -100,6 +100,15 @@ impl Wire {
             assert!(self.fill(), "expected more bytes, got the end");
         }
         std::mem::take(&mut self.ahead)
+    }
+
+    /// The sequences of the next messages, at least so many, whatever is around them.
+    pub(crate) fn sequences(&mut self, least: usize) -> Vec<u64> {
+        let mut read = Vec::new();
+        while sequences(&read).len() < least {
+            read.extend(self.some());
+        }
+        sequences(&read)
     }
 
     /// The next `count` bytes.
