@@ -22,7 +22,6 @@ pub mod environment;
 pub mod load;
 pub mod observe;
 pub mod record;
-pub mod registry;
 pub mod report;
 pub mod run;
 pub mod scenario;

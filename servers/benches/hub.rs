@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use pushbench_protocol::envelope::HEAD_BYTES;
-use pushbench_protocol::framing::Framing;
+use pushbench_protocol::transport::Framing;
 use pushbench_servers::hub::Hub;
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::shard::{self, MAX_WRITE_BYTES, Ready, ShardStats, Subscription};

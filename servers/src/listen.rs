@@ -34,9 +34,8 @@ use crate::transport::{http, tcp};
 use pushbench_os::sys;
 use pushbench_os::wake::{Wake, shared_descriptors};
 use pushbench_protocol::control::{Addresses, PublishPlan, PublishReport};
-use pushbench_protocol::framing::Framing;
 use pushbench_protocol::overflow::Overflow;
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Framing, Profile, Transport};
 
 /// Connections that may wait to be accepted. The kernel caps it at `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 4096;
@@ -123,23 +122,18 @@ impl Config {
     }
 
     fn serves_http(&self) -> bool {
-        self.transports.iter().any(|&t| t != Transport::Tcp)
+        self.transports.iter().any(|t| t.is_http())
+    }
+
+    fn serves_lines(&self) -> bool {
+        self.transports.iter().any(|t| !t.is_http())
     }
 
     /// The framings that a shard's rings are kept in.
     fn framings(&self) -> Vec<Framing> {
         let mut framings = Vec::new();
         for transport in &self.transports {
-            let framing = match transport {
-                Transport::Sse if self.profile == Profile::Lean => Framing::SseChunk,
-                Transport::Sse => Framing::Sse,
-                Transport::WebSocket if self.profile == Profile::Lean => Framing::WebSocket,
-                // axum's WebSocket frames what it is given, so it is given envelopes.
-                Transport::Tcp
-                | Transport::WebSocket
-                | Transport::LongPoll
-                | Transport::ShortPoll => Framing::Line,
-            };
+            let framing = transport.framing(self.profile);
             if !framings.contains(&framing) {
                 framings.push(framing);
             }
@@ -284,8 +278,7 @@ impl Server {
             .then(|| reserve(config.listen))
             .transpose()?;
         let tcp = config
-            .transports
-            .contains(&Transport::Tcp)
+            .serves_lines()
             .then(|| {
                 reserve(if http.is_some() {
                     config.tcp_listen

@@ -27,8 +27,9 @@ use crate::shutdown::{STEP, ShutdownStep};
 use crate::slab::Slab;
 use crate::stall::{Watch, Watches};
 use crate::wheel::{Place, TICK_MS, Wheel};
-use pushbench_protocol::framing::{Framing, Start};
+use pushbench_protocol::framing::Start;
 use pushbench_protocol::overflow::Overflow;
+use pushbench_protocol::transport::Framing;
 
 /// Most bytes that one write takes from a ring: 256 KiB, several times a socket's default buffer.
 /// More that is pending follows in the next write.

@@ -1,8 +1,9 @@
 //! `pushbench list`: what there is to run.
 
+use pushbench_protocol::transport::TRANSPORTS;
+
 use super::{Failure, Outcome, print, usage};
 use crate::record;
-use crate::registry::ROWS;
 use crate::scenario::{EMBEDDED, Scenario};
 
 /// Arguments of `list`.
@@ -41,11 +42,14 @@ fn overview() -> Result<String, Failure> {
         text += &format!("  {name:14} {}\n", scenario.summary);
     }
     text += "\nTransports:\n";
-    for row in ROWS {
-        text += &format!("  {:14} {}\n", row.transport.id(), row.summary);
+    for row in TRANSPORTS {
+        let transport = row.transport;
+        text += &format!("  {:14} {}\n", row.id, row.summary);
         text += &format!(
             "  {:14} {}; upstream: {}\n",
-            "", row.subscribe, row.upstream
+            "",
+            transport.subscribe(),
+            transport.upstream()
         );
         text += &format!("  {:14} {}\n", "", row.specification);
     }

@@ -194,7 +194,7 @@ mod tests {
             ),
             (
                 "pushbench run --transports tcp,carrier_pigeon",
-                "'--transports': 'carrier_pigeon' is no transport; expected one of tcp, sse, \
+                "'--transports': 'carrier_pigeon' is not a transport; expected one of tcp, sse, \
                  websocket, long_poll, short_poll",
             ),
             (

@@ -26,14 +26,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use pushbench_protocol::transport::Transport;
 use serde::{Deserialize, Serialize};
 
 use super::handle::{Command, Handle};
 use super::merge::merge;
 use super::shard::ShardReport;
 use super::{FleetReport, MeasurePhase, Setup, Status, Timing};
-use crate::load::client::Family;
+use crate::load::client::{Family, library_client};
 
 /// How long shards may take to settle their accounts. A million ledgers take well under a second.
 const FINISH_WAIT: Duration = Duration::from_secs(60);
@@ -185,16 +184,19 @@ async fn finish(State(fleet): State<Fleet>) -> Answer {
     let report = fleet.with(|shards| {
         let status = shards.status();
         let setup = &shards.setup;
-        // reqwest keeps its sockets to itself.
-        let hidden = setup.family == Family::Library
-            && !matches!(setup.transport, Transport::Tcp | Transport::WebSocket);
+        let counts_bytes = match setup.family {
+            Family::Lean => true,
+            Family::Library => {
+                library_client(setup.transport).is_none_or(|client| client.counts_bytes)
+            }
+        };
         FleetReport {
             refused: status.refused,
             disconnected: status.disconnected,
             errors: status.errors,
             limits_met: status.limits_met,
             dead_shards: status.dead_shards,
-            ..merge(received, shards.phase.as_deref(), !hidden)
+            ..merge(received, shards.phase.as_deref(), counts_bytes)
         }
     })?;
     Ok(Json(report).into_response())

@@ -11,14 +11,13 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use pushbench_os::sys;
 use pushbench_os::wake::{Wake, shared_descriptors};
-use pushbench_protocol::transport::Transport;
 
 use super::channels::Channels;
 use super::poller::Poller;
 use super::shard::{Shard, ShardReport};
-use super::{MeasurePhase, Setup, tasks};
-use crate::load::client::Family;
-use crate::load::client::{long_poll, short_poll, sse, tcp, websocket};
+use super::tasks::Tasks;
+use super::{MeasurePhase, Setup};
+use crate::load::client::{self, Family, Protocol, WithClient};
 use crate::record::Cause;
 
 /// What a shard is told.
@@ -136,7 +135,7 @@ impl Handle {
                 move || {
                     let started = prepare(number, &setup);
                     let started =
-                        started.and_then(|()| Engine::new(number, setup, channels, gauges));
+                        started.and_then(|()| engine(Shard::new(number, setup, channels, gauges)));
                     match started {
                         Ok(engine) => {
                             let _ = ready.send(Ok(()));
@@ -190,44 +189,30 @@ fn prepare(number: usize, setup: &Setup) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What drives the clients of a shard: one arm a transport for our own, so that each client is as
-/// large as its protocol and no larger, and a runtime for those of libraries.
-enum Engine {
-    Tcp(Poller<tcp::Tcp>),
-    Sse(Poller<sse::Sse>),
-    WebSocket(Poller<websocket::WebSocket>),
-    LongPoll(Poller<long_poll::LongPoll>),
-    ShortPoll(Poller<short_poll::ShortPoll>),
-    Library(tasks::Tasks),
+/// What drives the clients of a shard: a loop of our own for lean clients, a runtime for those of
+/// libraries.
+pub(super) trait Engine {
+    /// Runs until told to exit.
+    fn run(self: Box<Self>, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>);
 }
 
-impl Engine {
-    fn new(
-        number: usize,
-        setup: Arc<Setup>,
-        channels: Channels,
-        gauges: Arc<Gauges>,
-    ) -> std::io::Result<Self> {
-        let (family, transport) = (setup.family, setup.transport);
-        let shard = Shard::new(number, setup, channels, gauges);
-        Ok(match (family, transport) {
-            (_, Transport::Tcp) => Self::Tcp(Poller::new(shard)?),
-            (Family::Lean, Transport::Sse) => Self::Sse(Poller::new(shard)?),
-            (Family::Lean, Transport::WebSocket) => Self::WebSocket(Poller::new(shard)?),
-            (Family::Lean, Transport::LongPoll) => Self::LongPoll(Poller::new(shard)?),
-            (Family::Lean, Transport::ShortPoll) => Self::ShortPoll(Poller::new(shard)?),
-            (Family::Library, _) => Self::Library(tasks::Tasks::new(shard)?),
-        })
-    }
-
-    fn run(self, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
-        match self {
-            Self::Tcp(poller) => poller.run(mailbox, reports),
-            Self::Sse(poller) => poller.run(mailbox, reports),
-            Self::WebSocket(poller) => poller.run(mailbox, reports),
-            Self::LongPoll(poller) => poller.run(mailbox, reports),
-            Self::ShortPoll(poller) => poller.run(mailbox, reports),
-            Self::Library(tasks) => tasks.run(mailbox, reports),
+fn engine(shard: Shard) -> std::io::Result<Box<dyn Engine>> {
+    let transport = shard.setup.transport;
+    match client::library_client(transport) {
+        Some(client) if shard.setup.family == Family::Library => {
+            Ok(Box::new(Tasks::new(shard, client)?))
         }
+        _ => client::with_client(transport, OnALoop(shard)),
+    }
+}
+
+/// A shard whose clients are lean.
+struct OnALoop(Shard);
+
+impl WithClient for OnALoop {
+    type Output = std::io::Result<Box<dyn Engine>>;
+
+    fn with<P: Protocol + 'static>(self) -> Self::Output {
+        Ok(Box::new(Poller::<P>::new(self.0)?))
     }
 }

@@ -102,7 +102,7 @@ impl Setup {
     /// # Errors
     /// A text that names the key, what was expected and what was found.
     pub fn check(&self) -> Result<(), String> {
-        let is_library = self.family == Family::Library && self.transport != Transport::Tcp;
+        let is_library = self.family.of_clients(self.transport) == Family::Library;
         match self.scenario.needs_lean_clients() {
             Some(what) if is_library => Err(format!(
                 "{what} needs lean clients: those of libraries do not do it"

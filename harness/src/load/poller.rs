@@ -21,7 +21,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use pushbench_os::sys::monotonic_ns;
 
-use super::handle::{Command, Mailbox};
+use super::handle::{Command, Engine, Mailbox};
 use super::shard::{LAG_TICK_NS, Shard, ShardReport};
 use crate::load::client::lean::{Connection, ReadOutcome, Shared};
 use crate::load::client::{ClientError, Protocol};
@@ -100,27 +100,8 @@ pub(super) struct Poller<P> {
 /// Where a turn ended: nothing to do, or this.
 type Ended = Result<ReadOutcome, ClientError>;
 
-impl<P: Protocol> Poller<P> {
-    /// Call it on the thread of the shard: the loop's descriptor belongs to its table.
-    pub(super) fn new(shard: Shard) -> io::Result<Self> {
-        let share = (shard.setup.clients() as usize).div_ceil(shard.setup.shards);
-        let poll = Poll::new()?;
-        let sender = upstream::Sender::new(&shard, poll.registry())?;
-        Ok(Self {
-            shard,
-            poll,
-            sender: sender.map(Box::new),
-            slots: Vec::with_capacity(share),
-            timers: BinaryHeap::new(),
-            again: Vec::new(),
-            buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
-            out: Vec::new(),
-            slow_from_ns: None,
-        })
-    }
-
-    /// Runs until told to exit.
-    pub(super) fn run(mut self, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
+impl<P: Protocol> Engine for Poller<P> {
+    fn run(mut self: Box<Self>, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
         let mailbox_fd = mailbox.wake.as_raw_fd();
         let watched =
             self.poll
@@ -184,6 +165,26 @@ impl<P: Protocol> Poller<P> {
             }
             self.open_clients();
         }
+    }
+}
+
+impl<P: Protocol> Poller<P> {
+    /// Call it on the thread of the shard: the loop's descriptor belongs to its table.
+    pub(super) fn new(shard: Shard) -> io::Result<Self> {
+        let share = (shard.setup.clients() as usize).div_ceil(shard.setup.shards);
+        let poll = Poll::new()?;
+        let sender = upstream::Sender::new(&shard, poll.registry())?;
+        Ok(Self {
+            shard,
+            poll,
+            sender: sender.map(Box::new),
+            slots: Vec::with_capacity(share),
+            timers: BinaryHeap::new(),
+            again: Vec::new(),
+            buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            out: Vec::new(),
+            slow_from_ns: None,
+        })
     }
 
     /// How long there is nothing to do but wait for sockets and commands; `None` for ever.
@@ -468,21 +469,27 @@ impl<P: Protocol> Poller<P> {
 
 #[cfg(test)]
 mod tests {
+    use pushbench_protocol::transport::Transport;
+
     use super::*;
-    use crate::load::client::{long_poll, short_poll, sse, tcp, websocket};
+    use crate::load::client::{self, WithClient};
     use crate::load::shard::Client;
+
+    /// All that a client has: neither holds anything on the heap while it waits.
+    struct Bytes;
+
+    impl WithClient for Bytes {
+        type Output = usize;
+
+        fn with<P: Protocol>(self) -> usize {
+            size_of::<Slot<P>>() + size_of::<Client>()
+        }
+    }
 
     #[test]
     fn a_client_that_waits_takes_at_most_256_bytes_with_its_ledger() {
-        // All that a client has: neither holds anything on the heap while it waits.
-        let of = |slot: usize| slot + size_of::<Client>();
-        for (transport, bytes) in [
-            ("tcp", of(size_of::<Slot<tcp::Tcp>>())),
-            ("sse", of(size_of::<Slot<sse::Sse>>())),
-            ("websocket", of(size_of::<Slot<websocket::WebSocket>>())),
-            ("long_poll", of(size_of::<Slot<long_poll::LongPoll>>())),
-            ("short_poll", of(size_of::<Slot<short_poll::ShortPoll>>())),
-        ] {
+        for transport in Transport::ALL {
+            let bytes = client::with_client(transport, Bytes);
             assert!(bytes <= 256, "{transport}: {bytes}");
         }
     }

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pushbench_os::sys::{monotonic_ns, tcp_counters};
+use pushbench_protocol::transport::Transport;
 use pushbench_protocol::{envelope, payload};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -265,6 +266,10 @@ impl Session {
     /// Number of the client in the whole fleet.
     pub(crate) fn index(&self) -> u32 {
         self.shard.index_of(self.slot)
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.shard.setup.transport
     }
 
     pub(crate) fn server(&self) -> SocketAddr {

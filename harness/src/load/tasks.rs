@@ -8,13 +8,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use pushbench_os::sys::monotonic_ns;
-use pushbench_protocol::transport::Transport;
 use tokio::task::LocalSet;
 
-use super::handle::{Command, Mailbox};
+use super::handle::{Command, Engine, Mailbox};
 use super::session::Session;
 use super::shard::{LAG_TICK_NS, Shard, ShardReport};
-use crate::load::client::{ClientError, library};
+use crate::load::client::library::LibraryClient;
 
 /// How often a shard with nothing to open looks whether there is.
 const IDLE_LOOK: Duration = Duration::from_millis(10);
@@ -22,25 +21,28 @@ const IDLE_LOOK: Duration = Duration::from_millis(10);
 /// A shard whose clients are tasks.
 pub(super) struct Tasks {
     shard: Rc<Shard>,
+    client: LibraryClient,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Tasks {
     /// Call it on the thread of the shard: the runtime's descriptors belong to its table.
-    pub(super) fn new(shard: Shard) -> std::io::Result<Self> {
+    pub(super) fn new(shard: Shard, client: LibraryClient) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         Ok(Self {
             shard: Rc::new(shard),
+            client,
             runtime,
         })
     }
+}
 
-    /// Runs until told to exit.
-    pub(super) fn run(self, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
+impl Engine for Tasks {
+    fn run(self: Box<Self>, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
         let local = LocalSet::new();
-        local.spawn_local(open_clients(self.shard.clone()));
+        local.spawn_local(open_clients(self.shard.clone(), self.client));
         local.spawn_local(keep_time(self.shard.clone()));
         self.runtime
             .block_on(local.run_until(run_commands(&self.shard, mailbox, reports)));
@@ -69,7 +71,7 @@ async fn run_commands(shard: &Shard, mailbox: &Mailbox, reports: &mpsc::Sender<B
 }
 
 /// Opens clients as fast as the pace allows.
-async fn open_clients(shard: Rc<Shard>) {
+async fn open_clients(shard: Rc<Shard>, client: LibraryClient) {
     let mut tick = tokio::time::interval(Duration::from_millis(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -83,25 +85,9 @@ async fn open_clients(shard: Rc<Shard>) {
         }
         let allowed = shard.pace.borrow_mut().allowed(monotonic_ns());
         for _ in 0..wanted.min(allowed) {
-            open_one(&shard);
+            let session = Session::new(shard.clone(), shard.add_client());
+            tokio::task::spawn_local(live(session, client));
         }
-    }
-}
-
-fn open_one(shard: &Rc<Shard>) {
-    let session = Session::new(shard.clone(), shard.add_client());
-    // One arm a transport: each task is as large as its own client, no larger.
-    match shard.setup.transport {
-        Transport::Sse => drop(tokio::task::spawn_local(live(session, library::sse))),
-        Transport::WebSocket => {
-            drop(tokio::task::spawn_local(live(session, library::websocket)));
-        }
-        Transport::LongPoll => drop(tokio::task::spawn_local(live(session, library::long_poll))),
-        Transport::ShortPoll => {
-            drop(tokio::task::spawn_local(live(session, library::short_poll)));
-        }
-        // It has no library, and so a loop of our own.
-        Transport::Tcp => {}
     }
 }
 
@@ -116,10 +102,10 @@ async fn keep_time(shard: Rc<Shard>) {
 }
 
 /// A client's life: one session, or one after another until the measure phase is over.
-async fn live(session: Session, run: impl AsyncFn(&Session) -> Result<(), ClientError>) {
+async fn live(session: Session, client: LibraryClient) {
     loop {
         session.begin();
-        if let Err(error) = run(&session).await {
+        if let Err(error) = (client.run)(&session).await {
             session.failed(&error);
             return;
         }

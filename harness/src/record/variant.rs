@@ -39,14 +39,14 @@ impl Side {
     #[must_use]
     pub fn baseline(self) -> Self {
         Self {
-            transport: Transport::Tcp,
-            profile: self.profile.of_baseline(),
+            transport: Transport::BASELINE,
+            profile: Transport::BASELINE.profile_for(self.profile),
         }
     }
 
     /// Whether it is the baseline itself, in whichever profile.
     pub fn is_baseline(self) -> bool {
-        self.transport == Transport::Tcp
+        self.transport == Transport::BASELINE
     }
 
     /// The same at a point of a sweep.

@@ -12,7 +12,7 @@ use super::measures;
 use super::relation::Relation;
 use super::view::View;
 use crate::analysis::compare::Says;
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::transport::Profile;
 use words::{certainty, clause, cost, latency, observed, scenario, why_no_winner};
 
 /// What the answer speaks of.
@@ -184,7 +184,7 @@ fn candidates(view: &View<'_>) -> Vec<usize> {
     let last = view.points().last().map(|point| point.index);
     let of = |profile: Profile| -> Vec<usize> {
         let rows = view.rows.iter().enumerate();
-        rows.filter(|(_, row)| row.profile == profile && row.transport != Transport::Tcp)
+        rows.filter(|(_, row)| row.profile == profile && !row.is_baseline())
             .filter(|(_, row)| row.point.map(|point| point.index) == last)
             .map(|(place, _)| place)
             .collect()

@@ -406,18 +406,19 @@ impl Scenario {
         format!("{}{channel}", self.channels.prefix)
     }
 
-    /// What is compared: every transport in every profile, and `tcp` in those that are a floor for
-    /// them ([`Profile::of_baseline`]).
+    /// What is compared: every transport in every profile that it runs in
+    /// ([`Transport::profile_for`]).
     pub fn pairs(&self) -> Vec<(Transport, Profile)> {
         self.run
             .transports
             .iter()
             .flat_map(|&transport| {
-                let mut profiles = self.run.profiles.clone();
-                if transport == Transport::Tcp {
-                    profiles.iter_mut().for_each(|p| *p = p.of_baseline());
-                    profiles.sort_unstable();
-                    profiles.dedup();
+                let mut profiles = Vec::new();
+                for &profile in &self.run.profiles {
+                    let profile = transport.profile_for(profile);
+                    if !profiles.contains(&profile) {
+                        profiles.push(profile);
+                    }
                 }
                 profiles
                     .into_iter()

@@ -98,7 +98,7 @@ impl Interference {
         let Some(plan) = plan else {
             return Ok(server);
         };
-        if plan.faults.is_some() && transport != Transport::Tcp {
+        if plan.faults.is_some() && transport.is_http() {
             let message =
                 format!("a relay takes only 'tcp' apart into messages, not '{transport}'");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));

@@ -173,11 +173,7 @@ pub async fn run_until(
     interrupted: impl Future<Output = ()>,
 ) -> (Trial, Option<Histograms>, bool) {
     let mut trial = Trial::new(plan.transport, plan.profile, plan.index);
-    trial.harness.client = if plan.transport == Transport::Tcp {
-        Family::Lean
-    } else {
-        plan.family
-    };
+    trial.harness.client = plan.family.of_clients(plan.transport);
     trial.clients.target = u64::from(plan.scenario.clients.count);
     let phase = Cell::new("start");
     let noting = |progress: Progress| {
@@ -330,10 +326,7 @@ impl<'a> Running<'a> {
         let _: Value = self.server.post("/v1/channels", &declare).await?;
         let addresses: Addresses =
             serde_json::from_value(self.server.greeting.clone()).unwrap_or_default();
-        let address = match plan.transport {
-            Transport::Tcp => addresses.tcp,
-            _ => addresses.http,
-        };
+        let address = addresses.of(plan.transport);
         let address = address.ok_or(TrialError::NoAddress(plan.transport))?;
         self.address = address;
         let address = self

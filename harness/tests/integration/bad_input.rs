@@ -53,15 +53,15 @@ fn a_bad_option_of_run_is_told_in_one_line() {
         ),
         (
             "quick --transports sse,webscket",
-            &format!("'--transports': 'webscket' is no transport; expected one of {TRANSPORTS}"),
+            &format!("'--transports': 'webscket' is not a transport; expected one of {TRANSPORTS}"),
         ),
         (
             "quick --transports ''",
-            &format!("'--transports': '' is no transport; expected one of {TRANSPORTS}"),
+            &format!("'--transports': '' is not a transport; expected one of {TRANSPORTS}"),
         ),
         (
             "quick --profiles fast",
-            "'--profiles': 'fast' is no profile; expected one of stock, tuned, lean",
+            "'--profiles': 'fast' is not a profile; expected one of stock, tuned, lean",
         ),
         (
             "quick --rate 0",
@@ -148,11 +148,11 @@ fn a_bad_option_of_serve_is_told_in_one_line() {
     for (arguments, told) in [
         (
             "--transports udp",
-            &*format!("'--transports': 'udp' is no transport; expected one of {TRANSPORTS}"),
+            &*format!("'--transports': 'udp' is not a transport; expected one of {TRANSPORTS}"),
         ),
         (
             "--profile fast",
-            "'--profile': 'fast' is no profile; expected one of stock, tuned, lean",
+            "'--profile': 'fast' is not a profile; expected one of stock, tuned, lean",
         ),
         (
             "--listen here",
@@ -281,7 +281,7 @@ fn a_bad_option_of_the_other_commands_is_told_in_one_line() {
         ),
         (
             "verify --transports udp",
-            &format!("'--transports': 'udp' is no transport; expected one of {TRANSPORTS}"),
+            &format!("'--transports': 'udp' is not a transport; expected one of {TRANSPORTS}"),
         ),
         (
             "verify --client-family fat",

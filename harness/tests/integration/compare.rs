@@ -176,6 +176,9 @@ fn bad_input_is_told_with_file_and_field_and_status_2() {
         assert!(err.contains(told), "{err}");
     }
     let err = complaint(&mut compare(&format!("{a}@ssee {a}")));
-    assert!(err.contains("behind '@', 'ssee' is no transport"), "{err}");
+    assert!(
+        err.contains("behind '@', 'ssee' is not a transport"),
+        "{err}"
+    );
     assert_eq!(read(&kept), good);
 }

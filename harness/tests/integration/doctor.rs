@@ -131,7 +131,7 @@ fn bad_options_are_refused_in_one_line() {
         ),
         (
             "--transport udp",
-            "'--transport': 'udp' is no transport; expected one of tcp, sse, websocket, \
+            "'--transport': 'udp' is not a transport; expected one of tcp, sse, websocket, \
              long_poll, short_poll",
         ),
         (

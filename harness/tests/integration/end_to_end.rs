@@ -111,8 +111,7 @@ fn every_transport_in_every_profile(family: &str) {
     }
     for transport in Transport::ALL {
         for profile in Profile::ALL {
-            let baseline = transport == Transport::Tcp;
-            let rows = usize::from(!baseline || profile == profile.of_baseline());
+            let rows = usize::from(transport.profile_for(profile) == profile);
             let row = format!("{transport} {profile} ");
             // One in the table of deliveries and one in that of costs.
             let found = table.lines().filter(|line| line.starts_with(&row)).count();

@@ -15,9 +15,9 @@ use pushbench::load::client::websocket::WebSocket;
 use pushbench::load::client::{ClientError, Next, Protocol, Sink, Target};
 use pushbench::load::ledger::{Counts, Ledger};
 use pushbench_protocol::envelope;
-use pushbench_protocol::framing::{Framing, sse, tcp, websocket};
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::Transport;
+use pushbench_protocol::transport::{Framing, sse, tcp, websocket};
 
 /// Faults of each kind, over all clients.
 const FAULTS: u64 = 10_000;

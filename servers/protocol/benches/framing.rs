@@ -13,7 +13,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use pushbench_protocol::envelope;
-use pushbench_protocol::framing::{Framing, http1, long_poll, sse, tcp, websocket};
+use pushbench_protocol::framing::http1;
+use pushbench_protocol::transport::{Framing, long_poll, sse, tcp, websocket};
 
 const ENVELOPE_BYTES: usize = 128;
 const SEQUENCE: u64 = 123_456;

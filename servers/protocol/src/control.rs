@@ -97,6 +97,17 @@ pub struct Addresses {
     pub tcp: Option<SocketAddr>,
 }
 
+impl Addresses {
+    /// Where clients of `transport` connect.
+    pub fn of(&self, transport: Transport) -> Option<SocketAddr> {
+        if transport.is_http() {
+            self.http
+        } else {
+            self.tcp
+        }
+    }
+}
+
 /// What to publish. Messages of the schedule's channel `c` go to the server's channel number `c`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

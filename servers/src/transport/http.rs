@@ -13,11 +13,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::query::{Query, QueryError};
+use super::{poll, streamed};
 use crate::hub::{AppendError, Hub};
 use crate::shard::{SubscribeError, Subscription};
 use pushbench_protocol::envelope::{self, MAX_PAYLOAD_BYTES};
-use pushbench_protocol::framing::{Framing, Start, parse_decimal};
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::framing::{Start, parse_decimal};
+use pushbench_protocol::transport::{Delivery, Framing, Profile, Transport};
 
 /// Carries a cursor: where a stream starts, or what the next poll should pass as `since`.
 pub(crate) const PUSH_CURSOR: HeaderName = HeaderName::from_static("push-cursor");
@@ -61,14 +62,16 @@ pub(crate) fn router(shared: Shared) -> Router {
             post(publish).layer(DefaultBodyLimit::max(MAX_PAYLOAD_BYTES)),
         );
     for transport in &http.transports {
-        router = match transport {
-            // Listens on its own address: it is no HTTP.
-            Transport::Tcp => router,
-            Transport::Sse => router.route("/sse", get(super::sse::handler)),
-            Transport::WebSocket => router.route("/websocket", get(super::websocket::handler)),
-            Transport::LongPoll => router.route("/long-poll", get(super::long_poll::handler)),
-            Transport::ShortPoll => router.route("/poll", get(super::short_poll::handler)),
+        let info = transport.info();
+        // One without a path is not HTTP, and listens on its own address.
+        let Some(path) = info.path else { continue };
+        let handler = match info.delivery {
+            Delivery::Lines => continue,
+            Delivery::Response(response) => streamed::handler(response),
+            Delivery::WebSocket => get(super::websocket::handler),
+            Delivery::Poll(polls) => poll::handler(polls),
         };
+        router = router.route(path, handler);
     }
     router.with_state(http)
 }
@@ -234,4 +237,19 @@ async fn info(State(http): State<Http>) -> Response {
         axum::Json(http.info()),
     )
         .into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_subscribes_over_every_transport_that_is_http() {
+        for transport in Transport::ALL.into_iter().filter(|t| t.is_http()) {
+            let id = transport.id();
+            let subscribes = [format!("  {id}(query) {{"), format!("  {id}: (query) =>")];
+            assert!(subscribes.iter().any(|s| PAGE.contains(s)), "{id}");
+            assert!(PAGE.contains(&format!(" {id}: \"")), "{id} has no name");
+        }
+    }
 }

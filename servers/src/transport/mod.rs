@@ -1,8 +1,10 @@
 //! The transports: each drives a socket with the bytes of its framing.
 //!
 //! Place on the data path: shard → **transport** → socket. In: what is pending behind a cursor.
-//! Out: writes. What they share is in `http`; a transport is one file here, one in
-//! [`pushbench_protocol::framing`], and a row in the harness's registry.
+//! Out: writes. There is one file for each kind of [`Delivery`], which serves every transport that
+//! has it; what those over HTTP share is in `http`.
+//!
+//! [`Delivery`]: pushbench_protocol::transport::Delivery
 //!
 //! | transport | subscribe | profile `tuned` | profile `stock` |
 //! |---|---|---|---|
@@ -16,12 +18,11 @@
 
 pub(crate) mod http;
 pub(crate) mod lean;
-pub(crate) mod long_poll;
+mod poll;
 mod query;
-pub(crate) mod short_poll;
-pub(crate) mod sse;
 mod stalled;
 pub(crate) mod stream;
+mod streamed;
 pub(crate) mod tcp;
 pub(crate) mod websocket;
 

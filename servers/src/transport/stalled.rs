@@ -8,7 +8,7 @@
 use super::websocket;
 use crate::listen::HTTP_BUFFER_BYTES;
 use crate::shard::MAX_WRITE_BYTES;
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Delivery, Profile, Transport};
 
 /// What any framing puts around one envelope, at most: field names, a sequence of 20 digits, the
 /// size of a chunk, line ends.
@@ -28,7 +28,7 @@ const STOCK_HTTP_BUFFER_BYTES: usize = (8 << 10) + 100 * (4 << 10);
 /// | | `lean` | `tuned` | `stock` |
 /// |---|---|---|---|
 /// | `tcp` | the rest of one message | the same | the same |
-/// | `sse` | the rest of one message | one body frame of all that was pending, behind hyper's 8 KiB | one message behind hyper's 408 KiB |
+/// | a streamed response | the rest of one message | one body frame of all that was pending, behind hyper's 8 KiB | one message behind hyper's 408 KiB |
 /// | `websocket` | the rest of one message | all that was pending, once as it came from the ring and once as frames | the same, but one frame |
 /// | polls | one answer | one answer | one answer |
 ///
@@ -39,16 +39,18 @@ pub fn stalled_bytes(transport: Transport, profile: Profile, envelope_bytes: usi
     let message = envelope_bytes + AROUND_A_MESSAGE;
     let pending = MAX_WRITE_BYTES.max(message);
     HEAD_BYTES
-        + match (transport, profile) {
-            (Transport::Tcp, _) | (Transport::Sse | Transport::WebSocket, Profile::Lean) => message,
-            (Transport::Sse, Profile::Tuned) => HTTP_BUFFER_BYTES + pending + AROUND_A_MESSAGE,
-            (Transport::Sse, Profile::Stock) => STOCK_HTTP_BUFFER_BYTES + message,
-            // The frames gather in a vector that doubles as it grows.
-            (Transport::WebSocket, Profile::Tuned) => {
-                pending + 2 * websocket::framed_bytes(pending)
+        + match (transport.info().delivery, profile) {
+            (Delivery::Lines, _) | (Delivery::Response(_) | Delivery::WebSocket, Profile::Lean) => {
+                message
             }
-            (Transport::WebSocket, Profile::Stock) => pending + 2 * message,
-            (Transport::LongPoll | Transport::ShortPoll, _) => pending,
+            (Delivery::Response(_), Profile::Tuned) => {
+                HTTP_BUFFER_BYTES + pending + AROUND_A_MESSAGE
+            }
+            (Delivery::Response(_), Profile::Stock) => STOCK_HTTP_BUFFER_BYTES + message,
+            // The frames gather in a vector that doubles as it grows.
+            (Delivery::WebSocket, Profile::Tuned) => pending + 2 * websocket::framed_bytes(pending),
+            (Delivery::WebSocket, Profile::Stock) => pending + 2 * message,
+            (Delivery::Poll(_), _) => pending,
         }
 }
 

@@ -19,8 +19,9 @@ use crate::shard::{self, MAX_WRITE_BYTES, Ready, SubscribeError, Subscription, W
 use crate::wheel::TICK_MS;
 use pushbench_os::sys;
 use pushbench_protocol::envelope;
-use pushbench_protocol::framing::tcp::{self, Request};
-use pushbench_protocol::framing::{Framing, find};
+use pushbench_protocol::framing::find;
+use pushbench_protocol::transport::Framing;
+use pushbench_protocol::transport::tcp::{self, Request};
 
 /// How long a client may take to send its first line.
 pub(super) const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);

@@ -22,9 +22,8 @@ use super::stream;
 use crate::hub::{AppendError, Hub};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 use pushbench_protocol::envelope::{self, MAX_PAYLOAD_BYTES};
-use pushbench_protocol::framing::Framing;
-use pushbench_protocol::framing::websocket::CLOSE_LAGGED;
-use pushbench_protocol::transport::Profile;
+use pushbench_protocol::transport::websocket::CLOSE_LAGGED;
+use pushbench_protocol::transport::{Framing, Profile};
 
 /// `tuned`: a client of a push channel sends little, and tungstenite allocates this eagerly and
 /// clears it at every read. Stock is 128 KiB.

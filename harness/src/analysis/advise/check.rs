@@ -147,7 +147,7 @@ fn row(model: &Model, left_out: &[Observation], cell: &[&Observation]) -> Row {
         memory.map(|(base, slope)| base + (slope + second) * n),
         middle(|o| o.settled_bytes),
     );
-    if key.0 == Transport::Tcp {
+    if key.0 == Transport::BASELINE {
         return row;
     }
     if first.load.connects > 0.0 && fitted.scenarios_with_connects < 2 {
@@ -186,14 +186,14 @@ fn row(model: &Model, left_out: &[Observation], cell: &[&Observation]) -> Row {
 fn speed(model: &Model, observations: &[Observation], record: usize) -> f64 {
     let costs = model
         .fitted
-        .get(&(Transport::Tcp, Profile::Tuned))
+        .get(&(Transport::BASELINE, Profile::Tuned))
         .and_then(|f| f.costs);
     let Some(costs) = costs else {
         return 1.0;
     };
     let of = observations
         .iter()
-        .filter(|o| o.record == record && o.transport == Transport::Tcp)
+        .filter(|o| o.record == record && o.transport == Transport::BASELINE)
         .filter_map(|o| relative_speed(o, &costs));
     median(of).unwrap_or(1.0)
 }

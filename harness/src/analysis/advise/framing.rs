@@ -3,7 +3,8 @@
 //! Payload of TCP: heads of HTTP are in it, headers of TCP and IP are not. Checked against the
 //! kernel's counters of every record by [`check`](super::check).
 
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::framing::{Start, http1};
+use pushbench_protocol::transport::{Delivery, Framing, Profile, Transport, tcp};
 
 use super::workload::Workload;
 
@@ -16,58 +17,76 @@ pub struct Bytes {
     pub up: f64,
 }
 
-/// Digits of a sequence or a cursor: a stream that has been up for a while.
+/// A sequence or a cursor of a stream that has been up for a while, and its digits.
+const SEQUENCE: u64 = 1_000;
 const DIGITS: f64 = 4.0;
 
-/// Characters of a channel's name and of `Host`, as in the scenarios here.
-const NAME: f64 = 6.0;
+/// A channel's name and `Host`, as long as in the scenarios here.
+const NAME: &str = "c12345";
 const HOST: f64 = 15.0;
+
+/// A poll that is answered without a message: status, cursor, `Cache-Control` and `Date`.
+const NO_CONTENT: f64 = 104.0 + DIGITS;
+
+/// Head of a poll's answer with messages, but for the digits of its length.
+const POLL_HEAD: f64 = 155.0 + DIGITS;
+
+/// Head of a response that does not end, but for its content type.
+const STREAM_HEAD: f64 = 163.0 + DIGITS;
+
+/// Handshake of a WebSocket: the answer, and what a request has beyond one that only subscribes.
+const UPGRADED: f64 = 181.0 + DIGITS;
+const UPGRADE: f64 = 113.0;
 
 /// The answer to a POST: its head, its cursor, and a body of the sequence.
 const ANSWER: f64 = 116.0 + 2.0 * DIGITS;
+
+/// A client's frames are masked (RFC 6455, section 5.3).
+const MASK: f64 = 4.0;
 
 /// Bytes a second of `workload` in `profile`.
 pub fn bytes(workload: &Workload, transport: Transport, profile: Profile) -> Bytes {
     let load = workload.load(transport);
     let length = workload.payload;
     let batch = workload.batch(transport);
-    let full = (load.writes - load.empty).max(0.0);
-    let (down, up) = match transport {
-        Transport::Tcp => (load.deliveries * (length + 1.0) + load.empty, 0.0),
-        Transport::Sse => {
-            let event = length + 13.0 + DIGITS;
-            // A chunk for all that is pending, or one an event.
-            let in_chunk = if profile == Profile::Stock {
-                1.0
-            } else {
-                batch
-            };
-            let chunk = 4.0 + hex_digits(event * in_chunk);
-            let per_delivery = event + chunk / in_chunk;
-            (load.deliveries * per_delivery + load.empty * 7.0, 0.0)
+    let (down, up) = match transport.info().delivery {
+        Delivery::Lines => {
+            let keep_alives = load.empty * size_of_keep_alive(Framing::Line);
+            (
+                load.deliveries * (length + around(Framing::Line, length)) + keep_alives,
+                0.0,
+            )
         }
-        Transport::WebSocket => {
-            let down = load.deliveries * (length + frame_head(length)) + load.empty * 2.0;
-            (down, load.empty * 6.0)
-        }
-        Transport::LongPoll | Transport::ShortPoll => {
-            let body = batch * (length + 1.0);
-            let head = 155.0 + DIGITS + digits(body);
-            let down = full * (head + body) + load.empty * (104.0 + DIGITS);
-            let path = if transport == Transport::LongPoll {
-                51.0
-            } else {
-                46.0
+        Delivery::Response(response) => {
+            let message = length + around(response.message, length);
+            // hyper makes a chunk of what it is given: all that is pending, or one message.
+            let in_chunk = match profile {
+                Profile::Tuned => batch,
+                Profile::Stock | Profile::Lean => 1.0,
             };
-            (down, load.writes * (path + NAME + DIGITS + HOST))
+            let per_delivery = message + around_chunk(message * in_chunk) / in_chunk;
+            let keep_alives = load.empty * size_of_keep_alive(response.chunk);
+            (load.deliveries * per_delivery + keep_alives, 0.0)
+        }
+        Delivery::WebSocket => {
+            let keep_alive = size_of_keep_alive(Framing::WebSocket);
+            let per_delivery = length + around(Framing::WebSocket, length);
+            (
+                load.deliveries * per_delivery + load.empty * keep_alive,
+                load.empty * (keep_alive + MASK),
+            )
+        }
+        Delivery::Poll(_) => {
+            let full = (load.writes - load.empty).max(0.0);
+            let body = batch * (length + around(Framing::Line, length));
+            let head = POLL_HEAD + digits(body);
+            (
+                full * (head + body) + load.empty * NO_CONTENT,
+                load.writes * request(transport, Start::Since(SEQUENCE)),
+            )
         }
     };
-    let (connect_down, connect_up) = match transport {
-        Transport::Tcp => (12.0 + DIGITS, 11.0 + NAME),
-        Transport::Sse => (191.0 + 2.0 * DIGITS, 65.0 + NAME + HOST),
-        Transport::WebSocket => (181.0 + DIGITS, 157.0 + NAME + HOST),
-        Transport::LongPoll | Transport::ShortPoll => (104.0 + DIGITS, 44.0 + NAME + HOST),
-    };
+    let (connect_down, connect_up) = connect(transport);
     let (send_down, send_up) = upstream(length, transport);
     Bytes {
         down: down + load.connects * connect_down + load.sends * send_down,
@@ -75,28 +94,75 @@ pub fn bytes(workload: &Workload, transport: Transport, profile: Profile) -> Byt
     }
 }
 
+/// Bytes that a subscribe takes, down and up.
+fn connect(transport: Transport) -> (f64, f64) {
+    let asked = request(transport, Start::Tail);
+    match transport.info().delivery {
+        Delivery::Lines => (
+            length_of(|out| tcp::encode_subscribed(SEQUENCE, out)),
+            length_of(|out| tcp::encode_subscribe(NAME, Start::Tail, out)),
+        ),
+        Delivery::Response(response) => {
+            let open = length_of(|out| (response.encode_open)(SEQUENCE, None, out));
+            let open = if open > 0.0 {
+                open + around_chunk(open)
+            } else {
+                0.0
+            };
+            let content_type = response.content_type.len() as f64;
+            // An EventSource names the type that it accepts: 'Accept: ' and a line end.
+            let accept = if response.event_source {
+                content_type + 10.0
+            } else {
+                0.0
+            };
+            (STREAM_HEAD + content_type + open, asked + accept)
+        }
+        Delivery::WebSocket => (UPGRADED, asked + UPGRADE),
+        Delivery::Poll(_) => (NO_CONTENT, asked),
+    }
+}
+
 /// Bytes that a message of `length` bytes from a client takes, down and up: the frame with its mask, or a
 /// POST with its answer, with the least heads that lean clients send; a browser's are some 400 bytes
 /// longer.
 fn upstream(length: f64, transport: Transport) -> (f64, f64) {
-    match transport {
-        Transport::Tcp => (0.0, length + 10.0 + NAME),
-        // A client's frames are masked.
-        Transport::WebSocket => (0.0, length + frame_head(length) + 4.0),
-        _ => {
-            let head = 62.0 + NAME + HOST + digits(length);
+    match transport.info().delivery {
+        Delivery::Lines => (0.0, length + 10.0 + NAME.len() as f64),
+        Delivery::WebSocket => (0.0, length + around(Framing::WebSocket, length) + MASK),
+        Delivery::Response(_) | Delivery::Poll(_) => {
+            let head = 62.0 + NAME.len() as f64 + HOST + digits(length);
             (ANSWER, head + length)
         }
     }
 }
 
-/// Head of a server's WebSocket frame (RFC 6455, section 5.2).
-fn frame_head(length: f64) -> f64 {
-    match length {
-        l if l <= 125.0 => 2.0,
-        l if l <= 65_535.0 => 4.0,
-        _ => 10.0,
-    }
+/// Bytes of a request with nothing but its target and `Host`.
+fn request(transport: Transport, start: Start) -> f64 {
+    let path = transport.info().path.unwrap_or_default();
+    let target = length_of(|out| http1::encode_target(path, NAME, start, out));
+    target + HOST + "GET  HTTP/1.1\r\nHost: \r\n\r\n".len() as f64
+}
+
+/// Bytes that a framing puts around a message of `length` bytes.
+fn around(framing: Framing, length: f64) -> f64 {
+    let message = vec![b'x'; length as usize];
+    length_of(|out| framing.encode(SEQUENCE, &message, out)) - message.len() as f64
+}
+
+/// Bytes around a chunk of `length` bytes (RFC 9112, section 7.1).
+fn around_chunk(length: f64) -> f64 {
+    4.0 + hex_digits(length)
+}
+
+fn size_of_keep_alive(framing: Framing) -> f64 {
+    framing.keep_alive().len() as f64
+}
+
+fn length_of(write: impl FnOnce(&mut Vec<u8>)) -> f64 {
+    let mut out = Vec::new();
+    write(&mut out);
+    out.len() as f64
 }
 
 fn digits(value: f64) -> f64 {

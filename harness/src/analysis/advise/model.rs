@@ -32,7 +32,6 @@ use super::framing::{self, Bytes};
 use super::observe::Observation;
 use super::workload::{Load, Workload};
 use crate::analysis::stats::median;
-use crate::load::client::upstream::posts;
 
 /// A transport in a profile.
 pub type Key = (Transport, Profile);
@@ -184,11 +183,14 @@ impl Model {
         let n = f64::from(workload.clients);
         let Bytes { down, up } = framing::bytes(workload, transport, profile);
         let connects = load.connects;
-        let requests = match transport {
-            Transport::Tcp => 0.0,
-            Transport::Sse => connects + workload.upstream * n,
-            Transport::WebSocket => connects,
-            _ => load.writes + connects + workload.upstream * n,
+        let polls = transport.polls().map_or(0.0, |_| load.writes);
+        let posts = match transport.goes_both_ways() {
+            true => 0.0,
+            false => workload.upstream * n,
+        };
+        let requests = match transport.is_http() {
+            true => connects + polls + posts,
+            false => 0.0,
         };
         let (second_user, second_kernel) = fitted.beside(workload, transport);
         let user = fitted.base_bytes.zip(fitted.user_slope);
@@ -222,7 +224,7 @@ impl Fitted {
     pub fn beside(&self, workload: &Workload, transport: Transport) -> (f64, f64) {
         let second = self.second_connection;
         second
-            .filter(|_| workload.upstream > 0.0 && posts(transport))
+            .filter(|_| workload.upstream > 0.0 && !transport.goes_both_ways())
             .unwrap_or_default()
     }
 }
@@ -279,7 +281,7 @@ fn beyond(fitted: &Fitted, workload: &Workload, transport: Transport, load: &Loa
     if load.sends > 0.0 && fitted.scenarios_with_sends == 0 {
         said.push("upstream: no record has any, so its CPU is left out".to_owned());
     }
-    if load.sends > 0.0 && posts(transport) && fitted.second_connection.is_none() {
+    if load.sends > 0.0 && !transport.goes_both_ways() && fitted.second_connection.is_none() {
         said.push(
             "memory: no record has a second connection for POSTs, so it is left out".to_owned(),
         );
@@ -325,7 +327,7 @@ fn terms(load: &Load, asleep: f64) -> [f64; TERMS] {
 pub fn speeds(observations: &[Observation]) -> BTreeMap<usize, f64> {
     let baseline: Vec<&Observation> = observations
         .iter()
-        .filter(|o| o.transport == Transport::Tcp)
+        .filter(|o| o.transport == Transport::BASELINE)
         .collect();
     let mut speed = BTreeMap::new();
     // A few turns: the costs from records of equal speed, the speeds from the costs.
@@ -381,7 +383,7 @@ fn fit_one(
     let rows: Vec<Row> = of.iter().filter_map(|o| row(o, speed)).collect();
     let published = || of.iter().filter(|o| o.load.deliveries > 0.0);
     // Whose clients have a second connection tell the slope of both.
-    let both = |o: &&&Observation| o.load.sends > 0.0 && posts(o.transport);
+    let both = |o: &&&Observation| o.load.sends > 0.0 && !o.transport.goes_both_ways();
     let slopes = |both_wanted: bool| {
         let of_it = || of.iter().filter(move |o| both(o) == both_wanted);
         let user = median(of_it().filter_map(|o| o.user_slope));

@@ -1,10 +1,9 @@
 //! A trial as a point of the fit: what it did in a second, and what that took.
 
 use pushbench_protocol::schedule::Arrival;
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Polls, Profile, Transport};
 
 use super::workload::{Audience, Load, Workload};
-use crate::load::client::upstream::posts;
 use crate::record::{Record, Trial, Verdict};
 
 /// What is known of one trial.
@@ -74,6 +73,7 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
     let measured_s = (measure.end - measure.start) as f64 / 1e9;
     let share = measured_s / window_s;
     let wake_ups = load.wake_ups;
+    let polls = trial.variant.transport.polls();
     for term in [
         &mut load.deliveries,
         &mut load.wake_ups,
@@ -82,32 +82,28 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
     ] {
         *term *= share;
     }
-    if trial.variant.transport == Transport::ShortPoll {
+    if polls == Some(Polls::AtIntervals) {
         // Polls go on through the drain, publishing does not.
         let polls = f64::from(workload.clients) / workload.poll_interval_s;
         load.wake_ups = (wake_ups - polls) * share + polls;
     }
     let planned = load;
-    if let Some(segments) = trial
-        .wire
-        .segments_per_delivery
-        .filter(|_| !is_poll(trial.variant.transport))
-    {
+    if let Some(segments) = trial.wire.segments_per_delivery.filter(|_| polls.is_none()) {
         // Answers to POSTs are segments too.
-        let answers = if posts(trial.variant.transport) {
-            load.sends
-        } else {
+        let answers = if trial.variant.transport.goes_both_ways() {
             0.0
+        } else {
+            load.sends
         };
         load.writes = (segments * load.deliveries - answers).max(0.0);
     }
-    if let (Some(requests), true) = (trial.wire.requests, is_poll(trial.variant.transport)) {
+    if let (Some(requests), Some(polls)) = (trial.wire.requests, polls) {
         // Requests are counted from the warm-up on. Those of long polls follow messages, so there are
         // none in the drain; those of short polls go on.
         let warm_up_s = trial.phase_ns.warm_up.map_or(0.0, |warm_up| {
             measure.start.saturating_sub(warm_up.start) as f64 / 1e9
         });
-        load.writes = if trial.variant.transport == Transport::LongPoll {
+        load.writes = if polls == Polls::Held {
             requests as f64 / (warm_up_s + measured_s) * share
         } else {
             requests as f64 / (warm_up_s + window_s)
@@ -134,10 +130,6 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
         p99_ns: quantile(trial.latency_ns.p99),
         workload,
     })
-}
-
-fn is_poll(transport: Transport) -> bool {
-    matches!(transport, Transport::LongPoll | Transport::ShortPoll)
 }
 
 /// The workload of a trial. What its row tells goes before what the scenario says: a trial may have

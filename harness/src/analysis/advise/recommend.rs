@@ -4,7 +4,7 @@
 //! What a transport cannot do comes first, what it costs second: a saving of memory is no reason for
 //! a transport that cannot carry the workload.
 
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Polls, Profile, Transport};
 use serde::Serialize;
 
 use super::model::{Key, Model, Prediction};
@@ -113,13 +113,9 @@ fn costs(
         ));
         return;
     };
-    for other in [
-        Transport::Sse,
-        Transport::WebSocket,
-        Transport::LongPoll,
-        Transport::ShortPoll,
-    ] {
-        let Some(p) = of(other).filter(|_| other != chosen) else {
+    for other in Transport::ALL {
+        let compared = other != chosen && other != Transport::BASELINE;
+        let Some(p) = of(other).filter(|_| compared) else {
             continue;
         };
         let mut less = Vec::new();
@@ -147,7 +143,7 @@ fn costs(
             reasons.push(format!("'{other}' would take {}", less.join(", ")));
         }
         if !more.is_empty() {
-            let but = if other == Transport::ShortPoll {
+            let but = if other.polls() == Some(Polls::AtIntervals) {
                 format!(
                     ", if a delay of {} s on average and {} s at most will do",
                     three(workload.poll_interval_s / 2.0),
@@ -232,12 +228,9 @@ impl Workload {
     }
 }
 
-/// The key of each transport in `profile`; the baseline has one profile.
+/// The key of each transport in `profile`, or where it does not run in that, in the one next to it.
 pub fn key(transport: Transport, profile: Profile) -> Key {
-    match transport {
-        Transport::Tcp => (transport, Profile::Tuned),
-        _ => (transport, profile),
-    }
+    (transport, transport.profile_for(profile))
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use super::check::{self, Row, TARGET, Twice};
 use super::model::{Model, Prediction, TERM_NAMES};
 use super::recommend::{Recommendation, key, limits};
-use super::rules::rules;
+use super::rules::{holds_a_request, rules};
 use super::workload::{Audience, Workload};
 use crate::analysis::compare::judge::percent;
 use crate::text::figure::{NONE, count, three};
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::transport::{Polls, Profile, Transport};
 
 /// Width of the text: what a terminal shows without breaking a line.
 const WIDTH: usize = 100;
@@ -84,9 +84,14 @@ pub fn advice(a: &Advice<'_>) -> String {
         }
     }
     if a.workload.audience == Audience::Browser && !a.workload.http2 {
-        let text = "in each browser: six connections to a host over HTTP/1.1, for 'sse', 'long_poll' and \
-                    all other requests together";
-        wrap(&mut out, "  ", text);
+        let held = Transport::ALL.into_iter().filter(|&t| holds_a_request(t));
+        let held: Vec<String> = held.map(|t| format!("'{t}'")).collect();
+        let text = format!(
+            "in each browser: six connections to a host over HTTP/1.1, for {} and all other requests \
+             together",
+            held.join(", ")
+        );
+        wrap(&mut out, "  ", &text);
     }
     let r = a.recommendation;
     let _ = writeln!(out, "\nrecommended: {}", r.transport);
@@ -99,7 +104,8 @@ pub fn advice(a: &Advice<'_>) -> String {
     }
     out.push_str("\nwhat no measurement here decides\n");
     for rule in rules(a.workload) {
-        let about: Vec<&str> = rule.about.iter().map(|t| t.id()).collect();
+        let about = Transport::ALL.into_iter().filter(|&t| (rule.about)(t));
+        let about: Vec<&str> = about.map(Transport::id).collect();
         wrap_item(
             &mut out,
             &format!("{}: {} ({})", about.join(", "), rule.text, rule.source),
@@ -190,9 +196,9 @@ fn predictions(a: &Advice<'_>) -> String {
             p.cores
                 .filter(|c| *c > 0.0)
                 .map_or_else(|| NONE.to_owned(), |c| figure(n / c)),
-            match p.transport {
-                Transport::ShortPoll => format!("{} s", three(w.poll_interval_s / 2.0)),
-                _ => "at once".to_owned(),
+            match p.transport.polls() {
+                Some(Polls::AtIntervals) => format!("{} s", three(w.poll_interval_s / 2.0)),
+                Some(Polls::Held) | None => "at once".to_owned(),
             },
         ];
         if priced {

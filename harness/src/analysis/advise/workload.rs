@@ -4,7 +4,7 @@
 //! checked, and its [`Load`] on a transport.
 
 use clap::ValueEnum;
-use pushbench_protocol::transport::Transport;
+use pushbench_protocol::transport::{Polls, Transport};
 use serde::{Deserialize, Serialize};
 
 /// Keys that a file may spell as the release before did, and what they are now.
@@ -302,18 +302,18 @@ impl Workload {
         // What clients send comes at moments of its own. What is published is that, as far as it goes.
         let news = publishes.max(sends);
         let silent = |period_s: f64| n / period_s * self.silence(ticks * period_s);
-        let (wake_ups, writes, empty) = match transport {
-            Transport::LongPoll => {
+        let (wake_ups, writes, empty) = match transport.polls() {
+            Some(Polls::Held) => {
                 let empty = silent(self.poll_timeout_s);
                 // The next requests come when the answers have been read: once more from sleep.
                 (news + publishes, n * ticks + empty, empty)
             }
-            Transport::ShortPoll => {
+            Some(Polls::AtIntervals) => {
                 let polls = n / self.poll_interval_s;
                 let empty = polls * self.silence(ticks * self.poll_interval_s);
                 (news + polls, polls, empty)
             }
-            Transport::Tcp | Transport::Sse | Transport::WebSocket => {
+            None => {
                 let empty = silent(self.keep_alive_s);
                 (news, n * ticks + empty, empty)
             }

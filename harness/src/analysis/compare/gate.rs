@@ -252,7 +252,7 @@ mod tests {
             ),
             (
                 "p50@see>1ms",
-                "'see' is no transport; expected one of tcp, sse, websocket, long_poll, short_poll",
+                "'see' is not a transport; expected one of tcp, sse, websocket, long_poll, short_poll",
                 "    ^^^",
             ),
         ] {
@@ -265,7 +265,7 @@ mod tests {
             assert!(lines[4].starts_with("metrics: p50, p99, cpu"));
         }
         let error = "p50@sse-best>1ms".parse::<Gate>().expect_err("no profile");
-        assert!(error.to_string().contains("'best' is no profile"));
+        assert!(error.to_string().contains("'best' is not a profile"));
         assert!("".parse::<Gate>().is_err());
     }
 }

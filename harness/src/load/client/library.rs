@@ -11,10 +11,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use eventsource_stream::Eventsource;
+use futures_util::future::LocalBoxFuture;
 use futures_util::{SinkExt, Stream};
 use pushbench_os::sys::monotonic_ns;
-use pushbench_protocol::framing::websocket::CLOSE_LAGGED;
-use pushbench_protocol::framing::{self, parse_decimal, parse_range};
+use pushbench_protocol::framing::{parse_decimal, parse_range};
+use pushbench_protocol::transport::websocket::CLOSE_LAGGED;
+use pushbench_protocol::transport::{Polls, long_poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -23,11 +25,39 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use super::{ClientError, Sink, socket};
 use crate::load::session::{Departure, Session};
 
+/// A client of libraries.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LibraryClient {
+    /// Runs one session. Boxed: each task is as large as its own client, no larger.
+    pub(crate) run: fn(&Session) -> LocalBoxFuture<'_, Result<(), ClientError>>,
+    /// Whether its socket is ours, so that bytes on the wire are counted.
+    pub(crate) counts_bytes: bool,
+}
+
+impl LibraryClient {
+    pub(super) const OF_EVENTS: Self = Self::of_reqwest(|session| Box::pin(sse(session)));
+    pub(super) const OF_POLLS: Self = Self::of_reqwest(|session| Box::pin(poll(session)));
+    pub(super) const OF_WEB_SOCKETS: Self = Self {
+        run: |session| Box::pin(websocket(session)),
+        counts_bytes: true,
+    };
+
+    /// One through reqwest, which keeps its sockets to itself.
+    pub(super) const fn of_reqwest(
+        run: fn(&Session) -> LocalBoxFuture<'_, Result<(), ClientError>>,
+    ) -> Self {
+        Self {
+            run,
+            counts_bytes: false,
+        }
+    }
+}
+
 /// Server-sent events through reqwest and eventsource-stream.
-pub(crate) async fn sse(session: &Session) -> Result<(), ClientError> {
+async fn sse(session: &Session) -> Result<(), ClientError> {
     let client = http_client(session)?;
     session.with_sink(|_, sink| sink.request());
-    let url = url(session, "sse", None);
+    let url = url(session, None);
     let answer = client
         .get(url)
         .header("accept", "text/event-stream")
@@ -53,12 +83,12 @@ pub(crate) async fn sse(session: &Session) -> Result<(), ClientError> {
 }
 
 /// WebSocket through tokio-tungstenite.
-pub(crate) async fn websocket(session: &Session) -> Result<(), ClientError> {
+async fn websocket(session: &Session) -> Result<(), ClientError> {
     let server = session.server();
     let stream = socket::connect(session.index(), server, session.options())
         .await
         .map_err(|e| ClientError::Connect(server, e))?;
-    let url = url(session, "websocket", None).replacen("http", "ws", 1);
+    let url = url(session, None).replacen("http", "ws", 1);
     let request = url
         .into_client_request()
         .map_err(|e| ClientError::Protocol(format!("not a WebSocket address: {e}")))?;
@@ -78,7 +108,7 @@ pub(crate) async fn websocket(session: &Session) -> Result<(), ClientError> {
         match message.map_err(|e| ClientError::Protocol(e.to_string()))? {
             Message::Text(text) => {
                 let bytes = text.as_bytes();
-                if let Some((from, to)) = framing::long_poll::parse_lagged(bytes) {
+                if let Some((from, to)) = long_poll::parse_lagged(bytes) {
                     session.with_sink(|_, sink| sink.lagged(from, to));
                     continue;
                 }
@@ -150,23 +180,14 @@ impl AsyncWrite for Counted<'_> {
     }
 }
 
-/// Long-polling through reqwest.
-pub(crate) async fn long_poll(session: &Session) -> Result<(), ClientError> {
-    poll(session, "long-poll", false).await
-}
-
-/// Plain polling through reqwest.
-pub(crate) async fn short_poll(session: &Session) -> Result<(), ClientError> {
-    poll(session, "poll", true).await
-}
-
-async fn poll(session: &Session, path: &str, pauses: bool) -> Result<(), ClientError> {
+/// Polling through reqwest.
+async fn poll(session: &Session) -> Result<(), ClientError> {
     let client = http_client(session)?;
     let mut departure = session.departure();
     let mut since = None;
     loop {
         session.with_sink(|_, sink| sink.request());
-        let request = client.get(url(session, path, since)).send();
+        let request = client.get(url(session, since)).send();
         let Some(answer) = or_departure(session, &mut departure, request).await else {
             return Ok(());
         };
@@ -181,13 +202,13 @@ async fn poll(session: &Session, path: &str, pauses: bool) -> Result<(), ClientE
                     .await
                     .map_err(|e| connect_error(session, e))?;
                 if status == 410 {
-                    if let Some((from, to)) = framing::long_poll::parse_lagged(&body) {
+                    if let Some((from, to)) = long_poll::parse_lagged(&body) {
                         session.with_sink(|_, sink| sink.lagged(from, to));
                     }
                 } else {
                     let at_ns = monotonic_ns();
                     let mut result = Ok(());
-                    framing::long_poll::lines(&body, |line| {
+                    long_poll::lines(&body, |line| {
                         if let Err(error) = session.receive_at(at_ns, |_, sink| sink.envelope(line))
                         {
                             result = Err(error);
@@ -198,7 +219,7 @@ async fn poll(session: &Session, path: &str, pauses: bool) -> Result<(), ClientE
             }
         }
         since = Some(session.cursor());
-        if pauses {
+        if session.transport().polls() == Some(Polls::AtIntervals) {
             let pause = tokio::time::sleep(session.until_next_poll());
             if or_departure(session, &mut departure, pause).await.is_none() {
                 return Ok(());
@@ -219,13 +240,14 @@ fn http_client(session: &Session) -> Result<reqwest::Client, ClientError> {
         .map_err(|e| ClientError::Protocol(format!("cannot set up reqwest: {e}")))
 }
 
-fn url(session: &Session, path: &str, since: Option<u64>) -> String {
+fn url(session: &Session, since: Option<u64>) -> String {
     let target = session.target();
+    let path = session.transport().info().path.unwrap_or_default();
     let since = since
         .map(|since| format!("&since={since}"))
         .unwrap_or_default();
     format!(
-        "http://{}/{path}?channel={}{since}",
+        "http://{}{path}?channel={}{since}",
         target.host,
         target.channel_name()
     )

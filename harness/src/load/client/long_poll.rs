@@ -3,7 +3,7 @@
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
 use pushbench_protocol::framing::http1::Body;
-use pushbench_protocol::framing::long_poll as framing;
+use pushbench_protocol::transport::long_poll as framing;
 
 use super::http::HeadReader;
 use super::{ClientError, Next, Protocol, Sink, Target};

@@ -12,15 +12,17 @@
 use std::net::SocketAddr;
 
 use clap::ValueEnum;
-use pushbench_protocol::framing::{self, Start};
+use pushbench_protocol::framing::{Start, http1};
+use pushbench_protocol::transport::{self, Transport};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::library::LibraryClient;
 use crate::record::Cause;
 
 mod http;
 pub mod lean;
-pub mod library;
+pub(crate) mod library;
 pub mod long_poll;
 pub mod short_poll;
 pub mod socket;
@@ -56,6 +58,47 @@ impl Family {
 impl std::fmt::Display for Family {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.id())
+    }
+}
+
+/// What needs the lean client of a transport as a type, so that each client is as large as its
+/// protocol and no larger.
+pub(crate) trait WithClient {
+    /// What comes of it.
+    type Output;
+
+    /// Takes the client of a transport.
+    fn with<P: Protocol + 'static>(self) -> Self::Output;
+}
+
+/// Hands the lean client of `transport` to `taker`.
+pub(crate) fn with_client<T: WithClient>(transport: Transport, taker: T) -> T::Output {
+    match transport {
+        Transport::Tcp => taker.with::<tcp::Tcp>(),
+        Transport::Sse => taker.with::<sse::Sse>(),
+        Transport::WebSocket => taker.with::<websocket::WebSocket>(),
+        Transport::LongPoll => taker.with::<long_poll::LongPoll>(),
+        Transport::ShortPoll => taker.with::<short_poll::ShortPoll>(),
+    }
+}
+
+/// The library client of `transport`; `None` where no library speaks it.
+pub(crate) fn library_client(transport: Transport) -> Option<LibraryClient> {
+    match transport {
+        Transport::Tcp => None,
+        Transport::Sse => Some(LibraryClient::OF_EVENTS),
+        Transport::WebSocket => Some(LibraryClient::OF_WEB_SOCKETS),
+        Transport::LongPoll | Transport::ShortPoll => Some(LibraryClient::OF_POLLS),
+    }
+}
+
+impl Family {
+    /// The family that clients of `transport` are of where this one was asked for.
+    pub(crate) fn of_clients(self, transport: Transport) -> Self {
+        match self {
+            Self::Library if library_client(transport).is_some() => Self::Library,
+            Self::Lean | Self::Library => Self::Lean,
+        }
     }
 }
 
@@ -166,6 +209,12 @@ pub trait Protocol: Default {
     /// Writes the next request of a polling client.
     fn poll(&mut self, _target: Target<'_>, _sink: &mut impl Sink, _out: &mut Vec<u8>) {}
 
+    /// Writes a message to `channel` in the form of the transport: on the connection of its own that
+    /// those have which cannot send on this one, unless said otherwise.
+    fn send(target: Target<'_>, channel: &str, payload: &[u8], out: &mut Vec<u8>) {
+        http1::encode_publish(target.host, channel, payload, out);
+    }
+
     /// Whether a client that got this error must not come back.
     fn is_final(_error: &ClientError) -> bool {
         false
@@ -232,10 +281,47 @@ macro_rules! protocol_errors {
 }
 
 protocol_errors!(
-    framing::tcp::DecodeError,
-    framing::sse::DecodeError,
-    framing::websocket::HandshakeError,
-    framing::http1::HeadError,
-    framing::http1::BodyError,
-    framing::websocket::ProtocolError,
+    transport::tcp::DecodeError,
+    transport::sse::DecodeError,
+    transport::websocket::HandshakeError,
+    http1::HeadError,
+    http1::BodyError,
+    transport::websocket::ProtocolError,
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Sent;
+
+    impl WithClient for Sent {
+        type Output = Vec<u8>;
+
+        fn with<P: Protocol>(self) -> Vec<u8> {
+            let target = Target {
+                server: "127.0.0.1:80".parse().expect("an address"),
+                host: "h",
+                prefix: "c",
+                channel: 7,
+                snapshot_messages: 0,
+            };
+            let mut out = Vec::new();
+            P::send(target, "c7", b"x", &mut out);
+            out
+        }
+    }
+
+    #[test]
+    fn each_transport_sends_a_message_in_its_own_form() {
+        let post = b"POST /publish?channel=c7 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+        for transport in Transport::ALL {
+            let sent = with_client(transport, Sent);
+            assert_eq!(sent != post, transport.goes_both_ways(), "{transport}");
+        }
+        assert_eq!(with_client(Transport::Tcp, Sent), b"PUBLISH c7 x\n");
+        let frame = with_client(Transport::WebSocket, Sent);
+        assert_eq!(frame[..2], [0x81, 0x81], "a masked text of one byte");
+        assert_eq!(frame[6], b'x' ^ frame[2]);
+    }
+}

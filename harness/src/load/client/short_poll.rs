@@ -2,7 +2,7 @@
 //!
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
-use pushbench_protocol::framing::short_poll as framing;
+use pushbench_protocol::transport::short_poll as framing;
 
 use super::long_poll::Answers;
 use super::{ClientError, Next, Protocol, Sink, Target};

@@ -3,7 +3,8 @@
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
 use pushbench_protocol::framing::http1::{Body, BodyLength};
-use pushbench_protocol::framing::{parse_range, sse};
+use pushbench_protocol::framing::parse_range;
+use pushbench_protocol::transport::{Transport, sse};
 
 use super::http::HeadReader;
 use super::{ClientError, Next, Protocol, Sink, Target};
@@ -67,7 +68,7 @@ impl Protocol for Sse {
                 });
             }
             // Another content type fails the connection for good (WHATWG HTML 9.2.3).
-            if !head.event_stream {
+            if head.streams != Some(Transport::Sse) {
                 return Err(ClientError::ContentType("text/event-stream"));
             }
             let Some(cursor) = head.push_cursor else {

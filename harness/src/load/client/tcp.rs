@@ -2,7 +2,7 @@
 //!
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
-use pushbench_protocol::framing::tcp::{self, Decoder, Line};
+use pushbench_protocol::transport::tcp::{self, Decoder, Line};
 
 use super::{ClientError, Next, Protocol, Sink, Target};
 
@@ -22,6 +22,10 @@ impl Protocol for Tcp {
     ) {
         sink.request();
         tcp::encode_subscribe(&target.channel_name(), target.start(since), out);
+    }
+
+    fn send(_target: Target<'_>, channel: &str, payload: &[u8], out: &mut Vec<u8>) {
+        tcp::encode_publish(channel, payload, out);
     }
 
     fn receive(

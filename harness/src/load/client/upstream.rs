@@ -13,40 +13,14 @@ use std::os::fd::{AsRawFd, RawFd};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use pushbench_os::sys::monotonic_ns;
-use pushbench_protocol::framing::http1::{self, Body};
-use pushbench_protocol::framing::tcp;
-use pushbench_protocol::framing::websocket::{self, Opcode};
-use pushbench_protocol::transport::Transport;
+use pushbench_protocol::framing::http1::Body;
 
 use super::http::HeadReader;
-use super::{ClientError, Target, socket, websocket::MASK};
+use super::{ClientError, Target, socket};
 
 /// Reads for one answer: with a buffer of 64 KiB, more than 1 MiB of it is not what a POST is
 /// answered with.
 const MAX_READS: usize = 16;
-
-/// Whether clients of `transport` send on a connection of their own.
-pub(crate) fn posts(transport: Transport) -> bool {
-    !matches!(transport, Transport::Tcp | Transport::WebSocket)
-}
-
-/// Appends one message to `channel` in the form of `transport`.
-pub(crate) fn encode(
-    transport: Transport,
-    target: Target<'_>,
-    channel: &str,
-    payload: &[u8],
-    out: &mut Vec<u8>,
-) {
-    match transport {
-        Transport::Tcp => tcp::encode_publish(channel, payload, out),
-        // The channel is that of the subscription.
-        Transport::WebSocket => {
-            websocket::encode_frame(Opcode::Text, payload, Some(MASK), out);
-        }
-        _ => http1::encode_publish(target.host, channel, payload, out),
-    }
-}
 
 /// A message whose answer is outstanding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,29 +319,5 @@ mod tests {
         assert!(matches!(unasked, Err(ClientError::Protocol(_))));
         let twice = awaiting().take(&mut [answer.as_slice(), answer].concat());
         assert!(matches!(twice, Err(ClientError::Protocol(_))), "{twice:?}");
-    }
-
-    #[test]
-    fn each_transport_says_a_message_in_its_own_form() {
-        let target = Target {
-            server: "127.0.0.1:80".parse().expect("an address"),
-            host: "h",
-            prefix: "c",
-            channel: 7,
-            snapshot_messages: 0,
-        };
-        let said = |transport| {
-            let mut out = Vec::new();
-            encode(transport, target, "c7", b"x", &mut out);
-            out
-        };
-        assert_eq!(said(Transport::Tcp), b"PUBLISH c7 x\n");
-        let frame = said(Transport::WebSocket);
-        assert_eq!(frame[..2], [0x81, 0x81], "a masked text of one byte");
-        assert_eq!(frame[6], b'x' ^ MASK[0]);
-        let post = b"POST /publish?channel=c7 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
-        for transport in Transport::ALL.into_iter().filter(|&t| posts(t)) {
-            assert_eq!(said(transport), post, "{transport}");
-        }
     }
 }

@@ -3,9 +3,9 @@
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
 use pushbench_protocol::envelope;
-use pushbench_protocol::framing::long_poll::parse_lagged;
 use pushbench_protocol::framing::parse_range;
-use pushbench_protocol::framing::websocket::{self, CLOSE_LAGGED, Decoder, Event, Opcode, Role};
+use pushbench_protocol::transport::long_poll::parse_lagged;
+use pushbench_protocol::transport::websocket::{self, CLOSE_LAGGED, Decoder, Event, Opcode, Role};
 
 use super::http::HeadReader;
 use super::{ClientError, Next, Protocol, Sink, Target};
@@ -34,7 +34,7 @@ const KEY: &str = "cHVzaGJlbmNoIGNsaWVudA==";
 
 /// The mask of the frames that a client sends. A mask keeps intermediaries from being fed
 /// chosen bytes (RFC 6455, section 10.3); between our own client and server any will do.
-pub(super) const MASK: [u8; 4] = [0x70, 0x75, 0x73, 0x68];
+const MASK: [u8; 4] = [0x70, 0x75, 0x73, 0x68];
 
 impl Protocol for WebSocket {
     fn open(
@@ -47,6 +47,11 @@ impl Protocol for WebSocket {
         sink.request();
         let start = target.start(since);
         websocket::encode_request(target.host, &target.channel_name(), start, KEY, out);
+    }
+
+    /// The channel is that of the subscription.
+    fn send(_target: Target<'_>, _channel: &str, payload: &[u8], out: &mut Vec<u8>) {
+        websocket::encode_frame(Opcode::Text, payload, Some(MASK), out);
     }
 
     fn receive(

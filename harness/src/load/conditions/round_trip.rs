@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::upstream::{self, Head, Messages};
 use crate::load::client::ClientError;
-use crate::load::client::upstream::{Answer, posts};
+use crate::load::client::upstream::Answer;
 use crate::load::ledger::{Arrival, Counts, Ledger};
 use crate::load::merge::sum;
 use crate::load::recorder::{Delivery, histogram};
@@ -157,7 +157,7 @@ impl RoundTrips {
         let share = (setup.clients() as usize).div_ceil(setup.shards);
         Self {
             accounts: Vec::with_capacity(share),
-            posts: posts(setup.transport),
+            posts: !setup.transport.goes_both_ways(),
             sent_in_all: 0,
             sent: 0,
             acknowledged: 0,

@@ -19,7 +19,7 @@ use pushbench_os::sys::monotonic_ns;
 
 use super::{Poller, State};
 use crate::load::client::socket;
-use crate::load::client::upstream::{self as client, Post, Uplink};
+use crate::load::client::upstream::{Post, Uplink};
 use crate::load::client::{ClientError, Protocol};
 use crate::load::conditions::upstream::{Head, Schedule, write_payload};
 use crate::load::shard::Shard;
@@ -74,7 +74,7 @@ impl Sender {
             TIMER,
             Interest::READABLE,
         )?;
-        let posts = client::posts(shard.setup.transport);
+        let posts = !shard.setup.transport.goes_both_ways();
         let mut uplinks = Vec::new();
         if posts {
             uplinks.resize_with(share, Uplink::default);
@@ -238,13 +238,7 @@ impl<P: Protocol> Poller<P> {
         target.write_channel_name(&mut sender.channel);
         self.out.clear();
         let (channel, payload) = (&sender.channel, &sender.payload);
-        client::encode(
-            shard.setup.transport,
-            target,
-            channel,
-            payload,
-            &mut self.out,
-        );
+        P::send(target, channel, payload, &mut self.out);
         let post = Post {
             intended_ns: head.intended_ns,
             sent_ns: monotonic_ns(),

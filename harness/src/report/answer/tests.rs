@@ -1,3 +1,5 @@
+use pushbench_protocol::transport::Transport;
+
 use super::*;
 use crate::analysis::compare::compare_all;
 use crate::record::{Record, RoundTrip, Status, sample, summarise};

@@ -58,11 +58,6 @@ pub enum Via {
     Post,
 }
 
-/// Whether a client of `transport` can send on the connection on which it receives.
-pub(crate) fn goes_both_ways(transport: Transport) -> bool {
-    matches!(transport, Transport::Tcp | Transport::WebSocket)
-}
-
 impl Upstream {
     /// Bytes of the payload, without the head of the envelope.
     pub fn body_bytes(&self) -> usize {
@@ -100,7 +95,7 @@ impl Condition for Upstream {
             "is 'zipf', but rooms in which clients send are of even size; leave one out"
         );
         for &transport in &scenario.run.transports {
-            let both_ways = goes_both_ways(transport);
+            let both_ways = transport.goes_both_ways();
             ensure!(
                 self.via != Via::Connection || both_ways,
                 "upstream.via",
@@ -148,7 +143,7 @@ impl Condition for Upstream {
     }
 
     fn connections_per_client(&self, transports: &[Transport]) -> u32 {
-        match transports.iter().all(|&t| goes_both_ways(t)) {
+        match transports.iter().all(|t| t.goes_both_ways()) {
             true => 1,
             // One to receive on, and one for POST.
             false => 2,

@@ -14,6 +14,7 @@ pub use request::{
 };
 
 use super::{Start, excerpt, parse_decimal, push_decimal};
+use crate::transport::Transport;
 
 /// Longest response head that is read, in bytes. A tenth of it is plenty for the servers of this
 /// suite; proxies in between add their own.
@@ -108,8 +109,20 @@ pub fn encode_target(path: &str, channel: &str, start: impl Into<Start>, out: &m
     push_decimal(number, out);
 }
 
-/// Appends request line and Host, all that a request of a poll needs before its blank line.
-pub(super) fn push_request_line(
+/// Appends request line and Host of a subscribe, all that a request of a poll needs before its blank
+/// line.
+pub(crate) fn push_subscribe(
+    transport: Transport,
+    host: &str,
+    channel: &str,
+    start: impl Into<Start>,
+    out: &mut Vec<u8>,
+) {
+    let path = transport.info().path.unwrap_or_default();
+    push_request_line("GET", path, channel, start.into(), host, out);
+}
+
+fn push_request_line(
     method: &str,
     path: &str,
     channel: &str,
@@ -124,7 +137,7 @@ pub(super) fn push_request_line(
     push_header("Host", host, out);
 }
 
-pub(super) fn push_header(name: &str, value: &str, out: &mut Vec<u8>) {
+pub(crate) fn push_header(name: &str, value: &str, out: &mut Vec<u8>) {
     for part in [name, ": ", value, "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
@@ -152,8 +165,8 @@ pub struct ResponseHead {
     pub body: BodyLength,
     /// `Push-Cursor`: the first message to come is the one after this sequence.
     pub push_cursor: Option<u64>,
-    /// Whether the content type is `text/event-stream`, with any parameters.
-    pub event_stream: bool,
+    /// The transport that streams with this content type, with any parameters.
+    pub streams: Option<Transport>,
     /// Whether the connection ends with this response (RFC 9112, section 9.3).
     pub close: bool,
     /// Whether both `Connection: Upgrade` and `Upgrade: websocket` are there.
@@ -222,7 +235,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<(ResponseHead, usize)>, HeadErr
         status,
         body,
         push_cursor: fields.push_cursor,
-        event_stream: fields.event_stream,
+        streams: fields.streams,
         close: fields.close
             || (is_http_1_0 && !fields.keep_alive)
             || body == BodyLength::UntilClose,
@@ -238,7 +251,7 @@ struct Fields {
     content_length: Option<u64>,
     is_chunked: bool,
     push_cursor: Option<u64>,
-    event_stream: bool,
+    streams: Option<Transport>,
     close: bool,
     keep_alive: bool,
     connection_upgrade: bool,
@@ -271,9 +284,7 @@ impl Fields {
             self.push_cursor = Some(cursor.ok_or_else(|| HeadError::PushCursor(excerpt(value)))?);
         } else if is("content-type") {
             let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();
-            self.event_stream = essence
-                .trim_ascii()
-                .eq_ignore_ascii_case(b"text/event-stream");
+            self.streams = Transport::that_streams(essence.trim_ascii());
         } else if is("connection") {
             for item in list(value) {
                 self.close |= item.eq_ignore_ascii_case(b"close");
@@ -384,7 +395,7 @@ mod tests {
                 status: 200,
                 body: BodyLength::Chunked,
                 push_cursor: Some(41),
-                event_stream: true,
+                streams: Some(Transport::Sse),
                 close: false,
                 upgrade: false,
                 accept: None,
@@ -465,7 +476,7 @@ mod tests {
         ] {
             let line = format!("Content-Type: {value}");
             let head = head(&["HTTP/1.1 200 OK", &line]).expect("a head");
-            assert_eq!(head.event_stream, expected, "{value}");
+            assert_eq!(head.streams == Some(Transport::Sse), expected, "{value}");
         }
     }
 

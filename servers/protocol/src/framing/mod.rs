@@ -1,32 +1,12 @@
-//! Framings: envelopes in, bytes out, and back.
+//! What the framings of the transports share: numbers, ranges, lines, HTTP/1.1.
 //!
-//! Place on the data path: between the hub's log and the socket on the server, between the socket
-//! and the ledger on the client. In: envelopes, cursors, requests. Out: the bytes of a protocol,
-//! and what a decoder finds in them. Pure functions and small decoders without any I/O, so that
-//! servers and clients of every kind share one reading of each protocol.
-//!
-//! | framing | used by | one message | keep-alive | specification |
-//! |---|---|---|---|---|
-//! | [`Framing::Line`] | `tcp`, `long_poll`, `short_poll` | envelope, LF | LF (`tcp` only) | [`tcp`] |
-//! | [`Framing::Sse`] | `sse` | `id: N`, `data: envelope`, blank line | `:` line | [WHATWG HTML, server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html) |
-//! | [`Framing::SseChunk`] | `sse` in profile `lean` | the same as one chunk | the same as one chunk | and [RFC 9112, section 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1) |
-//! | [`Framing::WebSocket`] | `websocket` | one unmasked text frame | ping | [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455) |
-//!
-//! The three transports over HTTP and the WebSocket handshake stand on [`http1`]
+//! Place on the data path: under the [transports](crate::transport). Pure functions and small
+//! decoders without any I/O, so that servers and clients of every kind share one reading of each
+//! protocol. The transports over HTTP and the WebSocket handshake stand on [`http1`]
 //! ([RFC 9112](https://www.rfc-editor.org/rfc/rfc9112)).
-//!
-//! Every decoder follows the same rules: it accepts its stream cut at any byte, borrows what lies
-//! whole in one feed and allocates only for what does not, gives its buffer back as soon as the
-//! item is complete (most of a million clients sit between two messages at any time), and bounds
-//! that buffer. After an error the connection is of no use: the caller closes it.
 
 pub mod http1;
 mod lines;
-pub mod long_poll;
-pub mod short_poll;
-pub mod sse;
-pub mod tcp;
-pub mod websocket;
 
 pub use lines::{LineTooLong, Lines};
 
@@ -35,43 +15,6 @@ use crate::envelope;
 /// Longest item that a decoder puts together over several feeds, in bytes: one envelope and 1 KiB
 /// for the field names, ids and control words around it.
 pub const MAX_BUFFERED_BYTES: usize = envelope::MAX_BYTES + 1024;
-
-/// How a hub's log stores its messages: encoded once, then the same bytes for every subscriber.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
-    /// The envelope and LF: raw TCP and the bodies of polls.
-    Line,
-    /// One server-sent event with the sequence as its id.
-    Sse,
-    /// One server-sent event in a chunk of its own, where no library makes the chunks.
-    SseChunk,
-    /// One unmasked text frame.
-    WebSocket,
-}
-
-impl Framing {
-    /// Appends one message. `sequence` must be the envelope's own; only server-sent events repeat
-    /// it outside of the envelope.
-    pub fn encode(self, sequence: u64, envelope: &[u8], out: &mut Vec<u8>) {
-        match self {
-            Self::Line => tcp::encode(envelope, out),
-            Self::Sse => sse::encode(sequence, envelope, out),
-            Self::SseChunk => http1::encode_chunk(out, |out| sse::encode(sequence, envelope, out)),
-            Self::WebSocket => websocket::encode_text(envelope, out),
-        }
-    }
-
-    /// What a stream sends after a period without a message. It may stand between any two messages
-    /// and never inside one. Polls do without: their answers are proof of life enough.
-    pub fn keep_alive(self) -> &'static [u8] {
-        match self {
-            Self::Line => tcp::KEEP_ALIVE,
-            Self::Sse => sse::KEEP_ALIVE,
-            Self::SseChunk => sse::KEEP_ALIVE_CHUNK,
-            Self::WebSocket => websocket::KEEP_ALIVE,
-        }
-    }
-}
 
 /// Most messages that `last` may ask for.
 pub const MAX_LAST: u64 = 1_000_000;
@@ -228,31 +171,6 @@ pub(crate) mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn encoded(framing: Framing) -> Vec<u8> {
-        let mut out = b"kept".to_vec();
-        framing.encode(42, b"envelope", &mut out);
-        out
-    }
-
-    #[test]
-    fn every_framing_appends_its_exact_bytes() {
-        assert_eq!(encoded(Framing::Line), b"keptenvelope\n");
-        assert_eq!(encoded(Framing::Sse), b"keptid: 42\ndata: envelope\n\n");
-        assert_eq!(
-            encoded(Framing::SseChunk),
-            b"kept17\r\nid: 42\ndata: envelope\n\n\r\n"
-        );
-        assert_eq!(encoded(Framing::WebSocket), b"kept\x81\x08envelope");
-    }
-
-    #[test]
-    fn every_keep_alive_has_its_exact_bytes() {
-        assert_eq!(Framing::Line.keep_alive(), b"\n");
-        assert_eq!(Framing::Sse.keep_alive(), b":\n");
-        assert_eq!(Framing::SseChunk.keep_alive(), b"2\r\n:\n\r\n");
-        assert_eq!(Framing::WebSocket.keep_alive(), [0x89, 0x00]);
-    }
 
     #[test]
     fn decimals_are_digits_of_at_most_64_bits() {

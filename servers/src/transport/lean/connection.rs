@@ -7,13 +7,14 @@
 use std::io;
 
 use super::socket::Socket;
+use super::streamed::Streamed;
 use super::timer::Timer;
 use super::{Common, Protocol, frames, http, ticks};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription, Written};
 use crate::stall::LOOK_TICKS;
 use crate::transport::tcp::{self, FIRST_LINE_WAIT, MAX_LINE_BYTES, Refused};
-use pushbench_protocol::framing::http1::{Body, BodyLength, LAST_CHUNK, encode_chunk};
-use pushbench_protocol::framing::{find, sse, tcp as lines};
+use pushbench_protocol::framing::find;
+use pushbench_protocol::transport::tcp as lines;
 
 /// Most bytes of a client that wait while it is being answered.
 const MAX_WAITING_BYTES: usize = 64 << 10;
@@ -31,8 +32,8 @@ pub(super) enum Role {
     Request,
     /// The body of a `POST /publish`.
     Upload(Box<http::Upload>),
-    /// Server-sent events.
-    Events(Events),
+    /// A response that does not end.
+    Streamed(Streamed),
     /// A WebSocket.
     Frames(frames::Frames),
     /// A long-poll that waits.
@@ -44,15 +45,6 @@ pub(super) enum Role {
     },
     /// Everything is said, and the end is told when it is written.
     Closing,
-}
-
-/// An endless response.
-pub(super) struct Events {
-    pub(super) subscription: Subscription,
-    /// Not towards a client of HTTP/1.0, which does not know chunks.
-    pub(super) chunked: bool,
-    /// Whether the connection ends with the response.
-    pub(super) close: bool,
 }
 
 /// Whether the connection goes on.
@@ -116,7 +108,7 @@ impl Connection {
             Role::Lines(subscription) => subscription.is_none() && !self.socket.is_full(),
             Role::Request | Role::Closing => !self.socket.is_full(),
             Role::Upload(_) => true,
-            Role::Events(_) | Role::Frames(_) | Role::Poll { .. } => false,
+            Role::Streamed(_) | Role::Frames(_) | Role::Poll { .. } => false,
         }
     }
 
@@ -261,7 +253,7 @@ impl Connection {
             }
             Role::Poll { .. } => Ok(Step::Wait),
             // Nothing is expected of a client that follows a stream.
-            Role::Events(_) | Role::Closing => Ok(Step::Took(bytes.len())),
+            Role::Streamed(_) | Role::Closing => Ok(Step::Took(bytes.len())),
         }
     }
 
@@ -275,8 +267,8 @@ impl Connection {
                 self.role = Role::Upload(upload);
                 self.timer.want(Some(common.head_ticks));
             }
-            http::Next::Events(events) => {
-                self.role = Role::Events(events);
+            http::Next::Streamed(streamed) => {
+                self.role = Role::Streamed(streamed);
                 self.timer.want(None);
                 self.serve_role(number, common)?;
             }
@@ -312,7 +304,7 @@ impl Connection {
     fn stream(&self) -> Option<&Subscription> {
         match &self.role {
             Role::Lines(subscription) => subscription.as_ref(),
-            Role::Events(events) => Some(&events.subscription),
+            Role::Streamed(streamed) => Some(&streamed.subscription),
             Role::Frames(frames) => frames.subscription(),
             Role::Request | Role::Upload(_) | Role::Poll { .. } | Role::Closing => None,
         }
@@ -364,7 +356,7 @@ impl Connection {
         while !self.socket.is_full() {
             let ready = match &mut self.role {
                 Role::Lines(Some(subscription))
-                | Role::Events(Events { subscription, .. })
+                | Role::Streamed(Streamed { subscription, .. })
                 | Role::Poll { subscription, .. } => subscription.ready_or_wake(number),
                 Role::Frames(frames) => frames.ready_or_wake(number),
                 Role::Lines(None) | Role::Request | Role::Upload(_) | Role::Closing => None,
@@ -397,9 +389,9 @@ impl Connection {
             }
             (Role::Lines(Some(_)), Ready::Closing) => self.close(),
 
-            (Role::Events(events), ready) => {
-                let close = events.close || ready == Ready::Closing;
-                if events.act(ready, socket, &mut common.out)? {
+            (Role::Streamed(streamed), ready) => {
+                let close = streamed.close || ready == Ready::Closing;
+                if streamed.act(ready, socket, &mut common.out)? {
                     if close {
                         self.close();
                     } else {
@@ -467,75 +459,9 @@ pub(super) fn send_pending(subscription: &mut Subscription, socket: &mut Socket)
     Ok(())
 }
 
-impl Events {
-    /// Does what is to be done. `true`: the response is over.
-    fn act(&mut self, ready: Ready, socket: &mut Socket, out: &mut Vec<u8>) -> io::Result<bool> {
-        let over = match ready {
-            Ready::Pending if self.chunked => {
-                send_pending(&mut self.subscription, socket)?;
-                return Ok(false);
-            }
-            Ready::Pending => {
-                // One at a time: what a full socket leaves is the rest of one message here too.
-                self.subscription.hand_out(0, |head, tail, _| {
-                    out.extend_from_slice(head);
-                    out.extend_from_slice(tail);
-                    unchunk(out);
-                    Ok::<(), io::Error>(())
-                })?;
-                false
-            }
-            Ready::Quiet => {
-                self.push(out, |out| out.extend_from_slice(sse::KEEP_ALIVE));
-                false
-            }
-            Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
-                self.push(out, |out| sse::encode_lagged(from, to, out));
-                matches!(ready, Ready::Lagged { .. })
-            }
-            Ready::Closing => true,
-        };
-        let end = if over && self.chunked {
-            LAST_CHUNK
-        } else {
-            &[]
-        };
-        socket.send([out, end, &[]])?;
-        Ok(over)
-    }
-
-    fn push(&self, out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
-        if self.chunked {
-            encode_chunk(out, data);
-        } else {
-            data(out);
-        }
-    }
-}
-
-/// Takes the chunks apart that the ring holds, for a client that does not know them.
-fn unchunk(bytes: &mut Vec<u8>) {
-    // The ring holds whole chunks that this crate made.
-    let decoded = Body::new(BodyLength::Chunked).decode(bytes);
-    bytes.truncate(decoded.map_or(0, |progress| progress.payload_len));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pushbench_protocol::framing::Framing;
-
-    #[test]
-    fn a_client_of_http_1_0_gets_the_events_without_the_chunks() {
-        let (mut chunks, mut plain) = (Vec::new(), Vec::new());
-        for sequence in [9, 10] {
-            let envelope = vec![b'x'; sequence as usize * 300];
-            Framing::SseChunk.encode(sequence, &envelope, &mut chunks);
-            Framing::Sse.encode(sequence, &envelope, &mut plain);
-        }
-        unchunk(&mut chunks);
-        assert_eq!(chunks, plain);
-    }
 
     #[test]
     fn a_connection_is_small() {

@@ -14,7 +14,7 @@ use crate::shard::{Ready, Subscription};
 pub(super) use crate::transport::websocket::CLOSE_WAIT;
 use crate::transport::websocket::{BAD_FRAME, CLOSING, NOT_TEXT, NOT_UTF8, TOO_LARGE, upstream};
 use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
-use pushbench_protocol::framing::websocket::{self, Decoder, Event, Opcode, ProtocolError, Role};
+use pushbench_protocol::transport::websocket::{self, Decoder, Event, Opcode, ProtocolError, Role};
 
 /// An open WebSocket.
 pub(super) struct Frames {

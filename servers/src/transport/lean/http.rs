@@ -9,19 +9,19 @@ use std::io;
 use axum::http::StatusCode;
 
 use super::Common;
-use super::connection::{Events, Step};
+use super::connection::Step;
 use super::frames::Frames;
 use super::socket::Socket;
+use super::streamed::Streamed;
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
 use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, subscribe};
 use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
 use pushbench_protocol::framing::http1::{
-    Body, BodyLength, RequestError, RequestHead, ResponseWriter, encode_chunk, parse_request,
+    Body, BodyLength, RequestError, RequestHead, ResponseWriter, parse_request,
 };
-use pushbench_protocol::framing::{Framing, long_poll, sse, websocket};
-use pushbench_protocol::transport::Transport;
+use pushbench_protocol::transport::{Delivery, Polls, Profile, Transport, long_poll, websocket};
 
-const NO_STORE: (&str, &str) = ("cache-control", "no-store");
+pub(super) const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
 
 /// What the connection is to become.
@@ -31,7 +31,7 @@ pub(super) enum Next {
     /// Between two requests.
     Request,
     Upload(Box<Upload>),
-    Events(Events),
+    Streamed(Streamed),
     Frames(Frames),
     /// A long-poll, which may have something pending already.
     Poll {
@@ -117,17 +117,11 @@ fn routed(head: &RequestHead<'_>, common: &Common) -> Option<Route> {
         "/" => Route::Page,
         "/info" => Route::Info,
         "/publish" => Route::Publish,
-        "/sse" => Route::Subscribe(Transport::Sse),
-        "/websocket" => Route::Subscribe(Transport::WebSocket),
-        "/long-poll" => Route::Subscribe(Transport::LongPoll),
-        "/poll" => Route::Subscribe(Transport::ShortPoll),
-        _ => return None,
+        path => {
+            let mut served = common.shared.transports.iter();
+            Route::Subscribe(*served.find(|t| t.info().path == Some(path))?)
+        }
     };
-    if let Route::Subscribe(transport) = route
-        && !common.shared.transports.contains(&transport)
-    {
-        return None;
-    }
     Some(match (&route, head.method) {
         (Route::Publish, "POST") | (Route::Page | Route::Info, "GET" | "HEAD") => route,
         (Route::Subscribe(_), "GET") => route,
@@ -202,7 +196,8 @@ impl<'a> Answer<'a> {
     }
 }
 
-fn end(writer: ResponseWriter<'_>, close: bool, date: &str) {
+/// Ends the head of an answer.
+pub(super) fn end(writer: ResponseWriter<'_>, close: bool, date: &str) {
     let writer = if close {
         writer.field("connection", "close")
     } else {
@@ -218,72 +213,52 @@ fn subscribed(
     common: &mut Common,
 ) -> io::Result<Next> {
     let close = closes(head) || common.drains;
-    if transport == Transport::WebSocket
+    let delivery = transport.info().delivery;
+    if matches!(delivery, Delivery::WebSocket)
         && let Err((status, text)) = upgrades(head)
     {
         return Ok(Answer::new(common, close).text(status, text));
     }
     let shared = &common.shared;
-    let (framing, quiet, resumed_by) = match transport {
-        Transport::Sse => (Framing::SseChunk, shared.keep_alive, head.last_event_id),
-        Transport::WebSocket => (Framing::WebSocket, shared.keep_alive, None),
-        Transport::Tcp | Transport::LongPoll | Transport::ShortPoll => {
-            (Framing::Line, shared.poll_timeout, None)
-        }
+    let quiet = match transport.polls() {
+        Some(_) => shared.poll_timeout,
+        None => shared.keep_alive,
     };
+    let by_event_source = transport.streamed().is_some_and(|r| r.event_source);
+    let resumed_by = head.last_event_id.filter(|_| by_event_source);
+    let framing = transport.framing(Profile::Lean);
     let (mut subscription, resumed) = match subscribe(head.query, resumed_by, framing, quiet) {
         Ok(subscribed) => subscribed,
         // An EventSource gives up for good at any status but 200 (WHATWG HTML, section 9.2.2), but
         // tries again where the connection ends without an answer.
-        Err(Refusal::Subscribe(SubscribeError::Closing)) if transport == Transport::Sse => {
+        Err(Refusal::Subscribe(SubscribeError::Closing)) if by_event_source => {
             return Ok(Next::Close);
         }
         Err(refusal) => return Ok(Answer::new(common, close).refusal(&refusal)),
     };
-    let cursor = subscription.cursor();
-    Ok(match transport {
-        Transport::Sse => {
-            let (chunked, retry) = (head.is_http_1_1, common.shared.retry);
-            let writer = ResponseWriter::start(200, "OK", &mut common.out)
-                .number("push-cursor", cursor)
-                .field(NO_STORE.0, NO_STORE.1)
-                .field("content-type", "text/event-stream")
-                .field("x-accel-buffering", "no");
-            let writer = if chunked {
-                writer.field("transfer-encoding", "chunked")
-            } else {
-                writer
-            };
-            end(writer, close, &common.date);
-            if chunked {
-                encode_chunk(&mut common.out, |out| {
-                    sse::encode_open_with_retry(cursor, retry, out);
-                });
-            } else {
-                sse::encode_open_with_retry(cursor, retry, &mut common.out);
-            }
-            Next::Events(Events {
-                subscription,
-                chunked,
-                close,
-            })
+    Ok(match delivery {
+        Delivery::Response(response) => {
+            let chunked = head.is_http_1_1;
+            let streamed = Streamed::new(subscription, transport, chunked, close);
+            streamed.open(response, common);
+            Next::Streamed(streamed)
         }
-        Transport::WebSocket => {
+        Delivery::WebSocket => {
             // Checked above.
             let accept = websocket::accept_key(head.upgrade.key.unwrap_or_default());
             ResponseWriter::start(101, "Switching Protocols", &mut common.out)
                 .field("connection", "upgrade")
                 .field("upgrade", "websocket")
                 .field("sec-websocket-accept", &accept)
-                .number("push-cursor", cursor)
+                .number("push-cursor", subscription.cursor())
                 .end(&common.date);
             Next::Frames(Frames::new(subscription))
         }
-        Transport::LongPoll if resumed => Next::Poll {
+        Delivery::Poll(Polls::Held) if resumed => Next::Poll {
             subscription,
             close,
         },
-        Transport::Tcp | Transport::LongPoll | Transport::ShortPoll => {
+        Delivery::Poll(_) | Delivery::Lines => {
             // Nobody will wait, so nobody is woken. Without a cursor, the answer is one.
             let ready = match resumed {
                 true => subscription.ready_now().unwrap_or(Ready::Quiet),

@@ -13,12 +13,14 @@
 //! | `socket` | writes, and what a full socket left of them |
 //! | `timer` | a connection's time-out |
 //! | `http` | requests and their answers; the polls |
+//! | `streamed` | a response that does not end |
 //! | `frames` | a WebSocket behind its handshake |
 
 mod connection;
 mod frames;
 mod http;
 mod socket;
+mod streamed;
 mod timer;
 
 use std::io;

@@ -19,9 +19,11 @@
 //! Envelopes need no word in front: they begin with a lower-case hexadecimal digit, control lines
 //! with an upper-case letter.
 
-use super::{LineTooLong, Lines, MAX_BUFFERED_BYTES, encode_range, excerpt, parse_decimal};
-use super::{MAX_LAST, Start, parse_last, parse_range, push_decimal};
 use crate::envelope;
+use crate::framing::{
+    LineTooLong, Lines, MAX_BUFFERED_BYTES, encode_range, excerpt, parse_decimal,
+};
+use crate::framing::{MAX_LAST, Start, parse_last, parse_range, push_decimal};
 
 /// An empty line.
 pub const KEEP_ALIVE: &[u8] = b"\n";
@@ -294,8 +296,8 @@ fn parse_control(line: &[u8]) -> Option<Line<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{at_every_split, envelope, feeds, feeds_of};
     use super::*;
+    use crate::framing::testing::{at_every_split, envelope, feeds, feeds_of};
 
     fn decode(feeds: &[&[u8]]) -> (Vec<String>, Option<DecodeError>) {
         let (mut decoder, mut found) = (Decoder::default(), Vec::new());

@@ -7,6 +7,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::framing::Start;
 use crate::framing::http1::{self, ResponseHead};
+use crate::transport::Transport;
 
 /// What the server must answer to `Sec-WebSocket-Key: key`: 28 characters of base64 (section
 /// 4.2.2, item 5.4).
@@ -28,7 +29,7 @@ pub fn encode_request(
     key: &str,
     out: &mut Vec<u8>,
 ) {
-    http1::push_request_line("GET", "/websocket", channel, start.into(), host, out);
+    http1::push_subscribe(Transport::WebSocket, host, channel, start, out);
     for (name, value) in upgrade_headers(key) {
         http1::push_header(name, value, out);
     }

@@ -11,7 +11,18 @@ pub use decoder::{Block, DecodeError, Decoder};
 
 use std::time::Duration;
 
-use super::{Start, encode_range, http1, push_decimal};
+use super::{Framing, StreamedResponse, Transport};
+use crate::framing::{Start, encode_range, http1, push_decimal};
+
+/// What a response with events carries.
+pub const RESPONSE: StreamedResponse = StreamedResponse {
+    content_type: "text/event-stream",
+    message: Framing::Sse,
+    chunk: Framing::SseChunk,
+    encode_open: encode_open_with_retry,
+    encode_lagged,
+    event_source: true,
+};
 
 /// A comment line. It adds nothing to the block that it stands in, so it needs no blank line
 /// behind it and two bytes are enough.
@@ -21,7 +32,7 @@ pub const KEEP_ALIVE: &[u8] = b":\n";
 pub const KEEP_ALIVE_CHUNK: &[u8] = b"2\r\n:\n\r\n";
 
 /// Type of the event that reports a lost range; its data is read by
-/// [`parse_range`](super::parse_range).
+/// [`parse_range`](crate::framing::parse_range).
 pub const LAGGED_EVENT: &[u8] = b"lagged";
 
 /// Appends one message: `id: N`, `data: envelope`, a blank line.
@@ -74,7 +85,7 @@ pub fn encode_request(
     last_event_id: Option<u64>,
     out: &mut Vec<u8>,
 ) {
-    http1::push_request_line("GET", "/sse", channel, start.into(), host, out);
+    http1::push_subscribe(Transport::Sse, host, channel, start, out);
     out.extend_from_slice(b"Accept: text/event-stream\r\n");
     if let Some(id) = last_event_id {
         out.extend_from_slice(b"Last-Event-ID: ");

@@ -1,8 +1,8 @@
-//! Server-sent events: an endless response body that follows a channel.
+//! An HTTP response that does not end: a body that follows a channel.
 //!
-//! Place on the data path: shard → **transport** → socket. In: framed events behind a cursor. Out:
-//! one body frame for all that is pending (`tuned`) or for each event (`stock`); hyper makes one
-//! chunk of each. Specification: WHATWG HTML, *server-sent events*.
+//! Place on the data path: shard → **transport** → socket. In: framed messages behind a cursor. Out:
+//! one body frame for all that is pending (`tuned`) or for each message (`stock`); hyper makes one
+//! chunk of each. What such a body consists of is its transport's [`StreamedResponse`].
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,31 +11,35 @@ use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use axum::routing::{MethodRouter, get};
 use http_body::Frame;
 
 use super::http::{Http, Refusal, X_ACCEL_BUFFERING, answer, subscribe};
 use super::stream;
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
-use pushbench_protocol::framing::{Framing, sse};
-use pushbench_protocol::transport::Profile;
+use pushbench_protocol::transport::{Profile, StreamedResponse};
 
-/// `GET /sse?channel=C[&since=N | &last=N]`
-pub(crate) async fn handler(
-    State(http): State<Http>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
+/// `GET <path>?channel=C[&since=N | &last=N]`
+pub(crate) fn handler(response: &'static StreamedResponse) -> MethodRouter<Http> {
+    get(
+        move |State(http), headers: HeaderMap, RawQuery(query)| async move {
+            respond(response, &http, &headers, query.as_deref())
+        },
+    )
+}
+
+fn respond(
+    streamed: &'static StreamedResponse,
+    http: &Http,
+    headers: &HeaderMap,
+    query: Option<&str>,
 ) -> Result<Response, Refusal> {
     let last_event_id = headers.get("last-event-id").map(HeaderValue::as_bytes);
-    let subscribed = subscribe(
-        query.as_deref(),
-        last_event_id,
-        Framing::Sse,
-        http.keep_alive,
-    );
-    let subscription = match subscribed {
+    let resumed_by = last_event_id.filter(|_| streamed.event_source);
+    let subscription = match subscribe(query, resumed_by, streamed.message, http.keep_alive) {
         // An EventSource gives up for good at any status but 200 (WHATWG HTML, section 9.2.2), but
         // tries again where the connection ends without an answer.
-        Err(Refusal::Subscribe(SubscribeError::Closing)) => {
+        Err(Refusal::Subscribe(SubscribeError::Closing)) if streamed.event_source => {
             return Ok(Response::new(Body::new(HangUp)));
         }
         subscribed => subscribed?.0,
@@ -43,10 +47,11 @@ pub(crate) async fn handler(
     subscription.watch(stream::current());
     let cursor = subscription.cursor();
     let mut open = Vec::new();
-    sse::encode_open_with_retry(cursor, http.retry, &mut open);
-    let body = Events {
+    (streamed.encode_open)(cursor, http.retry, &mut open);
+    let body = Messages {
         subscription,
-        open: Some(Bytes::from(open)),
+        streamed,
+        open: (!open.is_empty()).then(|| Bytes::from(open)),
         ended: false,
         max_bytes: if http.profile == Profile::Stock {
             // At least one message is always taken, so this is one at a time.
@@ -57,10 +62,8 @@ pub(crate) async fn handler(
     };
     let mut response = answer(StatusCode::OK, cursor, Body::new(body));
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
+    let content_type = HeaderValue::from_static(streamed.content_type);
+    headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
 }
@@ -82,14 +85,15 @@ impl http_body::Body for HangUp {
 
 /// The body: ends only when the subscriber lagged on a channel that disconnects those, or the
 /// server closes.
-struct Events {
+struct Messages {
     subscription: Subscription,
+    streamed: &'static StreamedResponse,
     open: Option<Bytes>,
     ended: bool,
     max_bytes: usize,
 }
 
-impl http_body::Body for Events {
+impl http_body::Body for Messages {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 
@@ -107,11 +111,11 @@ impl http_body::Body for Events {
         let ready = std::task::ready!(this.subscription.poll_ready(cx));
         let bytes = match ready {
             Ready::Pending => this.subscription.take(this.max_bytes),
-            Ready::Quiet => Some(Bytes::from_static(sse::KEEP_ALIVE)),
+            Ready::Quiet => Some(Bytes::from_static(this.streamed.message.keep_alive())),
             Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
                 this.ended = matches!(ready, Ready::Lagged { .. });
                 let mut lagged = Vec::new();
-                sse::encode_lagged(from, to, &mut lagged);
+                (this.streamed.encode_lagged)(from, to, &mut lagged);
                 Some(Bytes::from(lagged))
             }
             Ready::Closing => None,

@@ -13,14 +13,14 @@ pub use handshake::{
     encode_upgrade_response,
 };
 
-use super::encode_range;
+use crate::framing::encode_range;
 
 /// An unmasked ping without payload. Control frames may stand between any two frames (section
 /// 5.4), and a client answers with a pong.
 pub const KEEP_ALIVE: &[u8] = &[0x89, 0x00];
 
 /// Close code of a subscriber that fell off the ring; its reason is read by
-/// [`parse_range`](super::parse_range). From the range for private use (section 7.4.2).
+/// [`parse_range`](crate::framing::parse_range). From the range for private use (section 7.4.2).
 pub const CLOSE_LAGGED: u16 = 4001;
 
 /// Longest payload of a control frame, in bytes (section 5.5).

@@ -13,7 +13,8 @@
 //! Every answer carries `Push-Cursor`, the `since` of the next request: a message published
 //! between two polls is after that cursor, so none is lost.
 
-use super::{Start, encode_range, http1, parse_range};
+use super::Transport;
+use crate::framing::{Start, encode_range, find, http1, parse_range};
 
 /// Appends the request for what comes after `since`; otherwise for the cursor of `start` at once,
 /// which the next request passes as `since`.
@@ -21,19 +22,25 @@ use super::{Start, encode_range, http1, parse_range};
 /// `Host` is the only header field: what a client need not say is not counted against the
 /// transport.
 pub fn encode_request(host: &str, channel: &str, start: impl Into<Start>, out: &mut Vec<u8>) {
-    encode_poll("/long-poll", host, channel, start.into(), out);
+    encode_poll(Transport::LongPoll, host, channel, start, out);
 }
 
-pub(super) fn encode_poll(path: &str, host: &str, channel: &str, start: Start, out: &mut Vec<u8>) {
-    http1::push_request_line("GET", path, channel, start, host, out);
+pub(super) fn encode_poll(
+    transport: Transport,
+    host: &str,
+    channel: &str,
+    start: impl Into<Start>,
+    out: &mut Vec<u8>,
+) {
+    http1::push_subscribe(transport, host, channel, start, out);
     out.extend_from_slice(b"\r\n");
 }
 
 /// Calls `each` with every envelope of a whole body. For a body that is read in parts, use
-/// [`Lines`](super::Lines), which waits for the rest of a line.
+/// [`Lines`](crate::framing::Lines), which waits for the rest of a line.
 pub fn lines(body: &[u8], mut each: impl FnMut(&[u8])) {
     let mut rest = body;
-    while let Some(end) = super::find(rest, |byte| byte == b'\n') {
+    while let Some(end) = find(rest, |byte| byte == b'\n') {
         if end > 0 {
             each(&rest[..end]);
         }

@@ -4,12 +4,13 @@
 //! later the body of the answer. Out: the request, and the envelopes in the body. Statuses, bodies
 //! and cursors are [`long_poll`](super::long_poll)'s; 204 comes at once.
 
-use super::Start;
+use super::Transport;
 pub use super::long_poll::{encode_lagged, lines, parse_lagged};
+use crate::framing::Start;
 
 /// Appends the request for what is there after `since`; otherwise for the cursor of `start`.
 pub fn encode_request(host: &str, channel: &str, start: impl Into<Start>, out: &mut Vec<u8>) {
-    super::long_poll::encode_poll("/poll", host, channel, start.into(), out);
+    super::long_poll::encode_poll(Transport::ShortPoll, host, channel, start, out);
 }
 
 #[cfg(test)]

@@ -1,39 +1,48 @@
-//! Long-polling: a request that is held until something is pending (RFC 6202, section 2).
+//! Polling: a request that is held until something is pending (RFC 6202, section 2), or answered at
+//! once.
 //!
 //! Place on the data path: shard → **transport** → socket. In: envelopes behind the cursor that the
-//! client sent. Out: a response with all that is pending, one envelope a line, or 204 when the wait
-//! is over. The cursor makes sure that a message published between two polls is not lost.
+//! client sent. Out: a response with all that is pending, one envelope a line, or 204 where there is
+//! nothing, with a held request when the wait is over. The cursor makes sure that a message published
+//! between two polls is not lost.
+
+use std::task::{Context, Poll, Waker};
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use axum::routing::{MethodRouter, get};
 
 use super::http::{Http, Refusal, answer, subscribe};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
-use pushbench_protocol::framing::{Framing, long_poll};
+use pushbench_protocol::transport::{Framing, Polls, long_poll};
 
-/// `GET /long-poll?channel=C&since=N`; without `since` answers with the cursor of the tail, or of
-/// `&last=N`, at once.
-pub(crate) async fn handler(
-    State(http): State<Http>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Refusal> {
+/// `GET <path>?channel=C&since=N`; without `since` answers with the cursor of the tail, or of
+/// `&last=N`, and no message.
+pub(crate) fn handler(polls: Polls) -> MethodRouter<Http> {
+    get(move |State(http): State<Http>, RawQuery(query)| poll(polls, http, query))
+}
+
+async fn poll(polls: Polls, http: Http, query: Option<String>) -> Result<Response, Refusal> {
     let (mut subscription, resumed) =
         subscribe(query.as_deref(), None, Framing::Line, http.poll_timeout)?;
-    if !resumed {
-        return Ok(answer(
-            StatusCode::NO_CONTENT,
-            subscription.cursor(),
-            Body::empty(),
-        ));
-    }
-    let ready = subscription.ready().await;
+    let ready = match polls {
+        _ if !resumed => Ready::Quiet,
+        Polls::Held => subscription.ready().await,
+        // Nobody will wait, so nobody is woken.
+        Polls::AtIntervals => {
+            match subscription.poll_ready(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(ready) => ready,
+                Poll::Pending => Ready::Quiet,
+            }
+        }
+    };
     Ok(respond(&mut subscription, ready))
 }
 
-/// The answer to a poll that found `ready`; for short polls too.
-pub(super) fn respond(subscription: &mut Subscription, ready: Ready) -> Response {
+/// The answer to a poll that found `ready`.
+fn respond(subscription: &mut Subscription, ready: Ready) -> Response {
     match ready {
         Ready::Pending => match subscription.take(MAX_WRITE_BYTES) {
             Some(lines) => {
