@@ -272,10 +272,7 @@ mod tests {
     fn only_trials_of_one_point_are_compared() {
         let at = |index: u32, mut trials: Vec<Trial>| {
             for trial in &mut trials {
-                trial.variant.point = Some(Point {
-                    index,
-                    ..Point::default()
-                });
+                trial.variant.point = Some(Point::new(index));
             }
             trials
         };

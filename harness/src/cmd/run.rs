@@ -31,8 +31,9 @@ pub(super) struct Arguments {
     /// Time that '--trials auto' may spend on a scenario, in s
     #[arg(long, value_name = "S", default_value = "600", value_parser = seconds)]
     time_budget: Duration,
-    /// Vary clients, payload_bytes, channels or rate_per_s, such as 'clients=100,1000'; several
-    /// lists go together value by value
+    /// Vary clients, payload_bytes, channels, rate_per_s, or any number of a scenario by its path,
+    /// such as 'clients=100,1000' or 'server.ring_messages=64,1024'; several lists go together value
+    /// by value
     #[arg(long, value_name = "KEY=VALUES")]
     sweep: Vec<Sweep>,
     #[command(flatten)]

@@ -74,15 +74,13 @@ fn curve(rows: &[SummaryRow], side: Side) -> Vec<(Point, f64)> {
 mod tests {
     use super::*;
     use crate::record::{Trial, summarise};
+    use crate::scenario::SweepKey;
     use pushbench_protocol::transport::{Profile, Transport};
 
     fn trial(transport: Transport, point: u32, cpu_ns: Option<f64>) -> Trial {
         let mut trial = Trial::new(transport, Profile::Tuned, 1);
-        trial.variant.point = Some(Point {
-            index: point,
-            clients: Some(100 * point),
-            ..Point::default()
-        });
+        trial.variant.point =
+            Some(Point::new(point).with(SweepKey::CLIENTS, f64::from(100 * point)));
         trial.server.cpu_ns_per_delivery = cpu_ns;
         trial
     }
@@ -106,9 +104,10 @@ mod tests {
                 (Transport::Sse, 3.0, Some(1.5))
             ]
         );
+        let ends = [found[1].from, found[1].to];
         assert_eq!(
-            (found[1].from.clients, found[1].to.clients),
-            (Some(100), Some(300))
+            ends.map(|p| p.value(SweepKey::CLIENTS)),
+            [Some(100.0), Some(300.0)]
         );
     }
 

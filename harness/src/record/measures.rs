@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::quantiles::{Latency, Quantiles};
 use super::trial::Trial;
 use crate::analysis::stats::median;
-use crate::scenario::FaultKind;
+use crate::scenario::{FaultKind, SweepKey};
 
 /// The named measures of a trial.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -317,7 +317,7 @@ pub(super) struct BesideNone {
 /// Pairs the trials of a row with those of `all` that had no slow readers in the same round; `None`
 /// where there are none.
 pub(super) fn beside_none(with: &[&Trial], all: &[Trial]) -> Option<BesideNone> {
-    let share = |trial: &Trial| trial.variant.point?.slow_share;
+    let share = |trial: &Trial| trial.variant.point?.value(SweepKey::SLOW_SHARE);
     let pairs: Vec<(&Trial, &Trial)> = with
         .iter()
         .filter(|trial| trial.error.is_none() && share(trial).is_some_and(|share| share > 0.0))
@@ -386,11 +386,8 @@ mod tests {
     fn healthy_clients_are_held_against_the_same_round_without_slow_ones() {
         let trial = |share: f64, index: u32, p99: u64| {
             let mut trial = Trial::new(Transport::Sse, Profile::Tuned, index);
-            trial.variant.point = Some(Point {
-                index: if share > 0.0 { 2 } else { 1 },
-                slow_share: Some(share),
-                ..Point::default()
-            });
+            trial.variant.point =
+                Some(Point::new(if share > 0.0 { 2 } else { 1 }).with(SweepKey::SLOW_SHARE, share));
             trial.latency_ns.p99 = Some(p99);
             trial.measures.slow_readers = Some(SlowReaders {
                 user_growth_bytes: Some(if share > 0.0 { 5_000 + p99 } else { 4_000 }),

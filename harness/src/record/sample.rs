@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::observe::environment::Pinning;
-use crate::scenario::Sweep;
+use crate::scenario::{Sweep, SweepKey};
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
 use std::collections::BTreeMap;
@@ -44,20 +44,19 @@ pub(crate) fn record() -> Record {
 pub(crate) fn sweep() -> Record {
     let mut record = record();
     record.scenario = record.scenario.clone();
-    record.scenario.sweep = Some(Sweep {
-        clients: Some(vec![100, 1_000, 10_000]),
-        rate_per_s: Some(vec![3_000.0, 300.0, 30.0]),
-        ..Sweep::default()
-    });
+    let sweep = Sweep::of(SweepKey::CLIENTS, &[100.0, 1_000.0, 10_000.0]);
+    let rates = Sweep::of(SweepKey::RATE_PER_S, &[3_000.0, 300.0, 30.0]);
+    record.scenario.sweep = sweep.join(rates).ok();
     record.trials.clear();
     for point in record.scenario.points() {
         for (transport, cpu_ns) in [(Transport::Tcp, 5_000), (Transport::Sse, 6_000)] {
             let index = point.map_or(0, |point| point.index);
             let mut trial = trial(transport, 84_000 * u64::from(index));
             trial.variant.point = point;
-            let clients = point.and_then(|point| point.clients).unwrap_or(0);
-            trial.clients.target = clients.into();
-            trial.clients.connected = clients.into();
+            let clients = point.and_then(|point| point.value(SweepKey::CLIENTS));
+            let clients = clients.unwrap_or(0.0) as u64;
+            trial.clients.target = clients;
+            trial.clients.connected = clients;
             let factor = index + u32::from(transport == Transport::Sse);
             trial.server.cpu_ns_per_delivery = Some(f64::from(cpu_ns + 1_000 * factor));
             record.trials.push(trial);

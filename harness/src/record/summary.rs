@@ -190,7 +190,7 @@ fn row(variant: Variant, trials: &[&Trial], merged: Option<&Merged>) -> SummaryR
 mod tests {
     use super::*;
     use crate::record::Reason;
-    use crate::scenario::Point;
+    use crate::scenario::{Point, SweepKey};
     use pushbench_protocol::transport::{Profile, Transport};
 
     fn trial(transport: Transport, index: u32, cpu_ns: f64) -> Trial {
@@ -279,11 +279,8 @@ mod tests {
     fn every_point_of_a_sweep_has_its_row_and_its_own_baseline() {
         let at = |transport, index: u32, cpu_ns| {
             let mut trial = trial(transport, 1, cpu_ns);
-            trial.variant.point = Some(Point {
-                index,
-                clients: Some(10 * index),
-                ..Point::default()
-            });
+            trial.variant.point =
+                Some(Point::new(index).with(SweepKey::CLIENTS, f64::from(10 * index)));
             trial
         };
         let trials = [
@@ -295,17 +292,20 @@ mod tests {
         ];
         let rows = summarise(&trials, &BTreeMap::new());
         let told = |row: &SummaryRow| {
-            let clients = row.variant.point.and_then(|point| point.clients);
+            let clients = row
+                .variant
+                .point
+                .and_then(|point| point.value(SweepKey::CLIENTS));
             (row.variant.transport, clients, row.cpu_multiple_of_tcp)
         };
         assert_eq!(
             rows.iter().map(told).collect::<Vec<_>>(),
             [
-                (Transport::Tcp, Some(10), Some(1.0)),
-                (Transport::Tcp, Some(20), Some(1.0)),
-                (Transport::Sse, Some(10), Some(2.0)),
-                (Transport::Sse, Some(20), Some(1.5)),
-                (Transport::Sse, Some(30), None),
+                (Transport::Tcp, Some(10.0), Some(1.0)),
+                (Transport::Tcp, Some(20.0), Some(1.0)),
+                (Transport::Sse, Some(10.0), Some(2.0)),
+                (Transport::Sse, Some(20.0), Some(1.5)),
+                (Transport::Sse, Some(30.0), None),
             ]
         );
     }

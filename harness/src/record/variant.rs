@@ -232,12 +232,11 @@ mod tests {
     };
 
     fn at(index: u32, clients: u32) -> Variant {
-        SSE.at(Some(Point {
-            index,
-            clients: Some(clients),
-            rate_per_s: Some(4.5),
-            ..Point::default()
-        }))
+        SSE.at(Some(
+            Point::new(index)
+                .with(SweepKey::CLIENTS, f64::from(clients))
+                .with(SweepKey::RATE_PER_S, 4.5),
+        ))
     }
 
     #[test]

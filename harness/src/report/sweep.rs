@@ -2,55 +2,46 @@
 //! in the headline.
 
 use super::table::{Column, aligned, bare};
-use crate::record::Growth;
-use crate::scenario::{Point, Scenario, SweepKey};
+use crate::record::{Growth, SummaryRow};
+use crate::scenario::{Point, Scenario, Sweep, SweepKey};
 use crate::text::figure::{NONE, count, in_unit, three};
 use comfy_table::Table;
 
-/// The keys that the sweep of `scenario` varies.
-pub(super) fn varying(scenario: &Scenario) -> Vec<SweepKey> {
-    let sweep = scenario.sweep.iter();
-    sweep
-        .flat_map(|sweep| SweepKey::ALL.into_iter().filter(|&key| sweep.varies(key)))
-        .collect()
-}
-
-/// `columns` with one behind the first for each of `keys`.
-pub(super) fn with_point(columns: &[Column], keys: impl Iterator<Item = SweepKey>) -> Vec<Column> {
-    let of = |key| -> Column {
-        match key {
-            SweepKey::Clients => ("clients", |row| {
-                in_a_point(row.variant.point, SweepKey::Clients)
-            }),
-            SweepKey::PayloadBytes => ("payload\nbytes", |row| {
-                in_a_point(row.variant.point, SweepKey::PayloadBytes)
-            }),
-            SweepKey::Channels => ("channels", |row| {
-                in_a_point(row.variant.point, SweepKey::Channels)
-            }),
-            SweepKey::RatePerS => ("offered\npubl./s", |row| {
-                in_a_point(row.variant.point, SweepKey::RatePerS)
-            }),
-            SweepKey::SlowShare => ("slow\nshare", |row| {
-                in_a_point(row.variant.point, SweepKey::SlowShare)
-            }),
-        }
-    };
+/// `columns` with one after the first for each key that varies, but for `without`.
+pub(super) fn with_point(
+    columns: &[Column],
+    scenario: &Scenario,
+    without: Option<SweepKey>,
+) -> Vec<Column> {
+    // A column is a function, which knows a key by its place among those of a point.
+    const NTH: [fn(&SummaryRow) -> String; 5] = [nth::<0>, nth::<1>, nth::<2>, nth::<3>, nth::<4>];
+    let keys = scenario.sweep.iter().flat_map(Sweep::lists);
+    let of = keys.zip(NTH).filter(|((key, _), _)| Some(*key) != without);
     let mut all = columns.to_vec();
-    all.splice(1..1, keys.map(of));
+    all.splice(1..1, of.map(|((key, _), cell)| (title(key), cell)));
     all
 }
 
-fn in_a_point(point: Option<Point>, key: SweepKey) -> String {
-    let value = point.and_then(|point| point.value(key));
-    value.map_or_else(|| NONE.to_owned(), |value| plain(key, value))
+fn title(key: SweepKey) -> &'static str {
+    match key {
+        SweepKey::PAYLOAD_BYTES => "payload\nbytes",
+        SweepKey::RATE_PER_S => "offered\npubl./s",
+        SweepKey::SLOW_SHARE => "slow\nshare",
+        _ => key.id(),
+    }
+}
+
+fn nth<const N: usize>(row: &SummaryRow) -> String {
+    let found = row.variant.point.and_then(|point| point.values().nth(N));
+    found.map_or_else(|| NONE.to_owned(), |(key, value)| plain(key, value))
 }
 
 /// A value of a sweep as it was given: a count in full, a rate to three digits.
 fn plain(key: SweepKey, value: f64) -> String {
     match key {
-        SweepKey::RatePerS | SweepKey::SlowShare => three(value),
-        _ => count(value as u64),
+        SweepKey::RATE_PER_S | SweepKey::SLOW_SHARE => three(value),
+        _ if value.fract() == 0.0 => count(value as u64),
+        _ => three(value),
     }
 }
 

@@ -7,7 +7,7 @@
 use super::answer::answer;
 use super::limits;
 use super::measures;
-use super::sweep::{ends, growth, varying, with_point};
+use super::sweep::{ends, growth, with_point};
 use super::view::View;
 use crate::analysis::compare::metric::{Metric, find};
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
@@ -35,11 +35,10 @@ pub fn render(record: &Record, width: u16) -> String {
         return out;
     }
     let rows = &record.summary;
-    let varying = varying(&record.scenario);
-    let beside = |column: &SweepKey| *column != SweepKey::Clients;
-    let delivery = with_point(DELIVERY, varying.iter().copied().filter(beside));
+    let scenario = &record.scenario;
+    let delivery = with_point(DELIVERY, scenario, Some(SweepKey::CLIENTS));
     section(&mut out, "deliveries and latency", table(&delivery, rows));
-    let cost = with_point(COST, varying.iter().copied());
+    let cost = with_point(COST, scenario, None);
     section(&mut out, "cost", table(&cost, rows));
     let view = View::of(record);
     named(&mut out, &view, width);
@@ -320,8 +319,8 @@ fn headline(record: &Record) -> String {
         ..
     } = &record.scenario;
     let ends = |key| ends(&record.scenario, key);
-    let clients = ends(SweepKey::Clients).unwrap_or_else(|| count(clients.count.into()));
-    let channels = match (ends(SweepKey::Channels), record.scenario.channels.count) {
+    let clients = ends(SweepKey::CLIENTS).unwrap_or_else(|| count(clients.count.into()));
+    let channels = match (ends(SweepKey::CHANNELS), record.scenario.channels.count) {
         _ if record.scenario.channels.members.is_some() => {
             let members = record.scenario.channels.members.unwrap_or(1);
             format!("rooms of {members}")
@@ -335,8 +334,8 @@ fn headline(record: &Record) -> String {
         Some(publish) => {
             format!(
                 "{} publishes/s of {} bytes",
-                ends(SweepKey::RatePerS).unwrap_or_else(|| three(publish.rate_per_s)),
-                ends(SweepKey::PayloadBytes).unwrap_or_else(|| publish.payload_bytes.to_string())
+                ends(SweepKey::RATE_PER_S).unwrap_or_else(|| three(publish.rate_per_s)),
+                ends(SweepKey::PAYLOAD_BYTES).unwrap_or_else(|| publish.payload_bytes.to_string())
             )
         }
         None => match &record.scenario.upstream {

@@ -10,7 +10,7 @@ use crate::record::{
     Broke, Ended, IntervalNs, Limit, LimitOf, LimitStep, Probe, Reason, Side, Trial, Verdict,
     sample, summarise,
 };
-use crate::scenario::Point;
+use crate::scenario::{Point, SweepKey};
 use crate::text::figure::{count, three};
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -430,13 +430,8 @@ fn a_sweep_has_growth_curves_and_a_chart_of_percentiles_for_each_point() {
     record.comparisons.clear();
     record.summary = [record.summary.clone(), record.summary.clone()].concat();
     let half = record.summary.len() / 2;
-    let point = |index: u32| {
-        Some(Point {
-            index,
-            clients: Some(100 * index),
-            ..Point::default()
-        })
-    };
+    let point =
+        |index: u32| Some(Point::new(index).with(SweepKey::CLIENTS, f64::from(100 * index)));
     for (place, row) in record.summary.iter_mut().enumerate() {
         row.variant.point = point(1 + (place / half) as u32);
     }

@@ -30,7 +30,7 @@ use crate::record::{
 use crate::run::{
     Done, MergedHistograms, RunError, Watch, congestion, environment, fresh_seed, write_histograms,
 };
-use crate::scenario::{ChannelCount, Overrides, Point, Scenario};
+use crate::scenario::{ChannelCount, Overrides, Point, Scenario, SweepKey};
 use crate::trial::{self, Histograms};
 
 /// A step may take so many times what its phases and its pace of connecting make, and [`GRACE`].
@@ -366,15 +366,11 @@ impl LimitSearch<'_> {
             self.values.push(value);
             self.values.len() - 1
         });
-        let mut point = Point {
-            index: index as u32 + 1,
-            ..Point::default()
+        let key = match self.options.of {
+            LimitOf::Clients | LimitOf::Fanout => SweepKey::CLIENTS,
+            LimitOf::Rate => SweepKey::RATE_PER_S,
         };
-        match self.options.of {
-            LimitOf::Clients | LimitOf::Fanout => point.clients = u32::try_from(value).ok(),
-            LimitOf::Rate => point.rate_per_s = Some(value as f64),
-        }
-        point
+        Point::new(index as u32 + 1).with(key, value as f64)
     }
 }
 

@@ -41,6 +41,7 @@ mod measure;
 mod overrides;
 mod parse;
 mod sweep;
+mod sweep_key;
 
 pub use channels::ChannelCount;
 pub use conditions::channels::Sizes;
@@ -53,7 +54,8 @@ pub use embedded::EMBEDDED;
 pub use error::ScenarioError;
 pub use measure::Measure;
 pub use overrides::Overrides;
-pub use sweep::{MAX_POINTS, Point, Sweep, SweepKey};
+pub use sweep::{MAX_POINTS, Point, Sweep};
+pub use sweep_key::SweepKey;
 
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::overflow::Overflow;

@@ -32,32 +32,33 @@ pub struct Overrides {
 pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<(), ScenarioError> {
     let mut changed = scenario.clone();
     // Option, the key it stands for, and its value, of those that were given.
-    let mut given: Vec<(&str, &str, String)> = Vec::new();
+    let mut given: Vec<(String, &str, String)> = Vec::new();
     let ids = |ids: Vec<&str>| ids.join(",");
     if let Some(transports) = &overrides.transports {
         changed.run.transports.clone_from(transports);
         let value = ids(transports.iter().map(|t| t.id()).collect());
-        given.push(("--transports", "run.transports", value));
+        given.push(("--transports".to_owned(), "run.transports", value));
     }
     if let Some(profiles) = &overrides.profiles {
         changed.run.profiles.clone_from(profiles);
         let value = ids(profiles.iter().map(|p| p.id()).collect());
-        given.push(("--profiles", "run.profiles", value));
+        given.push(("--profiles".to_owned(), "run.profiles", value));
     }
     if let Some(sweep) = &overrides.sweep {
         changed.sweep = Some(sweep.clone());
-        for key in SweepKey::ALL.into_iter().filter(|&key| sweep.varies(key)) {
-            let (option, place) = key.option();
-            let values = sweep.points();
-            let values = values.iter().filter_map(|point| point.value(key));
-            let values: Vec<String> = values.map(|value| value.to_string()).collect();
-            given.push((option, place, values.join(",")));
+        for (key, values) in sweep.lists() {
+            let values: Vec<String> = values.iter().map(f64::to_string).collect();
+            given.push((
+                format!("--sweep {}", key.id()),
+                key.place(),
+                values.join(","),
+            ));
         }
     }
     if let Some(clients) = overrides.clients {
-        not_swept(&changed, SweepKey::Clients, "--clients", &clients)?;
+        not_swept(&changed, SweepKey::CLIENTS, "--clients", &clients)?;
         changed.clients.count = clients;
-        given.push(("--clients", "clients.count", clients.to_string()));
+        given.push(("--clients".to_owned(), "clients.count", clients.to_string()));
     }
     if let Some(rate) = overrides.rate {
         let Some(publish) = &mut changed.publish else {
@@ -68,16 +69,20 @@ pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<()
             )));
         };
         publish.rate_per_s = rate;
-        not_swept(&changed, SweepKey::RatePerS, "--rate", &rate)?;
-        given.push(("--rate", "publish.rate_per_s", rate.to_string()));
+        not_swept(&changed, SweepKey::RATE_PER_S, "--rate", &rate)?;
+        given.push(("--rate".to_owned(), "publish.rate_per_s", rate.to_string()));
     }
     if let Some(duration_s) = overrides.duration_s {
         changed.phases.measure_s = duration_s;
-        given.push(("--duration", "phases.measure_s", duration_s.to_string()));
+        given.push((
+            "--duration".to_owned(),
+            "phases.measure_s",
+            duration_s.to_string(),
+        ));
     }
     if let Some(trials) = overrides.trials {
         changed.run.trials = trials;
-        given.push(("--trials", "run.trials", trials.to_string()));
+        given.push(("--trials".to_owned(), "run.trials", trials.to_string()));
     }
     if let Some(seed) = overrides.seed {
         changed.run.seed = Some(seed);

@@ -1,7 +1,7 @@
 //! From TOML text to a checked scenario, and from an error to the line it stands on.
 
 use super::error::{Problem, ScenarioError};
-use super::{Scenario, check};
+use super::{Scenario, SweepKey, check};
 use crate::text;
 use std::ops::Range;
 use toml::Spanned;
@@ -16,6 +16,11 @@ pub(super) fn parse(path: &str, source: &str) -> Result<Scenario, ScenarioError>
     if let Some((key, _)) = table.iter().find(|(key, _)| key.get_ref() == "name") {
         let message = "unknown key 'name': a scenario is named after its file; remove it";
         return Err(file.at(key.span().start, message.to_owned()));
+    }
+    if let Some((_, sweep)) = table.iter().find(|(key, _)| key.get_ref() == "sweep")
+        && let DeValue::Table(lists) = sweep.get_ref()
+    {
+        file.sweep(lists, "")?;
     }
     let mut scenario: Scenario =
         toml::from_str(source).map_err(|error| file.wrong_value(table, &error))?;
@@ -68,7 +73,7 @@ impl File<'_> {
             (message.starts_with("unknown field"), names.as_slice())
         {
             let allowed = allowed.iter().copied().filter(|&known| known != "name");
-            let hint = hint(name, allowed.clone());
+            let hint = text::hint(name, allowed.clone());
             format!(
                 "unknown key '{name}'{hint}; known here: {}",
                 text::quoted(allowed)
@@ -76,7 +81,7 @@ impl File<'_> {
         } else if let (true, [name, allowed @ ..]) =
             (message.starts_with("unknown variant"), names.as_slice())
         {
-            let hint = hint(name, allowed.iter().copied());
+            let hint = text::hint(name, allowed.iter().copied());
             let allowed = text::quoted(allowed.iter().copied());
             format!("'{key}' has '{name}'{hint}; expected one of {allowed}")
         } else if let (true, [name]) = (message.starts_with("missing field"), names.as_slice()) {
@@ -93,17 +98,65 @@ impl File<'_> {
         self.at(span.start, told)
     }
 
+    /// Looks for keys of `[sweep]` that are paths of no number, and for values that are not lists of
+    /// numbers: it is a tree of any depth, whose errors serde reports without their line.
+    fn sweep(&self, table: &DeTable<'_>, above: &str) -> Result<(), ScenarioError> {
+        for (key, value) in table {
+            let name = key.get_ref();
+            let path = match above {
+                "" => name.to_string(),
+                _ => format!("{above}.{name}"),
+            };
+            let expected = |value: &Spanned<DeValue<'_>>, what: &str| {
+                let found = self.source.get(value.span()).unwrap_or_default();
+                let message = format!("'{name}' is {found}, but {what} is expected");
+                self.at(value.span().start, message)
+            };
+            let list = match value.get_ref() {
+                DeValue::Table(inner) => {
+                    self.sweep(inner, &path)?;
+                    continue;
+                }
+                list => list,
+            };
+            match SweepKey::named(&path) {
+                Some(swept) if swept.path() == path => {}
+                found => return Err(self.at(key.span().start, unknown_swept(&path, found))),
+            }
+            let DeValue::Array(items) = list else {
+                return Err(expected(value, "a list"));
+            };
+            let is_number = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+                DeValue::Integer(_) => true,
+                DeValue::Float(float) => float.as_str().parse().is_ok_and(f64::is_finite),
+                _ => false,
+            };
+            if let Some(item) = items.iter().find(|item| !is_number(item)) {
+                return Err(expected(item, "a number"));
+            }
+        }
+        Ok(())
+    }
+
     fn broken_rule(&self, table: &DeTable<'_>, problem: &Problem) -> ScenarioError {
         let message = format!("'{}' {}", problem.short_key(), problem.message);
         self.at(offset_of(table, problem.key), message)
     }
 }
 
-fn hint<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> String {
-    match text::nearest(word, candidates) {
-        Some(near) => format!("; did you mean '{near}'?"),
-        None => String::new(),
+/// The error for a key that a sweep does not know, or knows by its path.
+fn unknown_swept(word: &str, found: Option<SweepKey>) -> String {
+    if let Some(key) = found {
+        return format!(
+            "unknown key '{word}' in [sweep]: it is '{}' now",
+            key.path()
+        );
     }
+    format!(
+        "unknown key '{word}' in [sweep]{}; expected the path of a number, such as \
+         'server.ring_messages'",
+        text::hint(word, SweepKey::all().map(SweepKey::path))
+    )
 }
 
 /// What serde expects, for one who does not read Rust.

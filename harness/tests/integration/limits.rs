@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use pushbench::record::{Broke, Ended, Limit, LimitStep, Record, Status};
 use pushbench::run::limits::search::{Found, Search};
+use pushbench::scenario::SweepKey;
 
 use crate::support::{
     Runs, TINY, after, await_end, await_some, children, complaint, output, pushbench, send, text,
@@ -66,8 +67,8 @@ fn a_search_is_one_record_with_a_trial_for_each_step_and_a_sentence_for_each_tra
             // 20 messages of the measure phase on each of 4 channels.
             assert_eq!(trial.deliveries.expected, 20 * step.value);
             assert_eq!(trial.deliveries.missing, 0);
-            let clients = trial.variant.point.and_then(|point| point.clients);
-            assert_eq!(clients.map(u64::from), Some(step.value));
+            let clients = trial.variant.point.and_then(|p| p.value(SweepKey::CLIENTS));
+            assert_eq!(clients, Some(step.value as f64));
             let log = format!("latency/{}.hlog", trial.label_for_file());
             assert!(runs.kept().expect("kept").join(log).is_file());
         }

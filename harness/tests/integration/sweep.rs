@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 
 use pushbench::record::Record;
+use pushbench::scenario::SweepKey;
 use pushbench_protocol::transport::Transport;
 
 use crate::support::{Runs, TINY, complaint, text};
 
 #[test]
 fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport() {
-    let sweep = "\n[sweep]\nclients = [4, 40]\nrate_per_s = [400, 200]\n";
+    let sweep = "\n[sweep]\nclients.count = [4, 40]\npublish.rate_per_s = [400, 200]\n";
     let runs = Runs::of(&format!("{TINY}{sweep}"));
     let output = runs.run("run --transports tcp,sse --trials 2");
     let (table, progress) = (text(&output.stdout), text(&output.stderr));
@@ -21,8 +22,13 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
     // 80 messages to ten.
     for trial in &record.trials {
         let point = trial.variant.point.expect("a point");
-        let (clients, owed) = [(4, 160), (40, 800)][point.index as usize - 1];
-        assert_eq!(point.clients, Some(clients), "{}", trial.label());
+        let (clients, owed) = [(4u32, 160), (40, 800)][point.index as usize - 1];
+        assert_eq!(
+            point.value(SweepKey::CLIENTS),
+            Some(f64::from(clients)),
+            "{}",
+            trial.label()
+        );
         assert_eq!(
             trial.clients.connected,
             u64::from(clients),
@@ -49,7 +55,7 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
         .map(|row| {
             (
                 row.variant.transport,
-                row.variant.point.and_then(|p| p.clients),
+                row.variant.point.and_then(|p| p.value(SweepKey::CLIENTS)),
                 row.received,
             )
         })
@@ -57,10 +63,10 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
     assert_eq!(
         rows,
         [
-            (Transport::Tcp, Some(4), 320),
-            (Transport::Tcp, Some(40), 1_600),
-            (Transport::Sse, Some(4), 320),
-            (Transport::Sse, Some(40), 1_600),
+            (Transport::Tcp, Some(4.0), 320),
+            (Transport::Tcp, Some(40.0), 1_600),
+            (Transport::Sse, Some(4.0), 320),
+            (Transport::Sse, Some(40.0), 1_600),
         ]
     );
     let growing: Vec<_> = record.growth.iter().map(|g| g.side.transport).collect();
@@ -82,18 +88,15 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
 
 #[test]
 fn a_sweep_of_the_command_line_takes_the_place_of_the_files() {
-    let runs = Runs::of(&format!("{TINY}\n[sweep]\nclients = [4, 40]\n"));
+    let runs = Runs::of(&format!("{TINY}\n[sweep]\nclients.count = [4, 40]\n"));
     let output = runs.run("run --transports tcp --sweep payload_bytes=64,4096");
     let (progress, record) = (text(&output.stderr), runs.record());
     let mut sizes: Vec<_> = record
         .trials
         .iter()
         .map(|trial| {
-            let bytes = trial
-                .variant
-                .point
-                .and_then(|p| p.payload_bytes)
-                .expect("swept");
+            let point = trial.variant.point.expect("swept");
+            let bytes = point.value(SweepKey::PAYLOAD_BYTES).expect("swept") as usize;
             (bytes, trial.clients.target, trial.deliveries.received)
         })
         .collect();
@@ -107,8 +110,9 @@ fn a_bad_sweep_is_refused_before_anything_runs() {
     for (arguments, told) in [
         (
             "--sweep client=5",
-            "'--sweep': 'client=5' sweeps 'client'; did you mean 'clients'?; expected one of \
-             'clients', 'payload_bytes', 'channels', 'rate_per_s', 'slow_share'",
+            "'--sweep': 'client=5' sweeps 'client'; did you mean 'clients'?; expected \
+             'clients', 'payload_bytes', 'channels', 'rate_per_s', 'slow_share', or the path of a \
+             number, such as 'server.ring_messages'",
         ),
         (
             "--sweep payload_bytes=64,50",

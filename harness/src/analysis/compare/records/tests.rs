@@ -281,11 +281,10 @@ fn two_sweeps_are_compared_point_by_point_whatever_place_a_point_has_in_its_swee
         for (index, &clients) in (1..).zip(clients) {
             for trial in &plain {
                 let mut trial = trial.clone();
-                trial.variant.point = Some(crate::scenario::Point {
-                    index,
-                    clients: Some(clients),
-                    ..Default::default()
-                });
+                trial.variant.point = Some(
+                    crate::scenario::Point::new(index)
+                        .with(crate::scenario::SweepKey::CLIENTS, f64::from(clients)),
+                );
                 // Only the larger point is slower.
                 if clients == 1_000 {
                     let p50 = trial.latency_ns.p50.expect("told") as f64 * factor;
