@@ -8,7 +8,7 @@ use super::options::{Printed, Verbosity};
 use super::progress::Bar;
 use super::{Failure, Outcome, interrupt, print, runtime, say, usage};
 use crate::environment::doctor::{Machine, MemoryPerClient, examine, render};
-use crate::load::client::Family;
+use crate::record::Family;
 use crate::record::{Record, Trial};
 use crate::run::Options;
 use crate::scenario::Scenario;

@@ -16,7 +16,7 @@ use pushbench_protocol::transport::{Profile, Transport};
 use super::Failure;
 use super::addresses::{self, Addresses, addresses};
 use crate::environment::layout::MAX_SHARDS;
-use crate::load::client::Family;
+use crate::record::Family;
 use crate::report::Format;
 use crate::scenario::Overrides;
 

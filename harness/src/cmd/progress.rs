@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::observe::live::Live;
 use crate::record::{Record, Variant, Verdict};
 use crate::run::Watch;
 use crate::text::figure::{NONE, count, in_unit, ms, three};
 use crate::trial::Progress;
+use crate::trial::live::Live;
 
 /// The bar of a run.
 pub(super) struct Bar {

@@ -7,7 +7,7 @@ use super::options::{LoadGenerator, Output, Selection, Workload, seconds};
 use super::progress::Bar;
 use super::{Failure, Outcome, console_width, failed, interrupt, print, runtime, say, usage};
 use crate::analysis::compare::MIN_ROUNDS;
-use crate::load::client::Family;
+use crate::record::Family;
 use crate::record::{Record, RecordError, Status, Verdict, create_folder, write_atomically};
 use crate::report::{Format, HTML_FILE};
 use crate::run::{Done, Options, RunError};

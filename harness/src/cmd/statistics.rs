@@ -20,7 +20,7 @@ use crate::analysis::stats::{Ratio, paired_log_ratio};
 use crate::audit::MAX_STEAL;
 use crate::environment::layout::Layout;
 use crate::environment::relay::RelayPlan;
-use crate::load::client::Family;
+use crate::record::Family;
 use crate::record::{MIN_CLIENTS_FOR_SLOPE, Trial, Verdict};
 use crate::run::congestion_of_this_machine;
 use crate::scenario::Scenario;

@@ -9,7 +9,7 @@ use super::progress::Bar;
 use super::run::run_failure;
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
 use crate::audit::is_timed;
-use crate::load::client::Family;
+use crate::record::Family;
 use crate::record::{Check, Outcome as CheckOutcome, Status, Trial, Verdict};
 use crate::run::Options;
 use crate::scenario::{Overrides, Scenario};

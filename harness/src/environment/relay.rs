@@ -31,7 +31,7 @@ use pushbench_os::sys::{monotonic_ns, pin_to, sharpen_sleeps, sleep_until_ns};
 use self::lines::{Counters, Filter};
 pub use self::lines::{Every, Injected, LineFaults};
 use crate::load::client::socket::{enable_stamps, receive_stamped};
-use crate::load::recorder::histogram;
+use crate::record::histogram;
 
 /// Most connections at once: two threads each. Known answers need few clients.
 pub const MAX_CONNECTIONS: usize = 512;

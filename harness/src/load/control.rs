@@ -32,7 +32,8 @@ use super::handle::{Command, Handle};
 use super::merge::merge;
 use super::shard::ShardReport;
 use super::{FleetReport, MeasurePhase, Setup, Status, Timing};
-use crate::load::client::{Family, library_client};
+use crate::load::client::library_client;
+use crate::record::Family;
 
 /// How long shards may take to settle their accounts. A million ledgers take well under a second.
 const FINISH_WAIT: Duration = Duration::from_secs(60);

@@ -4,8 +4,7 @@
 //! else is shared. Clients of our own run on a loop of their own (`poller.rs`), those of libraries
 //! as tasks of a runtime (`tasks.rs`).
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -17,8 +16,8 @@ use super::poller::Poller;
 use super::shard::{Shard, ShardReport};
 use super::tasks::Tasks;
 use super::{MeasurePhase, Setup};
-use crate::load::client::{self, Family, Protocol, WithClient};
-use crate::record::Cause;
+use crate::load::client::{self, Protocol, WithClient};
+use crate::record::{Cause, Family};
 
 /// What a shard is told.
 #[derive(Debug)]

@@ -15,9 +15,9 @@ use pushbench_protocol::schedule::{Schedule, Timetable};
 use pushbench_protocol::transport::Transport;
 use serde::{Deserialize, Serialize};
 
-use crate::load::client::Family;
 use crate::load::ledger::Counts;
 use crate::record::Cause;
+use crate::record::Family;
 use crate::scenario::Scenario;
 
 mod channels;

@@ -10,27 +10,12 @@
 
 use hdrhistogram::Histogram;
 
-/// Longest latency that is told apart, in ns: an hour. Longer ones count as an hour.
-pub const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
-
-/// Significant decimal digits of every histogram: values are right to 0.1%.
-pub const DIGITS: u8 = 3;
-
-/// Length of an interval of the log, in ns of receive time.
-pub const INTERVAL_NS: u64 = 1_000_000_000;
+pub use crate::record::{INTERVAL_NS, histogram};
 
 /// Most messages of a measure phase whose last subscriber is looked for, over all shards: each
 /// keeps 8 bytes a message, so 32 MiB in all. With more messages than this over the number of
 /// shards, the time to the last subscriber is `null`.
 pub const MAX_FANOUT_MESSAGES: u64 = 4 << 20;
-
-/// An empty histogram with the bounds that all of ours share, so that any two can be added.
-pub fn histogram() -> Histogram<u64> {
-    let mut histogram = Histogram::new_with_bounds(1, MAX_LATENCY_NS, DIGITS)
-        .expect("the bounds are constants that fit");
-    histogram.auto(false);
-    histogram
-}
 
 /// One delivery of the measure phase.
 #[derive(Debug, Clone, Copy)]
@@ -327,6 +312,7 @@ impl Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::MAX_LATENCY_NS;
 
     const START: u64 = 1_000_000_000_000;
 

@@ -11,7 +11,6 @@
 
 pub mod environment;
 pub mod kernel;
-pub mod live;
 pub mod machine;
 pub mod memory;
 pub mod network;

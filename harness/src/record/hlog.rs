@@ -1,4 +1,5 @@
-//! Latency by the second, as an HdrHistogram interval log that other tools of the family read.
+//! Histograms: the bounds that all of them share, and latency by the second as an HdrHistogram interval
+//! log that other tools of the family read.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -9,10 +10,25 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError};
 
-use crate::load::recorder::INTERVAL_NS;
+/// Longest latency that is distinguished, in ns: an hour. Longer ones count as an hour.
+pub const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
+
+/// Significant decimal digits of every histogram: values are right to 0.1%.
+pub const DIGITS: u8 = 3;
+
+/// Length of an interval of the log, in ns of receive time.
+pub const INTERVAL_NS: u64 = 1_000_000_000;
 
 /// Values are ns; the log's column of maxima is in ms, as is the custom of these logs.
 const NS_PER_MS: f64 = 1e6;
+
+/// An empty histogram with the bounds that all of ours share, so that any two can be added.
+pub fn histogram() -> Histogram<u64> {
+    let mut histogram = Histogram::new_with_bounds(1, MAX_LATENCY_NS, DIGITS)
+        .expect("the bounds are constants that fit");
+    histogram.auto(false);
+    histogram
+}
 
 /// Writes the intervals of one trial (number and latencies in ns) as `path`. `started` is the
 /// beginning of the measure phase.
@@ -59,7 +75,7 @@ mod tests {
     fn a_log_reads_back_as_it_was_written() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("latency/sse-tuned-1.hlog");
-        let mut histogram = crate::load::recorder::histogram();
+        let mut histogram = histogram();
         histogram.record(1_500_000).expect("in range");
         write_log(&path, SystemTime::UNIX_EPOCH, &[(2, histogram.clone())]).expect("written");
         let text = std::fs::read(&path).expect("the file");

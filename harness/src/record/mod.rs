@@ -9,6 +9,8 @@
 //! there.
 
 mod cause;
+mod comparison;
+mod family;
 mod growth;
 mod hlog;
 mod limits;
@@ -21,8 +23,10 @@ mod trial;
 mod variant;
 
 pub use cause::Cause;
+pub use comparison::{Comparison, MetricComparison, Says};
+pub use family::Family;
 pub use growth::{Growth, growth};
-pub use hlog::write_log;
+pub use hlog::{DIGITS, INTERVAL_NS, MAX_LATENCY_NS, histogram, write_log};
 pub use limits::{Broke, Ended, HeldMemory, Limit, LimitOf, LimitStep};
 pub use measures::{
     Arrivals, FaultDone, Measures, MeasuresOfRow, Moment, OverTime, Overflow, Recovery, RoundTrip,
@@ -39,7 +43,6 @@ pub use trial::{
 };
 pub use variant::{Pair, Selector, Side, Variant};
 
-use crate::analysis::compare::Comparison;
 use crate::observe::environment::Environment;
 use crate::scenario::Scenario;
 use schemars::JsonSchema;

@@ -204,7 +204,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
     trial.server.memory.load(1_000);
     trial.server.memory.give_back();
     trial.harness = HarnessCost {
-        client: crate::load::client::Family::Lean,
+        client: super::Family::Lean,
         cpu_ns: Some(31_000_000),
         cpu_ns_per_delivery: Some(3_444.4),
         run_queue_wait_ns: Some(3_000_000),

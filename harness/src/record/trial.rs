@@ -5,7 +5,7 @@ use super::measures::Measures;
 use super::memory::{Fit, Memory};
 use super::quantiles::{Latency, Quantiles};
 use super::variant::{Side, Variant};
-use crate::load::client::Family;
+use crate::record::Family;
 use crate::scenario::known_allocator_schema;
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};

@@ -12,8 +12,8 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
 use super::view::View;
-use crate::load::recorder::histogram;
 use crate::record::MIN_BEYOND;
+use crate::record::histogram;
 use crate::text;
 
 /// Why a log cannot be used.

@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use super::LogError;
 use super::distribution::{of_row, of_trial};
 use super::view::View;
-use crate::load::recorder::DIGITS;
+use crate::record::DIGITS;
 use crate::record::Record;
 
 const NS_PER_MS: f64 = 1e6;
@@ -113,7 +113,7 @@ fn distribution(histogram: &Histogram<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::recorder::histogram;
+    use crate::record::histogram;
     use crate::record::{sample, write_log};
     use std::time::SystemTime;
 

@@ -1,8 +1,9 @@
 //! Limits that were searched for: the curve of every step, and a sentence for each transport.
 
-use super::table::{aligned, bare, paragraph, section};
+use super::table::{aligned, bare, section};
 use crate::record::{Ended, Limit, LimitOf, LimitStep, Record, Status};
 use crate::text::figure::{NONE, count, ms, three};
+use crate::text::paragraph;
 
 /// The report of a record that holds limits, for a terminal of `width` columns.
 pub(super) fn render(record: &Record, width: u16) -> String {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::tree::Tree;
 use super::view::View;
-use crate::load::client::Family;
+use crate::record::Family;
 use crate::record::Record;
 use crate::scenario::{EMBEDDED, Overrides, Scenario};
 

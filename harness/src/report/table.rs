@@ -15,6 +15,7 @@ use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::record::{Pair, Record, Status, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::text::figure::{NONE, count, in_unit, ms, three};
+use crate::text::paragraph;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use std::fmt::Write;
 
@@ -381,23 +382,6 @@ fn doubts(out: &mut String, record: &Record, width: u16) {
             }
         }
     }
-}
-
-/// `text` with lines broken at spaces, each after `indent`.
-pub(crate) fn paragraph(out: &mut String, width: u16, indent: &str, text: &str) {
-    let mut line = indent.to_owned();
-    for word in text.split_whitespace() {
-        let begun = line.len() > indent.len();
-        let length = line.chars().count() + usize::from(begun) + word.chars().count();
-        if begun && length > usize::from(width) {
-            let _ = writeln!(out, "{line}");
-            indent.clone_into(&mut line);
-        } else if begun {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    let _ = writeln!(out, "{line}");
 }
 
 #[cfg(test)]

@@ -20,9 +20,9 @@ use self::cause::{Cores, cpu_shares, held_memory, voided, what_broke};
 use self::objective::Objective;
 use self::search::{Found, Search};
 use crate::environment::layout::{Layout, check_ports};
-use crate::load::client::Family;
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::observe::memory::available_bytes;
+use crate::record::Family;
 use crate::record::{
     Broke, Cause, Ended, Limit, LimitOf, LimitStep, Record, Side, Status, Trial, create_folder,
     summarise,

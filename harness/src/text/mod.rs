@@ -1,5 +1,7 @@
-//! Small helps for messages: the near match of a misspelled word, a list in quotes. Not on the data
-//! path; nothing is measured here.
+//! Numbers, dates and words as people read them, below everything else: figures in their units, the
+//! near match of a misspelled word, a list in quotes, a paragraph in lines. Not on the data path.
+
+use std::fmt::Write;
 
 pub(crate) mod figure;
 pub mod utc;
@@ -39,6 +41,23 @@ pub(crate) fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
         .map(|word| format!("'{word}'"))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// `text` with lines broken at spaces, each after `indent`.
+pub(crate) fn paragraph(out: &mut String, width: u16, indent: &str, text: &str) {
+    let mut line = indent.to_owned();
+    for word in text.split_whitespace() {
+        let begun = line.len() > indent.len();
+        let length = line.chars().count() + usize::from(begun) + word.chars().count();
+        if begun && length > usize::from(width) {
+            let _ = writeln!(out, "{line}");
+            indent.clone_into(&mut line);
+        } else if begun {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{line}");
 }
 
 #[cfg(test)]

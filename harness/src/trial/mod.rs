@@ -27,26 +27,27 @@ use crate::audit::{Evidence, Waited, audit};
 use crate::environment::layout::Layout;
 use crate::environment::process::{ChildError, ManagedProcess};
 use crate::environment::relay::RelayPlan;
-use crate::load::client::Family;
 use crate::load::{self, FleetReport, MeasurePhase, PayloadCheck, Status, Timing};
 use crate::observe::kernel::KernelMemory;
-use crate::observe::live::{Live, LiveSampler};
 use crate::observe::machine::MachineCpu;
 use crate::observe::network::NetworkCounters;
 use crate::observe::process;
 use crate::observe::run_queue::ProcessSchedstat;
+use crate::record::Family;
 use crate::record::{
     IntervalNs, Latency, LatencyIntervals, MIN_CLIENTS_FOR_SLOPE, Moment, Probe, Quantiles, Span,
     Trial,
 };
 use crate::scenario::Scenario;
 use crate::trial::interfere::{Interfered, Interference, Stall, Starve};
+use crate::trial::live::{Live, LiveSampler};
 
 use faults::Servers;
 
 mod connect;
 mod faults;
 pub mod interfere;
+pub mod live;
 mod measures;
 
 /// Between the moment at which both sides are told the schedule and its start; a small fleet is

@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::environment::relay::Injected;
     use crate::load::Timing;
-    use crate::load::recorder::histogram;
+    use crate::record::histogram;
     use crate::record::{Latency, Reason};
     use crate::trial::interfere::{Interfered, Relayed, Stalled};
     use pushbench_protocol::schedule::{Arrival, Schedule};

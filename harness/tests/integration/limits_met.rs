@@ -8,7 +8,7 @@ use std::process::Command;
 
 use pushbench::environment::layout::Layout;
 use pushbench::load::Setup;
-use pushbench::load::client::Family;
+use pushbench::record::Family;
 use pushbench::record::{Cause, Outcome, Trial, Verdict};
 use pushbench::scenario::Scenario;
 use pushbench::trial::{self, Plan};

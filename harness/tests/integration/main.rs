@@ -10,6 +10,7 @@ mod fleets;
 mod support;
 
 mod advise;
+mod architecture;
 mod bad_input;
 mod browser;
 mod cli;

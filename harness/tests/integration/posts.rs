@@ -6,9 +6,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pushbench::load::client::Family;
 use pushbench::load::conditions::upstream::Messages;
 use pushbench::load::{FleetReport, Setup};
+use pushbench::record::Family;
 use pushbench::scenario::{ChannelCount, Sessions, Spread, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::transport::Transport;

@@ -9,8 +9,8 @@ use super::judge::percent;
 use super::metric::Kind;
 use super::records::{Line, Report, Row, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
-use crate::report::table::paragraph;
 use crate::text::figure::NONE;
+use crate::text::paragraph;
 
 /// How a comparison is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]

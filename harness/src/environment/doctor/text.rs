@@ -1,8 +1,8 @@
 //! An examination for people: a verdict, a table, and for each limit the workaround and the remedy.
 
 use super::{Examination, LimitFound};
-use crate::report::table::paragraph;
 use crate::text::figure::{NONE, count};
+use crate::text::paragraph;
 use std::fmt::Write;
 
 /// Prose is wrapped at this column; rows and commands are not.

@@ -11,14 +11,11 @@
 
 use std::net::SocketAddr;
 
-use clap::ValueEnum;
 use pushbench_protocol::framing::{Start, http1};
 use pushbench_protocol::transport::{self, Transport};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
 use self::library::LibraryClient;
-use crate::record::Cause;
+use crate::record::{Cause, Family};
 
 mod http;
 pub mod lean;
@@ -30,36 +27,6 @@ pub mod sse;
 pub mod tcp;
 pub(crate) mod upstream;
 pub mod websocket;
-
-/// Who wrote the client.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema, ValueEnum,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// Ours, on the socket itself: what load is made with.
-    #[default]
-    Lean,
-    /// reqwest for SSE and polling, tokio-tungstenite for WebSocket: what an application would
-    /// use. `tcp` has no library and is lean in both.
-    Library,
-}
-
-impl Family {
-    /// The id, as it is spelled everywhere.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Lean => "lean",
-            Self::Library => "library",
-        }
-    }
-}
-
-impl std::fmt::Display for Family {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.id())
-    }
-}
 
 /// What needs the lean client of a transport as a type, so that each client is as large as its
 /// protocol and no larger.
