@@ -4,126 +4,17 @@
 //! Every row of the table in `control.rs` with its answer, and every error. Schedules lie in the
 //! past (all due at once) or in a far future (never due), so nothing here depends on the clock.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::mpsc;
-use std::thread::JoinHandle;
+use std::net::SocketAddr;
 
 use pushbench_protocol::histogram;
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::control;
-use pushbench_servers::listen::{Config, Server};
 use serde_json::{Value, json};
 
+use crate::support::controlled::{Controlled, expect_error};
 use crate::support::wire::Wire;
 use crate::support::{bytes, eventually};
-
-/// A server with its control interface on a loopback port of its own.
-struct Controlled {
-    server: Arc<Server>,
-    wire: Wire,
-    address: SocketAddr,
-    /// Dropped at the end: the interface stops then.
-    stop: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Controlled {
-    fn start() -> Self {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = Config {
-            shards: 2,
-            ..Config::new(any)
-        };
-        let server = Arc::new(Server::start(&config).expect("a free port on loopback"));
-        let router = control::router(server.clone(), &config.transports, config.profile);
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let (bound, address) = mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let mut builder = tokio::runtime::Builder::new_current_thread();
-            let runtime = builder.enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind(any).await;
-                let listener = listener.expect("a free port on loopback");
-                let address = listener.local_addr().expect("a bound address");
-                bound.send(address).expect("the test waits for it");
-                tokio::select! {
-                    ended = axum::serve(listener, router) => ended.expect("never ends"),
-                    _ = stopped => {}
-                }
-            });
-        });
-        let address = address.recv().expect("the interface listens");
-        Self {
-            server,
-            wire: Wire::connect(address),
-            address,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
-    }
-
-    /// One request on the one connection. Every answer but an empty one is JSON.
-    #[track_caller]
-    fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
-        let body = body.map(Value::to_string);
-        self.ask_raw(method, path, "application/json", body.as_deref())
-    }
-
-    #[track_caller]
-    fn ask_raw(
-        &mut self,
-        method: &str,
-        path: &str,
-        content_type: &str,
-        body: Option<&str>,
-    ) -> (u16, Value) {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: control\r\n");
-        if let Some(body) = body {
-            let length = body.len();
-            request.push_str(&format!(
-                "Content-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}"
-            ));
-        } else {
-            request.push_str("\r\n");
-        }
-        self.wire.send(request);
-        let (status, head, body) = self.wire.response();
-        if body.is_empty() {
-            return (status, Value::Null);
-        }
-        assert!(
-            head.contains("\r\ncontent-type: application/json\r\n"),
-            "{head}"
-        );
-        (status, serde_json::from_slice(&body).expect("JSON"))
-    }
-
-    /// An error is its status and `{"error": "…"}`, nothing else.
-    #[track_caller]
-    fn expect_error(&mut self, answer: (u16, Value), status: u16, text: &str) {
-        let (got, body) = answer;
-        assert_eq!(got, status, "{body}");
-        let error = body["error"].as_str().expect("an error is a text");
-        assert!(error.contains(text), "'{error}' lacks '{text}'");
-        assert_eq!(body, json!({ "error": error }));
-    }
-
-    fn declare(&mut self, specs: &[&str]) -> (u16, Value) {
-        self.ask("POST", "/v1/channels", Some(&json!({ "declare": specs })))
-    }
-}
-
-impl Drop for Controlled {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || std::thread::panicking());
-        }
-    }
-}
 
 /// `messages` messages, all of them long due, over the first `channels` channels.
 fn overdue(messages: u64, channels: u32) -> Value {
@@ -155,7 +46,7 @@ fn far_away() -> Value {
 fn a_server_says_who_it_is() {
     let mut control = Controlled::start();
     control.declare(&["news", "c*10"]);
-    let (status, info) = control.ask("GET", "/v1/server", None);
+    let (status, info) = control.get("/v1/server");
     assert_eq!(status, 200);
     assert_eq!(
         info,
@@ -179,8 +70,10 @@ fn a_server_says_who_it_is() {
 #[test]
 fn channels_are_declared_in_order_and_counted_over_all_requests() {
     let mut control = Controlled::start();
-    let answer = control.declare(&["news", "c*100"]);
-    assert_eq!(answer, (200, json!({ "channels": 101 })));
+    assert_eq!(
+        control.declare(&["news", "c*100"]),
+        (200, json!({ "channels": 101 }))
+    );
     assert_eq!(control.declare(&[]), (200, json!({ "channels": 101 })));
     assert_eq!(control.declare(&["d"]), (200, json!({ "channels": 102 })));
     for (name, number) in [("news", 0), ("c0", 1), ("c99", 100), ("d", 101)] {
@@ -203,8 +96,7 @@ fn a_declaration_that_is_wrong_is_refused_with_the_reason() {
         ("c7", "channel 'c7' overlaps with 'c*100'"),
         ("d*4000000", "would make more than 4000000 channels"),
     ] {
-        let answer = control.declare(&[spec]);
-        control.expect_error(answer, 400, text);
+        expect_error(control.declare(&[spec]), 400, text);
     }
     for (body, status, text) in [
         ("{", 400, "Failed to parse the request body as JSON"),
@@ -224,12 +116,18 @@ fn a_declaration_that_is_wrong_is_refused_with_the_reason() {
             "invalid type",
         ),
     ] {
-        let answer = control.ask_raw("POST", "/v1/channels", "application/json", Some(body));
-        control.expect_error(answer, status, text);
+        expect_error(
+            control.ask_raw("POST", "/v1/channels", "application/json", Some(body)),
+            status,
+            text,
+        );
     }
-    let answer = control.ask_raw("POST", "/v1/channels", "text/plain", Some("{}"));
-    control.expect_error(answer, 415, "Content-Type: application/json");
-    let (_, info) = control.ask("GET", "/v1/server", None);
+    expect_error(
+        control.ask_raw("POST", "/v1/channels", "text/plain", Some("{}")),
+        415,
+        "Content-Type: application/json",
+    );
+    let (_, info) = control.get("/v1/server");
     assert_eq!(info["channels"], json!(["news", "c*100"]));
 }
 
@@ -241,8 +139,10 @@ fn channels_have_the_policies_that_they_are_declared_with() {
     let with = |declare: &str, overflow: Value| json!({"declare": [declare], "overflow": overflow});
     let policies = json!(["latest-only", "drop-oldest", "disconnect"]);
     for (body, channels) in [(with("c*4", policies), 5), (with("d", json!([])), 6)] {
-        let answer = control.ask("POST", "/v1/channels", Some(&body));
-        assert_eq!(answer, (200, json!({ "channels": channels })));
+        assert_eq!(
+            control.post("/v1/channels", &body),
+            (200, json!({ "channels": channels }))
+        );
     }
     let found: Vec<Overflow> = (0..6).map(|c| control.server.hub.overflow(c)).collect();
     assert_eq!(
@@ -256,15 +156,13 @@ fn channels_have_the_policies_that_they_are_declared_with() {
 #[test]
 fn channels_before_a_refused_one_are_declared_and_can_be_published_to() {
     let mut control = Controlled::start();
-    let answer = control.declare(&["a", "b*2", "no name", "c"]);
-    control.expect_error(answer, 400, "channel 'no name'");
-    let answer = control.ask("POST", "/v1/publish", Some(&overdue(6, 3)));
-    assert_eq!(answer, (202, Value::Null));
-    eventually("the schedule is over", || {
-        control.ask("GET", "/v1/publish", None).1["finished"] == true
-    });
-    let (_, report) = control.ask("GET", "/v1/publish", None);
-    assert_eq!(report["published"], 6);
+    expect_error(
+        control.declare(&["a", "b*2", "no name", "c"]),
+        400,
+        "channel 'no name'",
+    );
+    control.publish(&overdue(6, 3));
+    assert_eq!(control.published()["published"], 6);
 }
 
 #[test]
@@ -276,25 +174,16 @@ fn a_schedule_is_published_to_its_subscribers_and_reported() {
     let mut subscriber = Wire::open(http, bytes::subscribe(Transport::Sse, "c1", Some(0)));
     subscriber.expect(bytes::at_tail(Transport::Sse, 0));
 
-    let answer = control.ask("POST", "/v1/publish", Some(&overdue(MESSAGES, 2)));
-    assert_eq!(answer, (202, Value::Null));
+    control.publish(&overdue(MESSAGES, 2));
     // Ten of them went to 'c1', as the schedule goes round.
     assert_eq!(
         subscriber.sequences(10),
         (1..=MESSAGES / 2).collect::<Vec<u64>>()
     );
 
-    eventually("the schedule is over", || {
-        control.ask("GET", "/v1/publish", None).1["finished"] == true
-    });
-    let (status, report) = control.ask("GET", "/v1/publish", None);
-    assert_eq!(status, 200);
-    let mut fields: Vec<&str> = report
-        .as_object()
-        .expect("an object")
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let report = control.published();
+    let fields = report.as_object().expect("an object").keys();
+    let mut fields: Vec<&str> = fields.map(String::as_str).collect();
     fields.sort_unstable();
     assert_eq!(
         fields,
@@ -324,12 +213,8 @@ fn a_schedule_is_published_to_its_subscribers_and_reported() {
         control.ask("DELETE", "/v1/publish", None),
         (200, report.clone())
     );
-    let answer = control.ask("POST", "/v1/publish", Some(&overdue(2, 1)));
-    assert_eq!(answer, (202, Value::Null));
-    eventually("the second schedule is over", || {
-        let (_, report) = control.ask("GET", "/v1/publish", None);
-        report["finished"] == true && report["published"] == 2
-    });
+    control.publish(&overdue(2, 1));
+    assert_eq!(control.published()["published"], 2);
 }
 
 #[test]
@@ -337,18 +222,14 @@ fn one_schedule_runs_at_a_time_and_can_be_stopped() {
     let mut control = Controlled::start();
     control.declare(&["news"]);
     let none = "no schedule was started";
-    let answer = control.ask("GET", "/v1/publish", None);
-    control.expect_error(answer, 404, none);
-    let answer = control.ask("DELETE", "/v1/publish", None);
-    control.expect_error(answer, 404, none);
+    expect_error(control.get("/v1/publish"), 404, none);
+    expect_error(control.ask("DELETE", "/v1/publish", None), 404, none);
 
-    let answer = control.ask("POST", "/v1/publish", Some(&far_away()));
-    assert_eq!(answer, (202, Value::Null));
-    let (status, report) = control.ask("GET", "/v1/publish", None);
+    control.publish(&far_away());
+    let (status, report) = control.get("/v1/publish");
     assert_eq!((status, &report["finished"]), (200, &json!(false)));
-    let answer = control.ask("POST", "/v1/publish", Some(&overdue(1, 1)));
-    control.expect_error(
-        answer,
+    expect_error(
+        control.post("/v1/publish", &overdue(1, 1)),
         409,
         "a schedule is running; wait for it, or stop it with 'DELETE /v1/publish'",
     );
@@ -358,8 +239,7 @@ fn one_schedule_runs_at_a_time_and_can_be_stopped() {
         (&report["finished"], &report["published"]),
         (&json!(true), &json!(0))
     );
-    let answer = control.ask("POST", "/v1/publish", Some(&overdue(1, 1)));
-    assert_eq!(answer, (202, Value::Null));
+    control.publish(&overdue(1, 1));
 }
 
 #[test]
@@ -411,18 +291,22 @@ fn a_schedule_that_cannot_be_held_is_refused_with_the_field() {
         (with("/seed", json!(-1)), 422, "seed"),
         (json!({}), 422, "missing field `schedule`"),
     ] {
-        let answer = control.ask("POST", "/v1/publish", Some(&plan));
-        control.expect_error(answer, status, text);
+        expect_error(control.post("/v1/publish", &plan), status, text);
     }
     let mut more = overdue(1, 1);
     more["more"] = json!(1);
-    let answer = control.ask("POST", "/v1/publish", Some(&more));
-    control.expect_error(answer, 422, "unknown field `more`");
-    let answer = control.ask_raw("POST", "/v1/publish", "application/json", Some("nonsense"));
-    control.expect_error(answer, 400, "Failed to parse the request body as JSON");
+    expect_error(
+        control.post("/v1/publish", &more),
+        422,
+        "unknown field `more`",
+    );
+    expect_error(
+        control.ask_raw("POST", "/v1/publish", "application/json", Some("nonsense")),
+        400,
+        "Failed to parse the request body as JSON",
+    );
     // None of them was started.
-    let answer = control.ask("GET", "/v1/publish", None);
-    control.expect_error(answer, 404, "no schedule was started");
+    expect_error(control.get("/v1/publish"), 404, "no schedule was started");
 }
 
 #[test]
@@ -442,25 +326,17 @@ fn counters_are_summed_over_all_shards() {
             "cut_off": 0,
         })
     };
-    assert_eq!(control.ask("GET", "/v1/stats", None), (200, stats(0, 0)));
-    let tcp = control.server.addresses.tcp.expect("serves raw TCP");
-    let subscribe = |_| {
-        let mut wire = Wire::open(tcp, bytes::subscribe(Transport::Tcp, "news", None));
-        wire.expect(bytes::at_tail(Transport::Tcp, 0));
-        wire
-    };
+    assert_eq!(control.get("/v1/stats"), (200, stats(0, 0)));
+    let subscribe = |_| control.subscriber("news");
     let wires: Vec<Wire> = (0..SUBSCRIBERS).map(subscribe).collect();
-    assert_eq!(
-        control.ask("GET", "/v1/stats", None),
-        (200, stats(SUBSCRIBERS, 0))
-    );
-    control.ask("POST", "/v1/publish", Some(&overdue(5, 1)));
+    assert_eq!(control.get("/v1/stats"), (200, stats(SUBSCRIBERS, 0)));
+    control.post("/v1/publish", &overdue(5, 1));
     eventually("all deliveries are counted", || {
-        control.ask("GET", "/v1/stats", None).1 == stats(SUBSCRIBERS, 5 * SUBSCRIBERS)
+        control.get("/v1/stats").1 == stats(SUBSCRIBERS, 5 * SUBSCRIBERS)
     });
     drop(wires);
     eventually("nobody is left", || {
-        control.ask("GET", "/v1/stats", None).1 == stats(0, 5 * SUBSCRIBERS)
+        control.get("/v1/stats").1 == stats(0, 5 * SUBSCRIBERS)
     });
 }
 
@@ -468,9 +344,7 @@ fn counters_are_summed_over_all_shards() {
 fn a_server_that_drains_answers_over_control_to_its_end() {
     let mut control = Controlled::start();
     control.declare(&["news"]);
-    let tcp = control.server.addresses.tcp.expect("serves raw TCP");
-    let mut wire = Wire::open(tcp, bytes::subscribe(Transport::Tcp, "news", None));
-    wire.expect(bytes::at_tail(Transport::Tcp, 0));
+    let mut wire = control.subscriber("news");
     for (body, status, text) in [
         (json!({}), 422, "missing field `over_ms`"),
         (json!({ "over_ms": -1 }), 422, "over_ms"),
@@ -485,21 +359,22 @@ fn a_server_that_drains_answers_over_control_to_its_end() {
             "'over_ms' is 86400001, expected at most 86400000",
         ),
     ] {
-        let answer = control.ask("POST", "/v1/drain", Some(&body));
-        control.expect_error(answer, status, text);
+        expect_error(control.post("/v1/drain", &body), status, text);
     }
     let over = json!({ "over_ms": 86_400_000 });
-    let answer = control.ask("POST", "/v1/drain", Some(&over));
-    assert_eq!(answer, (202, Value::Null));
-    let answer = control.ask("POST", "/v1/drain", Some(&over));
-    control.expect_error(answer, 409, "the server drains already");
+    assert_eq!(control.post("/v1/drain", &over), (202, Value::Null));
+    expect_error(
+        control.post("/v1/drain", &over),
+        409,
+        "the server drains already",
+    );
     // It goes on for who is there.
-    control.ask("POST", "/v1/publish", Some(&overdue(3, 1)));
+    control.post("/v1/publish", &overdue(3, 1));
     for sequence in 1..=3 {
         assert_eq!(bytes::sequences(&wire.until(b"\n")), [sequence]);
     }
-    assert_eq!(control.ask("GET", "/v1/server", None).0, 200);
-    let (status, stats) = control.ask("GET", "/v1/stats", None);
+    assert_eq!(control.get("/v1/server").0, 200);
+    let (status, stats) = control.get("/v1/stats");
     assert_eq!((status, &stats["subscribers"]), (200, &json!(1)));
     assert_eq!(stats["closed_politely"], 0);
     assert!(!control.server.is_drained());
@@ -509,8 +384,7 @@ fn a_server_that_drains_answers_over_control_to_its_end() {
 fn what_the_protocol_does_not_have_is_refused_in_its_own_form() {
     let mut control = Controlled::start();
     for path in ["/", "/v1", "/v1/nope", "/v2/server", "/v1/server/"] {
-        let answer = control.ask("GET", path, None);
-        control.expect_error(answer, 404, "no such path");
+        expect_error(control.get(path), 404, "no such path");
     }
     for (method, path) in [
         ("POST", "/v1/server"),
@@ -518,11 +392,14 @@ fn what_the_protocol_does_not_have_is_refused_in_its_own_form() {
         ("DELETE", "/v1/stats"),
         ("PUT", "/v1/publish"),
     ] {
-        let answer = control.ask(method, path, None);
-        control.expect_error(answer, 405, "does not take this method");
+        expect_error(
+            control.ask(method, path, None),
+            405,
+            "does not take this method",
+        );
     }
     // It goes on, on the same connection and for others.
-    assert_eq!(control.ask("GET", "/v1/server", None).0, 200);
+    assert_eq!(control.get("/v1/server").0, 200);
     let mut other = Wire::open(control.address, "GET /v1/stats HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(other.response().0, 200);
 }

@@ -5,6 +5,7 @@
 //! a mistake there would agree with itself.
 
 pub(crate) mod bytes;
+pub(crate) mod controlled;
 pub(crate) mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
