@@ -4,7 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{after, complaint, output, pushbench, text};
+use crate::support::{after, output, pushbench, text};
 
 fn doctor(line: &str) -> Output {
     output(&mut pushbench(&format!("doctor {line}")))
@@ -120,33 +120,4 @@ fn memory_per_client_is_measured_and_its_source_is_reported() {
             .as_f64()
             .is_some_and(|bytes| bytes >= 0.0)
     );
-}
-
-#[test]
-fn bad_options_are_refused_in_one_line() {
-    for (arguments, expected) in [
-        (
-            "--clients 0",
-            "'--clients' is '0', expected 1 to 4294967295",
-        ),
-        (
-            "--transport udp",
-            "'--transport': 'udp' is not a transport; expected one of tcp, sse, websocket, \
-             long_poll, short_poll",
-        ),
-        (
-            "--from no/such",
-            "cannot read the record 'no/such': no such file or directory; expected the folder of \
-             a run, or the 'run.json' in it",
-        ),
-        (
-            "--from x --no-measure",
-            "'--from' and '--no-measure' exclude each other; leave one out",
-        ),
-    ] {
-        assert_eq!(
-            complaint(&mut pushbench(&format!("doctor {arguments}"))),
-            expected
-        );
-    }
 }

@@ -5,9 +5,7 @@ use pushbench::record::{Broke, Ended, Limit, LimitStep, Record, Status};
 use pushbench::run::limits::search::{Found, Search};
 use pushbench::scenario::SweepKey;
 
-use crate::support::{
-    Runs, TINY, after, await_end, await_some, children, complaint, output, pushbench, send, text,
-};
+use crate::support::{Runs, TINY, after, await_end, await_some, children, output, send, text};
 
 /// Whether a step holds depends on how busy the machine is; that the search goes where its steps
 /// send it does not.
@@ -160,53 +158,5 @@ fn a_budget_too_small_for_a_step_ends_the_search_without_one() {
     assert!(
         table.contains("tcp tuned: no step was done; the time budget ended the search"),
         "{table}"
-    );
-}
-
-#[test]
-fn bad_options_are_refused_in_one_line_and_nothing_runs() {
-    let runs = Runs::of(TINY);
-    for (arguments, told) in [
-        (
-            "--objective p99<=1s,mising=0",
-            "'--objective': 'p99<=1s,mising=0' asks for 'mising'; did you mean 'missing'?; \
-             expected one of 'p50', 'p90', 'p99', 'p999', 'max', 'missing', 'connects'",
-        ),
-        (
-            "--of client",
-            "'--of' is 'client'; did you mean 'clients'?; expected one of 'clients', 'rate', \
-             'fanout'",
-        ),
-        (
-            "--resolution 0",
-            "'--resolution' is 0, expected a share above 0 and up to 1",
-        ),
-        (
-            "--time-budget -1",
-            "'--time-budget' is '-1', expected seconds above 0 and up to 86400",
-        ),
-        (
-            "--clients 5",
-            "'--clients' is 5, but that is what '--of clients' grows; use '--start' and \
-             '--max-clients'",
-        ),
-        (
-            "--of rate --rate 5",
-            "'--rate' is 5, but that is what '--of rate' grows; use '--start' and '--max-rate'",
-        ),
-        (
-            "--max-clients 0",
-            "'--max-clients' is '0', expected 1 to 4294967295",
-        ),
-        ("--shards 0", "'--shards' is '0', expected 1 to 128"),
-    ] {
-        let mut command = runs.of_tiny(&format!("limits {arguments}"));
-        assert_eq!(complaint(&mut command), told);
-        assert_eq!(runs.kept(), None, "nothing is left");
-    }
-    assert_eq!(
-        complaint(&mut pushbench("limits idle")),
-        "'--objective' is 'p99<=1s,missing=0,connects=all', but scenario 'idle' publishes nothing; \
-         choose another scenario, or an objective without a latency"
     );
 }
