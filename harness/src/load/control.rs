@@ -7,6 +7,7 @@
 //! | `POST /v1/fleet/connect` | `{"up_to": 1000}` | 202: clients are opened at the pace of the setup |
 //! | `GET /v1/fleet` | | 200 [`Status`] |
 //! | `POST /v1/fleet/begin` | [`Timing`] | 202 |
+//! | `POST /v1/fleet/sample` | | 200 [`Counters`]: everything counted so far, at the edges of a window |
 //! | `POST /v1/fleet/finish` | | 200 [`FleetReport`] |
 //! | `POST /v1/fleet/panic` | | 202: the first shard panics, for scenarios that ask what then becomes of a run |
 //! | `DELETE /v1/fleet` | | 200 when every client is closed |
@@ -30,13 +31,14 @@ use serde::{Deserialize, Serialize};
 
 use super::handle::{Command, Handle};
 use super::merge::merge;
-use super::shard::ShardReport;
+use super::tally::Counters;
 use super::{FleetReport, MeasurePhase, Setup, Status, Timing};
-use crate::load::client::library_client;
-use crate::record::Family;
 
-/// How long shards may take to settle their accounts. A million ledgers take well under a second.
-const FINISH_WAIT: Duration = Duration::from_secs(60);
+/// How long shards may take to answer, as when they settle their accounts. A million ledgers take well under a second.
+const REPLY_WAIT: Duration = Duration::from_secs(60);
+
+/// How often their replies are looked for.
+const REPLY_LOOK: Duration = Duration::from_millis(1);
 
 /// How many clients to have open.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -52,6 +54,7 @@ pub fn router() -> Router {
         .route("/v1/fleet", get(status).post(set_up).delete(close))
         .route("/v1/fleet/connect", post(connect))
         .route("/v1/fleet/begin", post(begin))
+        .route("/v1/fleet/sample", post(sample))
         .route("/v1/fleet/finish", post(finish))
         .route("/v1/fleet/panic", post(panic))
         .with_state(Fleet::default())
@@ -63,7 +66,6 @@ struct Fleet(Arc<Mutex<Option<Shards>>>);
 struct Shards {
     setup: Arc<Setup>,
     handles: Vec<Handle>,
-    reports: Arc<Mutex<mpsc::Receiver<Box<ShardReport>>>>,
     phase: Option<Arc<MeasurePhase>>,
 }
 
@@ -100,18 +102,15 @@ async fn set_up(State(fleet): State<Fleet>, body: Result<Json<Setup>, JsonReject
         return Err(error(StatusCode::CONFLICT, "the fleet is set up already"));
     }
     let setup = Arc::new(setup);
-    let (sender, reports) = mpsc::channel();
-    let handles = Handle::start_all(&setup, &sender).map_err(|e| {
+    let handles = Handle::start_all(&setup).map_err(|e| {
         error(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("cannot start: {e}"),
         )
     })?;
-    let reports = Arc::new(Mutex::new(reports));
     *shards = Some(Shards {
         setup,
         handles,
-        reports,
         phase: None,
     });
     Ok(StatusCode::OK.into_response())
@@ -158,46 +157,60 @@ async fn begin(State(fleet): State<Fleet>, body: Result<Json<Timing>, JsonReject
     Ok(StatusCode::ACCEPTED.into_response())
 }
 
-async fn finish(State(fleet): State<Fleet>) -> Answer {
-    let (count, reports) = fleet.with(|shards| {
+/// Gives every shard a command with a place for its reply, and waits for all of them.
+async fn gather<T>(
+    fleet: &Fleet,
+    command: impl Fn(mpsc::Sender<T>) -> Command,
+) -> Result<Vec<T>, Response> {
+    let (sender, replies) = mpsc::channel();
+    let replies = Mutex::new(replies);
+    let count = fleet.with(|shards| {
         for handle in &shards.handles {
-            handle.tell(Command::Finish);
+            handle.tell(command(sender.clone()));
         }
-        (shards.handles.len(), shards.reports.clone())
+        shards.handles.len()
     })?;
-    let mut received = Vec::new();
-    let deadline = Instant::now() + FINISH_WAIT;
-    // What a shard counted that panicked is gone with it; the others report.
-    let dead = || fleet.with(|shards| shards.dead());
-    while received.len() + dead()? < count {
-        let next = reports.lock().expect("no panic while held").try_recv();
+    let mut received = Vec::with_capacity(count);
+    let deadline = Instant::now() + REPLY_WAIT;
+    // What a shard counted that panicked is gone with it; the others reply.
+    while received.len() + fleet.with(|shards| shards.dead())? < count {
+        let next = replies.lock().expect("no panic while held").try_recv();
         match next {
-            Ok(report) => received.push(*report),
+            Ok(reply) => received.push(reply),
             Err(_) if Instant::now() > deadline => {
-                let text = format!("{} of {count} shards reported", received.len());
+                let text = format!("{} of {count} shards replied", received.len());
                 return Err(error(StatusCode::INTERNAL_SERVER_ERROR, text));
             }
             // Shards may have descriptor tables of their own, and so cannot wake this thread's
             // runtime: it looks again.
-            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(_) => tokio::time::sleep(REPLY_LOOK).await,
         }
     }
+    Ok(received)
+}
+
+async fn sample(State(fleet): State<Fleet>) -> Answer {
+    let mut counters = Counters::default();
+    for shard in gather(&fleet, Command::Sample).await? {
+        counters += shard;
+    }
+    Ok(Json(counters).into_response())
+}
+
+async fn finish(State(fleet): State<Fleet>) -> Answer {
+    let reports = gather(&fleet, Command::Finish).await?;
     let report = fleet.with(|shards| {
         let status = shards.status();
-        let setup = &shards.setup;
-        let counts_bytes = match setup.family {
-            Family::Lean => true,
-            Family::Library => {
-                library_client(setup.transport).is_none_or(|client| client.counts_bytes)
-            }
-        };
         FleetReport {
             refused: status.refused,
             disconnected: status.disconnected,
             errors: status.errors,
             limits_met: status.limits_met,
             dead_shards: status.dead_shards,
-            ..merge(received, shards.phase.as_deref(), counts_bytes)
+            ..merge(
+                reports.into_iter().map(|report| *report),
+                shards.phase.as_deref(),
+            )
         }
     })?;
     Ok(Json(report).into_response())

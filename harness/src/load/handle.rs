@@ -14,6 +14,7 @@ use pushbench_os::wake::{Wake, shared_descriptors};
 use super::channels::Channels;
 use super::poller::Poller;
 use super::shard::{Shard, ShardReport};
+use super::tally::Counters;
 use super::tasks::Tasks;
 use super::{MeasurePhase, Setup};
 use crate::load::client::{self, Protocol, WithClient};
@@ -26,8 +27,10 @@ pub(super) enum Command {
     Connect(usize),
     /// The schedule is known.
     Begin(Arc<MeasurePhase>),
+    /// Answer with everything counted so far.
+    Sample(mpsc::Sender<Counters>),
     /// Settle the accounts and report.
-    Finish,
+    Finish(mpsc::Sender<Box<ShardReport>>),
     /// Panic, as a fault of the harness itself would.
     Panic,
     /// Close everything and end.
@@ -91,13 +94,8 @@ impl Mailbox {
 }
 
 impl Handle {
-    /// Starts all shards of a fleet. Their reports come through `reports`.
-    ///
-    /// Every wake-up is made before the first thread copies the descriptor table.
-    pub(super) fn start_all(
-        setup: &Arc<Setup>,
-        reports: &mpsc::Sender<Box<ShardReport>>,
-    ) -> std::io::Result<Vec<Self>> {
+    /// Starts all shards of a fleet. Every wake-up is made before the first thread copies the descriptor table.
+    pub(super) fn start_all(setup: &Arc<Setup>) -> std::io::Result<Vec<Self>> {
         let mailbox = |_| {
             Ok(Arc::new(Mailbox {
                 commands: Mutex::default(),
@@ -112,9 +110,7 @@ impl Handle {
             setup.clients(),
             setup.scenario.channel_count(),
         );
-        let start = |(number, mailbox)| {
-            Self::start(number, mailbox, setup, channels.clone(), reports.clone())
-        };
+        let start = |(number, mailbox)| Self::start(number, mailbox, setup, channels.clone());
         mailboxes.into_iter().enumerate().map(start).collect()
     }
 
@@ -123,7 +119,6 @@ impl Handle {
         mailbox: Arc<Mailbox>,
         setup: &Arc<Setup>,
         channels: Channels,
-        reports: mpsc::Sender<Box<ShardReport>>,
     ) -> std::io::Result<Self> {
         let gauges = Arc::<Gauges>::default();
         let (ready, readiness) = mpsc::channel();
@@ -138,7 +133,7 @@ impl Handle {
                     match started {
                         Ok(engine) => {
                             let _ = ready.send(Ok(()));
-                            engine.run(&mailbox, &reports);
+                            engine.run(&mailbox);
                         }
                         Err(error) => {
                             let _ = ready.send(Err(error));
@@ -192,7 +187,7 @@ fn prepare(number: usize, setup: &Setup) -> std::io::Result<()> {
 /// libraries.
 pub(super) trait Engine {
     /// Runs until told to exit.
-    fn run(self: Box<Self>, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>);
+    fn run(self: Box<Self>, mailbox: &Mailbox);
 }
 
 fn engine(shard: Shard) -> std::io::Result<Box<dyn Engine>> {

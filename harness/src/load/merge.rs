@@ -9,7 +9,7 @@ use super::conditions::reconnect::Losses;
 use super::conditions::round_trip::RoundTripCounts;
 use super::conditions::sessions::Arrivals;
 use super::shard::ShardReport;
-use super::{FleetReport, MeasurePhase, ProbeReport, QuantileIntervals, Wire};
+use super::{FleetReport, MeasurePhase, ProbeReport, QuantileIntervals};
 use crate::analysis::stats::{Bootstrap, quantile_intervals};
 use crate::load::recorder::{Probes, SLICES, Sample, Slice, histogram};
 
@@ -19,18 +19,16 @@ const MAX_DRAWS: u32 = 100_000_000;
 /// Fewer replicates would not reach into the tails of a 95% interval.
 const MIN_REPLICATES: u32 = 100;
 
-/// Merges the reports of all shards. `wire`: whether the clients' sockets could be read.
+/// Merges the reports of all shards.
 pub(super) fn merge(
-    shards: Vec<ShardReport>,
+    shards: impl Iterator<Item = ShardReport>,
     phase: Option<&MeasurePhase>,
-    sockets_known: bool,
 ) -> FleetReport {
     let mut report = FleetReport::default();
     let (mut delivery, mut service) = (histogram(), histogram());
     let (mut connect, mut lag) = (histogram(), histogram());
     let mut intervals: BTreeMap<u64, Histogram<u64>> = BTreeMap::new();
     let mut last_receipt_ns: Vec<u64> = Vec::new();
-    let mut wire = Wire::default();
     let mut probes = Probes::default();
     let mut series = vec![Slice::default(); SLICES];
     let mut samples: Vec<Sample> = Vec::new();
@@ -46,9 +44,6 @@ pub(super) fn merge(
         report.first_missing = report.first_missing.or(shard.first_missing);
         report.lagged_messages += shard.lagged_messages;
         report.received_bytes += shard.received_bytes;
-        report.requests += shard.requests;
-        report.empty_responses += shard.empty_responses;
-        wire.add(shard.wire);
         sum(&mut connect, &shard.connect);
         sum(&mut lag, &shard.scheduler_lag);
         match (&mut round_trips, shard.round_trip) {
@@ -111,7 +106,6 @@ pub(super) fn merge(
         .into_iter()
         .map(|(number, h)| (number, histogram::encode(&h)))
         .collect();
-    report.wire = sockets_known.then_some(wire);
     let messages = phase.and_then(|phase| phase.upstream.as_ref());
     report.round_trip = round_trips.map(|all| all.report(messages));
     let phase_ns = phase.map_or(0, |phase| {
@@ -173,15 +167,4 @@ fn fanout(last_receipt_ns: &[u64], phase: Option<&MeasurePhase>) -> Histogram<u6
 pub(super) fn sum(into: &mut Histogram<u64>, from: &Histogram<u64>) {
     into.add(from)
         .expect("no value lies beyond the bounds that all histograms share");
-}
-
-impl Wire {
-    pub(super) fn add(&mut self, other: Self) {
-        self.deliveries += other.deliveries;
-        self.received_bytes += other.received_bytes;
-        self.sent_bytes += other.sent_bytes;
-        self.received_segments += other.received_segments;
-        self.sent_segments += other.sent_segments;
-        self.retransmitted_bytes += other.retransmitted_bytes;
-    }
 }

@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use pushbench_os::sys::TcpCounters;
 use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::{Schedule, Timetable};
 use pushbench_protocol::transport::Transport;
@@ -32,6 +31,7 @@ mod poller;
 pub mod recorder;
 pub(crate) mod session;
 pub(crate) mod shard;
+pub mod tally;
 mod tasks;
 
 pub use conditions::reconnect::RecoveryReport;
@@ -110,6 +110,13 @@ impl Setup {
             _ if self.shards == 0 => Err("'shards' is 0, expected at least 1".to_owned()),
             _ => self.scenario.check(),
         }
+    }
+
+    /// Whether the kernel's counters of every connection can be read: some libraries keep their
+    /// sockets to themselves.
+    pub(crate) fn knows_sockets(&self) -> bool {
+        let library = client::library_client(self.transport);
+        self.family == Family::Lean || library.is_none_or(|library| library.counts_bytes)
     }
 }
 
@@ -314,13 +321,6 @@ pub struct FleetReport {
     pub scheduler_lag: String,
     /// Delivery latency by second: number and histogram.
     pub intervals: Vec<(u64, String)>,
-    /// What the kernel counted from the start of the measure phase; `None` where a client's
-    /// library hides its socket.
-    pub wire: Option<Wire>,
-    /// Requests sent in that time: subscribes and polls.
-    pub requests: u64,
-    /// Polls answered without a message in that time.
-    pub empty_responses: u64,
     /// What clients sent and what came back; `None` without an upstream.
     #[serde(default)]
     pub round_trip: Option<RoundTripReport>,
@@ -363,35 +363,4 @@ pub struct QuantileIntervals {
     pub p99: Option<(u64, u64)>,
     /// Of the quantile 0.999.
     pub p999: Option<(u64, u64)>,
-}
-
-/// The kernel's counters over all connections, those for upstream messages among them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wire {
-    /// Deliveries in that time, those of the warm-up's last messages too.
-    pub deliveries: u64,
-    /// Bytes from the server.
-    pub received_bytes: u64,
-    /// Bytes to the server.
-    pub sent_bytes: u64,
-    /// Segments with payload from the server.
-    pub received_segments: u64,
-    /// Segments with payload to the server.
-    pub sent_segments: u64,
-    /// Bytes that clients sent again.
-    pub retransmitted_bytes: u64,
-}
-
-impl Wire {
-    fn between(before: TcpCounters, after: TcpCounters, deliveries: u64) -> Self {
-        let since = |f: fn(&TcpCounters) -> u64| f(&after).saturating_sub(f(&before));
-        Self {
-            deliveries,
-            received_bytes: since(|c| c.bytes_received),
-            sent_bytes: since(|c| c.bytes_sent),
-            received_segments: since(|c| c.data_segments_in),
-            sent_segments: since(|c| c.data_segments_out),
-            retransmitted_bytes: since(|c| c.bytes_retransmitted),
-        }
-    }
 }

@@ -14,7 +14,6 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
@@ -22,7 +21,7 @@ use mio::{Events, Interest, Poll, Token};
 use pushbench_os::sys::monotonic_ns;
 
 use super::handle::{Command, Engine, Mailbox};
-use super::shard::{LAG_TICK_NS, Shard, ShardReport};
+use super::shard::{LAG_TICK_NS, Shard};
 use crate::load::client::lean::{Connection, ReadOutcome, Shared};
 use crate::load::client::{ClientError, Protocol};
 
@@ -101,7 +100,7 @@ pub(super) struct Poller<P> {
 type Ended = Result<ReadOutcome, ClientError>;
 
 impl<P: Protocol> Engine for Poller<P> {
-    fn run(mut self: Box<Self>, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
+    fn run(mut self: Box<Self>, mailbox: &Mailbox) {
         let mailbox_fd = mailbox.wake.as_raw_fd();
         let watched =
             self.poll
@@ -150,11 +149,11 @@ impl<P: Protocol> Engine for Poller<P> {
                         self.begin_sending();
                         self.arm_plans();
                     }
-                    Command::Finish => {
+                    // Whoever asked may have lost patience, which ends nothing here.
+                    Command::Sample(reply) => _ = reply.send(self.shard.sample()),
+                    Command::Finish(reply) => {
                         self.welcome_quiet();
-                        if reports.send(Box::new(self.shard.report())).is_err() {
-                            return;
-                        }
+                        let _ = reply.send(Box::new(self.shard.report()));
                     }
                     Command::Exit | Command::Panic => {
                         self.slots.iter_mut().for_each(|s| s.connection.abort());

@@ -24,6 +24,7 @@ use tokio::time::Sleep;
 use super::MeasurePhase;
 use super::conditions::ClientConditions;
 use super::shard::{Client, Shard};
+use super::tally::CounterId;
 use crate::load::client::socket::{Arrived, Options};
 use crate::load::client::{ClientError, Sink, Target};
 use crate::load::ledger::{Arrival, Ledger};
@@ -65,6 +66,7 @@ impl Shard {
             client.lagged_to = 0;
         }
         drop(clients);
+        self.tally.add(CounterId::Arrivals, 1);
         self.arrives(slot, now_ns, since.is_some());
         since
     }
@@ -455,12 +457,12 @@ impl Sink for Entry<'_> {
     fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let message = envelope::decode(bytes)?;
         if self.sends {
-            self.shard.count_message();
+            self.shard.tally.add(CounterId::Deliveries, 1);
             return self.enter_upstream(&message, bytes.len());
         }
         let is_slow = self.is_slow();
         if !is_slow {
-            self.shard.count_message();
+            self.shard.tally.add(CounterId::Deliveries, 1);
         }
         let phase = self.shard.phase();
         let in_phase = phase.is_some_and(|phase| phase.holds(message.intended_ns));
@@ -531,13 +533,13 @@ impl Sink for Entry<'_> {
 
     fn request(&mut self) {
         if !self.is_slow() {
-            self.shard.count_request();
+            self.shard.tally.add(CounterId::Requests, 1);
         }
     }
 
     fn empty_response(&mut self) {
         if !self.is_slow() {
-            self.shard.count_empty_response();
+            self.shard.tally.add(CounterId::EmptyResponses, 1);
         }
     }
 

@@ -18,7 +18,8 @@ use super::conditions::round_trip::{RoundTripCounts, RoundTrips};
 use super::conditions::{ConditionReport, ConditionState};
 use super::handle::Gauges;
 use super::pace::Pace;
-use super::{MeasurePhase, Setup, Wire};
+use super::tally::{CounterId, Counters, Tally};
+use super::{MeasurePhase, Setup};
 use crate::load::client::ClientError;
 use crate::load::client::socket::Options;
 use crate::load::ledger::{Counts, Ledger};
@@ -53,9 +54,6 @@ pub(super) struct ShardReport {
     pub(super) recorded: Option<Recorded>,
     pub(super) connect: Histogram<u64>,
     pub(super) scheduler_lag: Histogram<u64>,
-    pub(super) wire: Wire,
-    pub(super) requests: u64,
-    pub(super) empty_responses: u64,
     pub(super) round_trip: Option<RoundTripCounts>,
     pub(super) conditions: Option<ConditionReport>,
 }
@@ -117,32 +115,16 @@ pub(crate) struct Shard {
     lagged_messages: Cell<u64>,
     /// Deliveries of the measure phase that the server said are lost: nobody waits for them.
     written_off: Cell<u64>,
-    /// Messages received, of whatever phase.
-    messages: Cell<u64>,
+    pub(super) tally: Tally,
     received: Cell<u64>,
     received_bytes: Cell<u64>,
-    requests: Cell<u64>,
-    empty_responses: Cell<u64>,
     scheduler_lag: RefCell<Histogram<u64>>,
-    /// Counters when the schedule became known.
-    mark: Cell<Option<Mark>>,
     gauges: Arc<Gauges>,
     /// What clients send and what comes back, where they send at all.
     pub(super) round_trips: Option<RefCell<RoundTrips>>,
     channels: Channels,
     /// What only some plans need.
     pub(super) extras: Option<Box<ConditionState>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Mark {
-    /// Messages received, of whatever phase.
-    messages: u64,
-    wire: TcpCounters,
-    /// The part of `wire` on connections for upstream messages.
-    uplinks: TcpCounters,
-    requests: u64,
-    empty_responses: u64,
 }
 
 fn add(cell: &Cell<u64>, by: u64) {
@@ -191,13 +173,10 @@ impl Shard {
             first_corrupt: RefCell::default(),
             lagged_messages: Cell::new(0),
             written_off: Cell::new(0),
-            messages: Cell::new(0),
+            tally: Tally::default(),
             received: Cell::new(0),
             received_bytes: Cell::new(0),
-            requests: Cell::new(0),
-            empty_responses: Cell::new(0),
             scheduler_lag: RefCell::new(histogram()),
-            mark: Cell::new(None),
             gauges,
             round_trips: setup
                 .scenario
@@ -252,8 +231,7 @@ impl Shard {
         due_ns
     }
 
-    /// The schedule is known. The counters begin here, ahead of the first message: to read those
-    /// of every socket takes a system call each, which must not fall into the measure phase.
+    /// The schedule is known.
     pub(super) fn begin(&self, phase: Arc<MeasurePhase>) {
         self.first_message.set(phase.first_message());
         let expected = self.expected(&phase);
@@ -270,7 +248,6 @@ impl Shard {
             },
             max_fanout_messages: recorder::MAX_FANOUT_MESSAGES / self.setup.shards as u64,
         }));
-        self.mark.set(Some(self.counters()));
         self.count_connections();
         self.show_outstanding(&phase);
         // A second schedule has no place in a trial: the first stays.
@@ -282,7 +259,9 @@ impl Shard {
         self.phase.get().map(Arc::as_ref)
     }
 
-    fn counters(&self) -> Mark {
+    /// Everything that was counted so far, the kernel's counters of open and closed connections
+    /// among it: a system call for each socket, so call it at the edges of a window only.
+    pub(super) fn sample(&self) -> Counters {
         let mut wire = self.closed_wire.get();
         for (slot, client) in self.clients.borrow().iter().enumerate() {
             if let (Some(fd), false) = (client.fd, self.is_slow(slot)) {
@@ -293,19 +272,17 @@ impl Shard {
         }
         let uplinks = self.uplink_counters();
         wire += uplinks;
-        Mark {
-            messages: self.messages.get(),
-            wire,
-            uplinks,
-            requests: self.requests.get(),
-            empty_responses: self.empty_responses.get(),
-        }
+        let mut counters = self
+            .tally
+            .counters()
+            .with(CounterId::PostReceivedBytes, uplinks.bytes_received)
+            .with(CounterId::PostSentBytes, uplinks.bytes_sent);
+        counters.add_wire(wire);
+        counters
     }
 
     /// Settles every account.
     pub(super) fn report(&self) -> ShardReport {
-        let after = self.counters();
-        let before = self.mark.get().unwrap_or(after);
         for slot in 0..self.clients.borrow().len() {
             if !self.clients.borrow()[slot].away && !self.is_slow(slot) {
                 self.settle(slot, u64::MAX);
@@ -323,10 +300,7 @@ impl Shard {
             recorded: recorder.map(Recorder::finish_all),
             connect: self.connect.borrow().clone(),
             scheduler_lag: self.scheduler_lag.borrow().clone(),
-            wire: Wire::between(before.wire, after.wire, after.messages - before.messages),
-            requests: after.requests - before.requests,
-            empty_responses: after.empty_responses - before.empty_responses,
-            round_trip: self.report_round_trips(before.uplinks, after.uplinks),
+            round_trip: self.report_round_trips(),
             conditions: self.report_aside(self.phase()),
         }
     }
@@ -435,10 +409,6 @@ impl Shard {
         random_of_client(self.setup.seed, self.index_of(slot), purpose)
     }
 
-    pub(super) fn count_message(&self) {
-        add(&self.messages, 1);
-    }
-
     pub(super) fn count_received(&self, bytes: usize) {
         add(&self.received, 1);
         add(&self.received_bytes, bytes as u64);
@@ -454,14 +424,6 @@ impl Shard {
         let owed = phase.expected(channel, u64::MAX);
         let (from, to) = (from.max(*owed.start()), to.min(*owed.end()));
         add(&self.written_off, to.saturating_add(1).saturating_sub(from));
-    }
-
-    pub(super) fn count_request(&self) {
-        add(&self.requests, 1);
-    }
-
-    pub(super) fn count_empty_response(&self) {
-        add(&self.empty_responses, 1);
     }
 
     pub(super) fn corrupt(&self, channel: u32, sequence: u64) {

@@ -4,7 +4,6 @@
 //! instead (`poller.rs`).
 
 use std::rc::Rc;
-use std::sync::mpsc;
 use std::time::Duration;
 
 use pushbench_os::sys::monotonic_ns;
@@ -12,7 +11,7 @@ use tokio::task::LocalSet;
 
 use super::handle::{Command, Engine, Mailbox};
 use super::session::Session;
-use super::shard::{LAG_TICK_NS, Shard, ShardReport};
+use super::shard::{LAG_TICK_NS, Shard};
 use crate::load::client::library::LibraryClient;
 
 /// How often a shard with nothing to open looks whether there is.
@@ -40,18 +39,18 @@ impl Tasks {
 }
 
 impl Engine for Tasks {
-    fn run(self: Box<Self>, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
+    fn run(self: Box<Self>, mailbox: &Mailbox) {
         let local = LocalSet::new();
         local.spawn_local(open_clients(self.shard.clone(), self.client));
         local.spawn_local(keep_time(self.shard.clone()));
         self.runtime
-            .block_on(local.run_until(run_commands(&self.shard, mailbox, reports)));
+            .block_on(local.run_until(run_commands(&self.shard, mailbox)));
         // Dropping the set drops every client, which closes its socket.
     }
 }
 
 /// Carries out commands until the last.
-async fn run_commands(shard: &Shard, mailbox: &Mailbox, reports: &mpsc::Sender<Box<ShardReport>>) {
+async fn run_commands(shard: &Shard, mailbox: &Mailbox) {
     let Ok(wake) = mailbox.wake.listen() else {
         return;
     };
@@ -60,11 +59,9 @@ async fn run_commands(shard: &Shard, mailbox: &Mailbox, reports: &mpsc::Sender<B
             None => wake.wait().await,
             Some(Command::Connect(count)) => shard.want(count),
             Some(Command::Begin(phase)) => shard.begin(phase),
-            Some(Command::Finish) => {
-                if reports.send(Box::new(shard.report())).is_err() {
-                    return;
-                }
-            }
+            // Whoever asked may have lost patience, which ends nothing here.
+            Some(Command::Sample(reply)) => _ = reply.send(shard.sample()),
+            Some(Command::Finish(reply)) => _ = reply.send(Box::new(shard.report())),
             Some(Command::Exit | Command::Panic) => return,
         }
     }

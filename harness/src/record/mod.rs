@@ -10,6 +10,7 @@
 
 mod cause;
 mod comparison;
+mod convert;
 mod family;
 mod growth;
 mod hlog;
@@ -40,6 +41,7 @@ pub use summary::{Merged, SummaryRow, summarise};
 pub use trial::{
     Check, Clients, Deliveries, HarnessCost, IntervalNs, LatencyIntervals, Machine, Outcome,
     Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial, Validity, Verdict, Wire,
+    WorkloadWindow,
 };
 pub use variant::{Pair, Selector, Side, Variant};
 
@@ -49,7 +51,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Version of the shape of the record. Raised when a key changes its meaning or goes away.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A run: all trials of one scenario.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +59,10 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Record {
     /// Version of the shape of this record.
     pub schema_version: u32,
+    /// The version in which it was written, where that was an older one: figures whose meaning has
+    /// changed since are `null`. `null` in any other record.
+    #[serde(default)]
+    pub converted_from: Option<u32>,
     /// What made the record.
     pub tool: Tool,
     /// Where it was made.
@@ -124,6 +130,7 @@ impl Record {
     pub fn new(scenario: Scenario, seed: u64, environment: Environment) -> Self {
         Self {
             schema_version: SCHEMA_VERSION,
+            converted_from: None,
             tool: Tool::this(),
             environment,
             scenario,

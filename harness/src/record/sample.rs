@@ -224,6 +224,13 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         requests: Some(0),
         empty_responses: Some(0),
     };
+    trial.workload = Some(WorkloadWindow {
+        from_ns: 1_550_000_000,
+        until_ns: 4_560_000_000,
+        deliveries: Some(9_000),
+        sent: Some(0),
+        arrivals: Some(0),
+    });
     trial
 }
 

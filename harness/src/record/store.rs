@@ -1,6 +1,6 @@
 //! Records in the file system: a folder for each run, and a file that is never half written.
 
-use super::{Record, SCHEMA_VERSION};
+use super::{Record, SCHEMA_VERSION, convert};
 use crate::text::{self, utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -65,8 +65,8 @@ pub enum RecordError {
     },
     /// The record was written by a version that means other things by its keys.
     #[error(
-        "'{}': 'schema_version' is {found}, but this pushbench reads version {SCHEMA_VERSION}; {}",
-        .path.display(), newer_or_older(*.found)
+        "'{}': 'schema_version' is {found}, but this pushbench reads versions 1 to {SCHEMA_VERSION}; {}",
+        .path.display(), who_wrote(*.found)
     )]
     Version {
         /// The file.
@@ -156,6 +156,7 @@ impl Record {
         }
         match parse::<Version>(path, json)?.schema_version {
             SCHEMA_VERSION => parse(path, json),
+            1 => parse(path, json).map(convert::from_schema_1),
             found => Err(RecordError::Version {
                 path: path.to_owned(),
                 found,
@@ -193,11 +194,11 @@ fn in_field(field: &str) -> String {
     }
 }
 
-fn newer_or_older(found: u32) -> String {
+fn who_wrote(found: u32) -> String {
     if found > SCHEMA_VERSION {
-        "it is from a newer one: take that to read it".to_owned()
+        "a newer pushbench wrote it: read it with that one".to_owned()
     } else {
-        "it is from an older one: take that to read it, or run the scenario again".to_owned()
+        "no pushbench wrote that version; take the record anew from where it came from".to_owned()
     }
 }
 

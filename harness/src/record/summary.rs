@@ -173,8 +173,8 @@ fn row(variant: Variant, trials: &[&Trial], merged: Option<&Merged>) -> SummaryR
         cpu_multiple_of_tcp: None,
         harness_cpu_ns_per_delivery: middle(|t| t.harness.cpu_ns_per_delivery),
         unattributed_cpu_ns_per_delivery: middle(|t| {
-            let received = (t.deliveries.received > 0).then_some(t.deliveries.received as f64)?;
-            Some(t.machine.unattributed_cpu_ns? as f64 / received)
+            let deliveries = t.workload?.deliveries.filter(|&n| n > 0)?;
+            Some(t.machine.unattributed_cpu_ns? as f64 / deliveries as f64)
         }),
         user_bytes_per_client: middle(|t| t.server.memory.user_bytes_per_client),
         kernel_bytes_per_client: middle(|t| t.server.memory.kernel_bytes_per_client),
@@ -189,7 +189,7 @@ fn row(variant: Variant, trials: &[&Trial], merged: Option<&Merged>) -> SummaryR
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Reason;
+    use crate::record::{Reason, WorkloadWindow};
     use crate::scenario::{Point, SweepKey};
     use pushbench_protocol::transport::{Profile, Transport};
 
@@ -198,6 +198,10 @@ mod tests {
         trial.clients.target = 10;
         trial.clients.connected = 11 - u64::from(index);
         trial.server.cpu_ns_per_delivery = Some(cpu_ns);
+        trial.workload = Some(WorkloadWindow {
+            deliveries: Some(100),
+            ..WorkloadWindow::default()
+        });
         trial.deliveries.received = 100;
         trial.deliveries.missing = u64::from(index) - 1;
         trial.machine.unattributed_cpu_ns = Some(-500);

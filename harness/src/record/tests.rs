@@ -110,14 +110,14 @@ fn the_record_has_the_documented_keys() {
     for (pointer, expected) in [
         (
             "",
-            "schema_version tool environment scenario seed status trials summary growth limits \
+            "schema_version converted_from tool environment scenario seed status trials summary growth limits \
              comparisons",
         ),
         (
             "/trials/0",
             "transport profile point index error phase_ns clients publish deliveries throughput \
              latency_ns latency_interval_ns latency_over_time_ns probe fanout_ns service_ns \
-             server harness machine wire measures validity",
+             server harness machine wire workload measures validity",
         ),
         (
             "/trials/0/clients",
@@ -167,6 +167,10 @@ fn the_record_has_the_documented_keys() {
             "/trials/0/wire",
             "server_to_client_bytes_per_delivery client_to_server_bytes_per_delivery \
              segments_per_delivery requests empty_responses",
+        ),
+        (
+            "/trials/0/workload",
+            "from_ns until_ns deliveries sent arrivals",
         ),
         ("/trials/0/validity", "verdict reasons checks"),
         (
@@ -261,21 +265,21 @@ fn what_is_no_record_is_refused_with_its_place() {
     let shown = path.display();
     for (json, expected) in [
         (
-            "{\"schema_version\": 2}",
+            "{\"schema_version\": 3}",
             format!(
-                "'{shown}': 'schema_version' is 2, but this pushbench reads version 1; it is from a \
-                 newer one: take that to read it"
+                "'{shown}': 'schema_version' is 3, but this pushbench reads versions 1 to 2; a newer \
+                 pushbench wrote it: read it with that one"
             ),
         ),
         (
             "{\"schema_version\": 0}",
             format!(
-                "'{shown}': 'schema_version' is 0, but this pushbench reads version 1; it is from an \
-                 older one: take that to read it, or run the scenario again"
+                "'{shown}': 'schema_version' is 0, but this pushbench reads versions 1 to 2; no \
+                 pushbench wrote that version; take the record anew from where it came from"
             ),
         ),
         (
-            "{\"schema_version\": 1, \"seed\": -4}",
+            "{\"schema_version\": 2, \"seed\": -4}",
             format!(
                 "'{shown}' holds no record of pushbench: in 'seed', invalid value: integer `-4`, \
                  expected u64 at line 1 column 32; 'results/run.schema.json' says what one holds"

@@ -56,6 +56,9 @@ pub struct Trial {
     pub machine: Machine,
     /// What went over the wire.
     pub wire: Wire,
+    /// The window over which costs were read; `null` where the trial did not come to its end.
+    #[serde(default)]
+    pub workload: Option<WorkloadWindow>,
     /// What the scenario measures beside latency and cost.
     #[serde(default)]
     pub measures: Measures,
@@ -177,12 +180,12 @@ pub struct Throughput {
 /// Cost at the server.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerCost {
-    /// CPU time from the start of the measure phase to the last expected delivery.
+    /// CPU time over the workload window.
     pub cpu_ns: Option<u64>,
-    /// The same over deliveries received.
+    /// The same over the deliveries of the window.
     pub cpu_ns_per_delivery: Option<f64>,
     /// How long its threads, all together, were ready to run and waited for a core, over the same
-    /// stretch; `null` where the kernel does not tell.
+    /// window; `null` where the kernel does not tell.
     pub run_queue_wait_ns: Option<u64>,
     /// Threads of the process.
     pub threads: Option<u32>,
@@ -198,12 +201,12 @@ pub struct ServerCost {
 pub struct HarnessCost {
     /// Which clients made the load.
     pub client: Family,
-    /// CPU time of the fleet, over the same stretch as the server's.
+    /// CPU time of the fleet over the workload window.
     pub cpu_ns: Option<u64>,
-    /// The same over deliveries received.
+    /// The same over the deliveries of the window.
     pub cpu_ns_per_delivery: Option<f64>,
     /// How long the fleet's threads, all together, were ready to run and waited for a core, over
-    /// the same stretch; `null` where the kernel does not tell.
+    /// the same window; `null` where the kernel does not tell.
     pub run_queue_wait_ns: Option<u64>,
     /// User memory of the fleet per client; `null` below 1,000 clients.
     pub memory_bytes_per_client: Option<f64>,
@@ -217,7 +220,7 @@ pub struct HarnessCost {
     pub scheduler_lag_ns: Quantiles,
 }
 
-/// The machine as a whole, over the same stretch as the server's CPU.
+/// The machine as a whole, over the workload window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// CPU time that neither server nor fleet was charged with. May lie below 0 by the 10-ms tick
@@ -227,8 +230,8 @@ pub struct Machine {
     pub steal_ns: Option<u64>,
 }
 
-/// Bytes and segments of TCP, by the kernel's counters, from the start of the warm-up (when clients
-/// learn the schedule) to the end of the drain, over all deliveries in that time.
+/// Bytes and segments of TCP, by the kernel's counters, and requests: over the workload window, and
+/// its deliveries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Wire {
     /// Payload bytes of TCP from server to clients.
@@ -237,10 +240,36 @@ pub struct Wire {
     pub client_to_server_bytes_per_delivery: Option<f64>,
     /// Segments with payload from server to clients.
     pub segments_per_delivery: Option<f64>,
-    /// Subscribes and polls that clients sent in that time; POSTs are none of them.
+    /// Subscribes and polls that clients sent; POSTs are not among them.
     pub requests: Option<u64>,
     /// Requests that were answered without a message.
     pub empty_responses: Option<u64>,
+}
+
+/// The window over which CPU, bytes, segments, requests, messages sent and arrivals were read, with
+/// what they are divided by. It reaches from just before the schedule's start to the end of the drain;
+/// of a transport that polls at an interval, from one interval after the schedule's start over whole
+/// intervals, while messages are published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WorkloadWindow {
+    /// When it opened, in ns since the trial began.
+    pub from_ns: u64,
+    /// When it closed.
+    pub until_ns: u64,
+    /// Messages that clients received in it, warm-up and repeated ones included; `null` where a
+    /// record of schema 1 did not say.
+    pub deliveries: Option<u64>,
+    /// Messages that clients sent in it; `null` where a record of schema 1 did not say.
+    pub sent: Option<u64>,
+    /// Sessions that began in it; `null` where a record of schema 1 did not say.
+    pub arrivals: Option<u64>,
+}
+
+impl WorkloadWindow {
+    /// Its length in ns.
+    pub fn length_ns(&self) -> u64 {
+        self.until_ns.saturating_sub(self.from_ns)
+    }
 }
 
 /// Whether a trial's numbers may be believed, best first, so that the worst is the greatest.
@@ -361,6 +390,7 @@ impl Trial {
             harness: HarnessCost::default(),
             machine: Machine::default(),
             wire: Wire::default(),
+            workload: None,
             measures: Measures::default(),
             validity: Validity::default(),
         }

@@ -161,6 +161,7 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
         }
     }
     sentences.extend(of_all);
+    sentences.extend(view.record.conversion_note());
     Answer {
         scenario: scenario(view),
         sentences,

@@ -213,6 +213,9 @@ fn holds(view: &View<'_>, claim: &Claim) -> String {
         .zip(key(verdict.against))
         .and_then(|(a, b)| Relation::find(view.record, &verdict.metric, a, b));
     let Some(found) = relation else {
+        if let Some(from) = view.record.converted_from {
+            return format!("not settled: left out of a record of schema {from}; run it again");
+        }
         return format!("not settled: the record has fewer than {MIN_ROUNDS} rounds to compare");
     };
     let (of, against) = (verdict.transport, verdict.against);

@@ -6,6 +6,7 @@ use super::{ChannelCount, Channels, Phases, Publish, Scenario, Server, condition
 use pushbench_protocol::control::MAX_CHANNELS;
 use pushbench_protocol::envelope;
 use pushbench_protocol::schedule::{Arrival, MAX_POISSON_TICKS};
+use pushbench_protocol::transport::{Polls, Transport};
 
 /// Longest wait of any kind, in s: one day. Longer is a slip of the unit, and a `Duration` made of
 /// a number without bound would panic.
@@ -21,6 +22,9 @@ const MAX_TRIALS: u32 = 1_000;
 /// Send buffers that the servers take.
 const SEND_BUFFER_BYTES: std::ops::RangeInclusive<u32> = 4_096..=64 << 20;
 
+/// Poll intervals that the measure phase of `short_poll` holds at least.
+const MIN_POLL_INTERVALS: f64 = 2.0;
+
 /// The least that a server process starts in: its program, its threads' stacks and its allocator.
 const MIN_MEMORY_LIMIT_BYTES: u64 = 256 << 20;
 
@@ -35,6 +39,7 @@ pub(super) fn check(scenario: &Scenario) -> Check {
         publish(publish_table, scenario)?;
     }
     run(scenario)?;
+    polls(scenario)?;
     condition::check(scenario)?;
     match &scenario.sweep {
         Some(sweep_table) => sweep::check(sweep_table, scenario),
@@ -119,6 +124,24 @@ fn phases(phases: &Phases) -> Check {
     wait_s("phases.warm_up_s", phases.warm_up_s)?;
     wait_s("phases.measure_s", phases.measure_s)?;
     wait_s("phases.drain_s", phases.drain_s)
+}
+
+/// Polls cost without messages, so their cost is read over whole intervals: one passes before the
+/// first, and one is held.
+fn polls(scenario: &Scenario) -> Check {
+    let (measure_s, interval_ms) = (scenario.phases.measure_s, scenario.clients.poll_interval_ms);
+    let at_intervals = |of: &&Transport| of.polls() == Some(Polls::AtIntervals);
+    let polls = scenario.run.transports.iter().find(at_intervals);
+    let least_s = MIN_POLL_INTERVALS * interval_ms as f64 / 1e3;
+    ensure!(
+        measure_s >= least_s || polls.is_none(),
+        "phases.measure_s",
+        "is {measure_s}, but '{id}' needs at least {least_s} s: two poll intervals of {interval_ms} \
+         ms; measure longer ('--duration'), lower 'clients.poll_interval_ms', or leave '{id}' out \
+         ('--transports')",
+        id = polls.map_or("", |of| of.id())
+    );
+    Ok(())
 }
 
 fn server(server: &Server) -> Check {

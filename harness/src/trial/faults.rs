@@ -14,7 +14,7 @@ use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::control::PublishPlan;
 use serde_json::{Value, json};
 
-use super::{LOOK, Running, TrialError, server_arguments};
+use super::{Running, TrialError, server_arguments};
 use crate::environment::process::ManagedProcess;
 use crate::observe::process;
 use crate::record::FaultDone;
@@ -33,6 +33,8 @@ pub(super) struct Servers {
     pub(super) publish: Option<PublishPlan>,
     /// CPU time of those that have ended.
     pub(super) ended_cpu_ns: u64,
+    /// Whether the last has ended and the next is not there yet.
+    pub(super) is_down: bool,
     /// How many have ended.
     pub(super) ended: u32,
     /// The one that drains, beside the one that took over.
@@ -44,7 +46,11 @@ pub(super) struct Servers {
 impl Running<'_> {
     /// CPU time of all servers so far.
     pub(super) fn server_cpu_ns(&self) -> Option<u64> {
-        let now = process::cpu_ns(self.server.pid)?;
+        let now = if self.servers.is_down {
+            0
+        } else {
+            process::cpu_ns(self.server.pid)?
+        };
         let draining = self.servers.draining.and_then(process::cpu_ns);
         Some(now + draining.unwrap_or(0) + self.servers.ended_cpu_ns)
     }
@@ -97,12 +103,14 @@ impl Running<'_> {
         let used = self.server_cpu_ns();
         self.server.kill().await;
         self.servers.ended_cpu_ns = used.unwrap_or(self.servers.ended_cpu_ns);
+        self.servers.is_down = true;
         self.servers.ended += 1;
         let down = Duration::from_millis(fault.down_ms.unwrap_or(0));
         let back =
             Instant::now() + down.saturating_sub(Duration::from_nanos(monotonic_ns() - began_ns));
         self.pass("down", back).await?;
         self.server = self.successor(false).await?;
+        self.servers.is_down = false;
         Ok(())
     }
 
@@ -172,7 +180,7 @@ impl Running<'_> {
             if left.is_zero() {
                 return Ok(());
             }
-            tokio::time::sleep(left.min(LOOK)).await;
+            self.nap(left).await?;
             self.fleet.check()?;
         }
     }

@@ -10,7 +10,8 @@ use pushbench_protocol::histogram;
 use pushbench_servers::transport;
 
 use super::{Running, TrialError};
-use crate::load::{FleetReport, RecoveryReport, RoundTripReport, SlowReport, Wire};
+use crate::load::tally::CounterId;
+use crate::load::{FleetReport, RecoveryReport, RoundTripReport, Setup, SlowReport};
 use crate::observe::kernel::KernelMemory;
 use crate::record::{
     Arrivals, Latency, Measures, Moment, OverTime, Overflow, Quantiles, Recovery, RoundTrip,
@@ -67,7 +68,7 @@ impl Running<'_> {
                 }
                 Measure::RoundTrip => {
                     let found = report.round_trip.clone().unwrap_or_default();
-                    measures.round_trip = Some(self.round_trip(&found, report, trial)?);
+                    measures.round_trip = Some(self.round_trip(&found, trial)?);
                 }
                 Measure::Arrivals => measures.arrivals = self.arrivals(report, trial)?,
                 Measure::Snapshot => {
@@ -191,20 +192,13 @@ impl Running<'_> {
         })
     }
 
-    fn round_trip(
-        &self,
-        found: &RoundTripReport,
-        report: &FleetReport,
-        trial: &Trial,
-    ) -> Result<RoundTrip, TrialError> {
-        let over = |total: Option<u64>, messages: u64| {
-            total
-                .filter(|_| messages > 0)
-                .map(|total| total as f64 / messages as f64)
+    fn round_trip(&self, found: &RoundTripReport, trial: &Trial) -> Result<RoundTrip, TrialError> {
+        let window = self.window.found();
+        let knows_sockets = self.setup.as_ref().is_some_and(Setup::knows_sockets);
+        let wire = |bytes| {
+            let window = window.filter(|_| knows_sockets)?;
+            window.ratio(bytes, CounterId::Sent)
         };
-        // Bytes are counted from the warm-up on, CPU from the measure phase on.
-        let wire =
-            |bytes: fn(&Wire) -> u64| over(report.wire.as_ref().map(bytes), found.sent_in_all);
         Ok(RoundTrip {
             due: found.due,
             sent: found.sent,
@@ -219,9 +213,10 @@ impl Running<'_> {
             connections: found.connections,
             connections_per_client: found.connections as f64
                 / f64::from(self.plan.scenario.clients.count.max(1)),
-            up_bytes_per_message: wire(|w| w.sent_bytes),
-            down_bytes_per_message: wire(|w| w.received_bytes),
-            server_cpu_ns_per_message: over(trial.server.cpu_ns, found.sent),
+            up_bytes_per_message: wire(CounterId::SentBytes),
+            down_bytes_per_message: wire(CounterId::ReceivedBytes),
+            server_cpu_ns_per_message: window
+                .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Sent)),
         })
     }
 
@@ -252,11 +247,8 @@ impl Running<'_> {
             achieved_per_s: found.achieved_per_s,
             failed: found.failed,
             set_up_ns: quantiles(Some(&found.set_up))?,
-            server_cpu_ns_per_arrival: trial
-                .server
-                .cpu_ns
-                .filter(|_| found.arrivals > 0)
-                .map(|ns| ns as f64 / found.arrivals as f64),
+            server_cpu_ns_per_arrival: (self.window.found())
+                .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Arrivals)),
             early_bytes: early,
             late_bytes: late,
             growth: late

@@ -29,10 +29,8 @@ use crate::environment::process::{ChildError, ManagedProcess};
 use crate::environment::relay::RelayPlan;
 use crate::load::{self, FleetReport, MeasurePhase, PayloadCheck, Status, Timing};
 use crate::observe::kernel::KernelMemory;
-use crate::observe::machine::MachineCpu;
 use crate::observe::network::NetworkCounters;
 use crate::observe::process;
-use crate::observe::run_queue::ProcessSchedstat;
 use crate::record::Family;
 use crate::record::{
     IntervalNs, Latency, LatencyIntervals, MIN_CLIENTS_FOR_SLOPE, Moment, Probe, Quantiles, Span,
@@ -43,12 +41,14 @@ use crate::trial::interfere::{Interfered, Interference, Stall, Starve};
 use crate::trial::live::{Live, LiveSampler};
 
 use faults::Servers;
+use window::{Window, moment_of};
 
 mod connect;
 mod faults;
 pub mod interfere;
 pub mod live;
 mod measures;
+mod window;
 
 /// Between the moment at which both sides are told the schedule and its start; a small fleet is
 /// ready at once …
@@ -210,10 +210,8 @@ struct Running<'a> {
     started: Instant,
     watch: &'a dyn Fn(Progress),
     /// What is kept for the audit.
-    window_ns: u64,
+    window: Window,
     connecting: Option<NetworkCounters>,
-    measuring: Option<NetworkCounters>,
-    waited: Waited,
     gaps_ns: Vec<u64>,
     sampler: LiveSampler,
     /// Where clients connect, and whoever takes over listens.
@@ -229,17 +227,6 @@ struct Running<'a> {
     before_bytes: (Option<u64>, Option<u64>),
     /// Messages that the server left out for newer ones.
     conflated: u64,
-}
-
-/// Clocks that run on, read together.
-#[derive(Debug, Clone)]
-struct Clocks {
-    server_ns: Option<u64>,
-    fleet_ns: Option<u64>,
-    server_threads: Option<ProcessSchedstat>,
-    fleet_threads: Option<ProcessSchedstat>,
-    machine: Option<MachineCpu>,
-    network: Option<NetworkCounters>,
 }
 
 impl<'a> Running<'a> {
@@ -264,10 +251,8 @@ impl<'a> Running<'a> {
             fleet,
             started: Instant::now(),
             watch,
-            window_ns: 0,
+            window: Window::default(),
             connecting: None,
-            measuring: None,
-            waited: Waited::default(),
             gaps_ns: Vec::new(),
             sampler: LiveSampler::default(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -395,7 +380,7 @@ impl<'a> Running<'a> {
             if left.is_zero() {
                 return Ok(());
             }
-            tokio::time::sleep(left.min(LOOK)).await;
+            self.nap(left).await?;
             self.server.check()?;
             self.fleet.check()?;
             self.look_over_time();
@@ -409,15 +394,11 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn clocks(&self) -> Clocks {
-        Clocks {
-            server_ns: self.server_cpu_ns(),
-            fleet_ns: process::cpu_ns(self.fleet.pid),
-            server_threads: ProcessSchedstat::read(self.server.pid),
-            fleet_threads: ProcessSchedstat::read(self.fleet.pid),
-            machine: MachineCpu::read(),
-            network: NetworkCounters::read(),
-        }
+    /// Sleeps for a while, at most until the next look or the next edge of the window, which it takes.
+    async fn nap(&mut self, left: Duration) -> Result<(), TrialError> {
+        let edge = self.window.until_due().unwrap_or(LOOK);
+        tokio::time::sleep(left.min(LOOK).min(edge)).await;
+        self.take_due_edge().await
     }
 
     /// Warm-up, measure and drain.
@@ -427,9 +408,9 @@ impl<'a> Running<'a> {
     ) -> Result<(Histograms, FleetReport), TrialError> {
         let scenario = self.plan.scenario;
         let phase = self.begin().await?;
-        let lead = Instant::now() + self.lead();
         let start = self.now();
-        let measure_from = lead + scenario.phases.warm_up();
+        self.plan_window(&phase.timing).await?;
+        let measure_from = moment_of(phase.timing.measure_from_ns);
         self.wait("warm-up", measure_from).await?;
         trial.phase_ns.warm_up = Some(Span {
             start,
@@ -438,13 +419,12 @@ impl<'a> Running<'a> {
         // What was resident before belongs to the trial's peak, not to the phase's.
         let peak_before = process::peak_bytes(self.server.pid);
         let peak_is_fresh = process::forget_peak(self.server.pid);
-        let before = self.clocks();
         let measure_started = SystemTime::now();
         let start = self.now();
-        let window_start = start;
         self.look_over_time();
         self.through_faults(measure_from, measure_from + scenario.phases.measure())
             .await?;
+        self.take_due_edge().await?;
         self.look_over_time();
         trial.phase_ns.measure = Some(Span {
             start,
@@ -455,9 +435,7 @@ impl<'a> Running<'a> {
         let start = self.now();
         self.drain().await?;
         self.look_over_time();
-        let after = self.clocks();
-        self.window_ns = self.now() - window_start;
-        self.measuring = network_since(before.network, after.network);
+        self.close_window().await?;
         trial.phase_ns.drain = Some(Span {
             start,
             end: self.now(),
@@ -473,10 +451,13 @@ impl<'a> Running<'a> {
         memory.loaded_bytes = process::pss_bytes(self.server.pid);
         memory.load(trial.clients.connected);
         let report: FleetReport = self.fleet.post("/v1/fleet/finish", &Value::Null).await?;
-        cost(trial, &before, &after, report.counts.received);
-        self.waited = self.waited(&before, &after);
-        trial.server.run_queue_wait_ns = self.waited.server.map(|w| w.waited_ns);
-        trial.harness.run_queue_wait_ns = self.waited.fleet.map(|w| w.waited_ns);
+        if let Some(found) = self.window.found() {
+            let knows_sockets = self.setup.as_ref().is_some_and(load::Setup::knows_sockets);
+            found.enter(trial, knows_sockets);
+        }
+        let waited = self.waited();
+        trial.server.run_queue_wait_ns = waited.server.map(|w| w.waited_ns);
+        trial.harness.run_queue_wait_ns = waited.fleet.map(|w| w.waited_ns);
         let stats: Stats = self.server.get("/v1/stats").await?;
         self.conflated = stats.conflated_messages;
         let interfered = self.interference.end(phase.timing.clone());
@@ -489,32 +470,6 @@ impl<'a> Running<'a> {
     fn lead(&self) -> Duration {
         let lead = if self.is_small() { SMALL_LEAD } else { LEAD };
         lead + LEAD_PER_CLIENT * self.plan.scenario.connections()
-    }
-
-    /// How long the threads of either side waited for a core between two readings.
-    fn waited(&self, before: &Clocks, after: &Clocks) -> Waited {
-        let all = pushbench_os::sys::allowed_cpus().len().max(1);
-        let of = |cpus: &[usize],
-                  before: &Option<ProcessSchedstat>,
-                  after: &Option<ProcessSchedstat>| {
-            let cores = if cpus.is_empty() { all } else { cpus.len() };
-            Some(after.as_ref()?.since(before.as_ref()?, cores))
-        };
-        let layout = self.plan.layout;
-        Waited {
-            // The threads of two processes have nothing to do with each other.
-            server: of(
-                &layout.server.cpus,
-                &before.server_threads,
-                &after.server_threads,
-            )
-            .filter(|_| self.servers.ended == 0),
-            fleet: of(
-                &layout.fleet.cpus,
-                &before.fleet_threads,
-                &after.fleet_threads,
-            ),
-        }
     }
 
     /// Tells both sides the schedule.
@@ -635,16 +590,17 @@ impl Running<'_> {
         let cores = pushbench_os::sys::allowed_cpus().len().max(1);
         let fleet_cores = self.plan.layout.fleet.cpus.len();
         let publish = self.plan.scenario.publish.as_ref();
+        let window = self.window.found();
         let evidence = Evidence {
             report,
-            window_ns: self.window_ns,
+            window_ns: window.map_or(0, |found| found.length_ns()),
             fleet_cores: if fleet_cores == 0 { cores } else { fleet_cores },
             cores,
             connecting: self.connecting,
-            measuring: self.measuring,
+            measuring: window.and_then(|found| found.network),
             // A relay is on the same cores, and no stranger.
             waited: match self.plan.relay {
-                None => self.waited,
+                None => self.waited(),
                 Some(_) => Waited::default(),
             },
             arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
@@ -662,26 +618,6 @@ fn network_since(
     after: Option<NetworkCounters>,
 ) -> Option<NetworkCounters> {
     Some(after?.since(&before?))
-}
-
-/// CPU time between two readings, over the deliveries received.
-fn cost(trial: &mut Trial, before: &Clocks, after: &Clocks, received: u64) {
-    let since = |f: fn(&Clocks) -> Option<u64>| Some(f(after)?.saturating_sub(f(before)?));
-    let per_delivery = |ns: Option<u64>| {
-        ns.filter(|_| received > 0)
-            .map(|ns| ns as f64 / received as f64)
-    };
-    let (server_ns, fleet_ns) = (since(|c| c.server_ns), since(|c| c.fleet_ns));
-    trial.server.cpu_ns = server_ns;
-    trial.server.cpu_ns_per_delivery = per_delivery(server_ns);
-    trial.harness.cpu_ns = fleet_ns;
-    trial.harness.cpu_ns_per_delivery = per_delivery(fleet_ns);
-    if let (Some(before), Some(after)) = (before.machine, after.machine) {
-        let used = after.since(&before);
-        let charged = server_ns.unwrap_or(0) + fleet_ns.unwrap_or(0);
-        trial.machine.unattributed_cpu_ns = Some(used.busy_ns as i64 - charged as i64);
-        trial.machine.steal_ns = Some(used.steal_ns);
-    }
 }
 
 /// Enters what the fleet counted.
@@ -731,16 +667,6 @@ fn account(
     }
     trial.fanout_ns = Quantiles::from_histogram(&fanout);
     trial.harness.scheduler_lag_ns = Quantiles::from_histogram(&histogram(&report.scheduler_lag)?);
-    if let Some(wire) = report.wire
-        && wire.deliveries > 0
-    {
-        let per_delivery = |count: u64| Some(count as f64 / wire.deliveries as f64);
-        trial.wire.server_to_client_bytes_per_delivery = per_delivery(wire.received_bytes);
-        trial.wire.client_to_server_bytes_per_delivery = per_delivery(wire.sent_bytes);
-        trial.wire.segments_per_delivery = per_delivery(wire.received_segments);
-    }
-    trial.wire.requests = Some(report.requests);
-    trial.wire.empty_responses = Some(report.empty_responses);
     let intervals = report.intervals.iter();
     let intervals = intervals.map(|(number, text)| Ok((*number, histogram(text)?)));
     Ok(Histograms {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pushbench::observe::environment::Environment;
-use pushbench::record::{Record, Span, Status, Trial};
+use pushbench::record::{Record, Span, Status, Trial, WorkloadWindow};
 use pushbench::scenario::Scenario;
 use pushbench_protocol::transport::{Profile, Transport};
 use tempfile::TempDir;
@@ -29,6 +29,11 @@ fn record(folder: &Path, scenario: &str) {
         trial.phase_ns.measure = Some(Span {
             start: second(5),
             end: second(15),
+        });
+        trial.workload = Some(WorkloadWindow {
+            from_ns: second(5),
+            until_ns: second(15),
+            ..WorkloadWindow::default()
         });
         trial.clients.connected = clients.into();
         trial.deliveries.expected = (deliveries_per_s * 10.0) as u64;

@@ -122,7 +122,7 @@ fn bad_input_is_told_with_file_and_field_and_status_2() {
     let truncated = file("truncated.json", &good[..good.len() / 2]);
     let newer = file(
         "newer.json",
-        &good.replacen("\"schema_version\": 1", "\"schema_version\": 99", 1),
+        &good.replacen("\"schema_version\": 2", "\"schema_version\": 99", 1),
     );
     let damaged = file(
         "damaged.json",
@@ -137,7 +137,7 @@ fn bad_input_is_told_with_file_and_field_and_status_2() {
         (&truncated, "is cut off in line"),
         (
             &newer,
-            "but this pushbench reads version 1; it is from a newer one",
+            "but this pushbench reads versions 1 to 2; a newer pushbench wrote it",
         ),
         (
             &damaged,

@@ -36,6 +36,21 @@ fn server_of(run: &Running) -> Process {
     })
 }
 
+/// A drain in which clients that were cut come back after half a minute.
+const LOST: &str = r#"drain_s = 20
+
+[reconnect]
+delay_ms = 30000
+max_delay_ms = 30000
+
+[[faults]]
+kind = "connection_cuts"
+at_s = 0.0
+for_ms = 300
+mean_s = 0.2
+how = "fin"
+"#;
+
 /// Ends a run in one phase, which lasts until then.
 fn interrupted(change: (&str, &str), phases: &[&str], signal: Signal) {
     let runs = Runs::of(&TINY.replace(change.0, change.1));
@@ -73,8 +88,8 @@ fn an_interrupt_in_any_phase_keeps_what_was_measured_and_says_in_which() {
         ("settle_s = 0.05", "settle_s = 30", "settle"),
         ("warm_up_s = 0.1", "warm_up_s = 30", "warm-up"),
         ("measure_s = 0.4", "measure_s = 30", "measure"),
-        // Whoever polls once a minute still owes something for so long.
-        ("poll_interval_ms = 50", "poll_interval_ms = 60000", "drain"),
+        // The drain waits for clients that have lost their connection and are not back.
+        ("drain_s = 20\n", LOST, "drain"),
     ];
     let order = ["start", "connect", "settle", "warm-up", "measure", "drain"];
     std::thread::scope(|scope| {

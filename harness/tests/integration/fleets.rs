@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use pushbench::environment::process::ManagedProcess;
 use pushbench::load::control::Connect;
 use pushbench::load::ledger::Counts;
+use pushbench::load::tally::Counters;
 use pushbench::load::{FleetReport, Setup, Status, Timing};
 use pushbench::scenario::{Reconnect, Scenario};
 use pushbench_os::sys::monotonic_ns;
@@ -149,6 +150,12 @@ impl Fleet {
             if so(&status) { Ok(status) } else { Err(status) }
         })
         .await
+    }
+
+    /// Everything counted so far.
+    pub(crate) async fn sample(&mut self) -> Counters {
+        let counters = self.process.post("/v1/fleet/sample", &Value::Null).await;
+        counters.expect("it runs")
     }
 
     /// Settles, and reports. Each time settles anew, and adds.

@@ -111,12 +111,12 @@ fn a_bad_record_is_told_with_file_and_field_and_nothing_is_overwritten() {
     for (text, told) in [
         (cut.to_owned(), "'bad.json' is cut off in line "),
         (
-            json.replace("\"schema_version\": 1", "\"schema_version\": 9"),
-            "'bad.json': 'schema_version' is 9, but this pushbench reads version 1; it is from a newer",
+            json.replace("\"schema_version\": 2", "\"schema_version\": 9"),
+            "'bad.json': 'schema_version' is 9, but this pushbench reads versions 1 to 2; a newer pushbench wrote it",
         ),
         (
-            json.replace("\"schema_version\": 1", "\"schema_version\": 0"),
-            "'bad.json': 'schema_version' is 0, but this pushbench reads version 1; it is from an older",
+            json.replace("\"schema_version\": 2", "\"schema_version\": 0"),
+            "'bad.json': 'schema_version' is 0, but this pushbench reads versions 1 to 2; no pushbench wrote that version",
         ),
         (
             json.replacen("\"expected\": 800", "\"expected\": \"all\"", 1),

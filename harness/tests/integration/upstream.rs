@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use pushbench::load::conditions::upstream::{Head, Messages, write_payload};
+use pushbench::load::tally::CounterId;
 use pushbench::load::{FleetReport, PayloadCheck, RoundTripReport, Setup, Timing};
 use pushbench::scenario::{ChannelCount, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
@@ -109,6 +110,7 @@ async fn everything_due_is_sent_and_received(transport: Transport, profile: Prof
     let posts = !matches!(transport, Transport::Tcp | Transport::WebSocket);
     let (_server, address) = server(transport, profile);
     let mut fleet = connected(transport, address).await;
+    let before = fleet.sample().await;
     let messages = begin(&mut fleet).await;
     let (due, expected) = (messages.due(), expected_in_all(&messages));
     assert!(due >= 19 * u64::from(CLIENTS), "{label}: {due}");
@@ -116,6 +118,7 @@ async fn everything_due_is_sent_and_received(transport: Transport, profile: Prof
     fleet
         .until(&label, |s| s.received == expected && s.outstanding == 0)
         .await;
+    let window = fleet.sample().await.since(&before);
     let report = fleet.report().await;
     let trips = trips(&report);
     assert_received(&label, &report, expected);
@@ -144,18 +147,17 @@ async fn everything_due_is_sent_and_received(transport: Transport, profile: Prof
     assert_eq!(trips.connections, each * u64::from(CLIENTS), "{label}");
     assert_eq!(trips.reopened, 0, "{label}");
 
-    let wire = report.wire.expect("its sockets are known");
     let in_all = sent_in_all(&messages);
-    assert_eq!(wire.deliveries, in_all * u64::from(MEMBERS), "{label}");
+    let found = |id| window.get(id);
+    let received = in_all * u64::from(MEMBERS);
+    assert_eq!(found(CounterId::Deliveries), received, "{label}");
+    assert_eq!(found(CounterId::Sent), in_all, "{label}");
     let payload = in_all * (PAYLOAD_BYTES as u64 - 51);
-    assert!(wire.sent_bytes > payload, "{label}: {wire:?}");
-    assert_eq!(trips.wire.is_some(), posts, "{label}");
-    if let Some(uplinks) = trips.wire {
-        assert_eq!(uplinks.deliveries, in_all, "{label}");
-        assert!(uplinks.sent_bytes > payload, "{label}: {uplinks:?}");
-        assert!(wire.sent_bytes >= uplinks.sent_bytes, "{label}");
-        assert!(wire.received_bytes > uplinks.received_bytes, "{label}");
-    }
+    let (sent, by_post) = (found(CounterId::SentBytes), found(CounterId::PostSentBytes));
+    assert!(sent > payload && sent >= by_post, "{label}: {window:?}");
+    assert_eq!(by_post > payload, posts, "{label}: {window:?}");
+    let down = found(CounterId::ReceivedBytes);
+    assert!(down > found(CounterId::PostReceivedBytes), "{label}");
     // Each shard follows every message, and none is taken for another: its room is in one shard or
     // in both, so there is one time a message.
     assert_eq!(entries(&report.fanout), due, "{label}");

@@ -63,15 +63,20 @@ pub fn observe(record: &Record, number: usize) -> Vec<Observation> {
 fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observation> {
     let workload = workload_of(record, trial)?;
     let measure = trial.phase_ns.measure?;
-    let end = trial.phase_ns.drain.map_or(measure.end, |drain| drain.end);
-    let window_s = end.saturating_sub(measure.start) as f64 / 1e9;
+    let window = trial.workload?;
+    let window_s = window.length_ns() as f64 / 1e9;
     if window_s <= 0.0 {
         return None;
     }
     let mut load = workload.load(trial.variant.transport);
-    // The window of CPU and bytes holds the drain, in which nothing is published.
-    let measured_s = (measure.end - measure.start) as f64 / 1e9;
-    let share = measured_s / window_s;
+    // The window of CPU and bytes may hold the drain, in which nothing is published.
+    let warm_up_ns = (record.scenario.phases.warm_up_s * 1e9) as u64;
+    let published_from = measure.start.saturating_sub(warm_up_ns);
+    let published_ns = measure
+        .end
+        .min(window.until_ns)
+        .saturating_sub(published_from.max(window.from_ns));
+    let share = published_ns as f64 / 1e9 / window_s;
     let wake_ups = load.wake_ups;
     let polls = trial.variant.transport.polls();
     for term in [
@@ -83,7 +88,7 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
         *term *= share;
     }
     if polls == Some(Polls::AtIntervals) {
-        // Polls go on through the drain, publishing does not.
+        // Polls go on where nothing is published.
         let polls = f64::from(workload.clients) / workload.poll_interval_s;
         load.wake_ups = (wake_ups - polls) * share + polls;
     }
@@ -97,16 +102,15 @@ fn observation(record: &Record, number: usize, trial: &Trial) -> Option<Observat
         };
         load.writes = (segments * load.deliveries - answers).max(0.0);
     }
-    if let (Some(requests), Some(polls)) = (trial.wire.requests, polls) {
-        // Requests are counted from the warm-up on. Those of long polls follow messages, so there are
-        // none in the drain; those of short polls go on.
-        let warm_up_s = trial.phase_ns.warm_up.map_or(0.0, |warm_up| {
-            measure.start.saturating_sub(warm_up.start) as f64 / 1e9
-        });
-        load.writes = if polls == Polls::Held {
-            requests as f64 / (warm_up_s + measured_s) * share
-        } else {
-            requests as f64 / (warm_up_s + window_s)
+    if let (Some(requests), true) = (trial.wire.requests, polls.is_some()) {
+        load.writes = match (record.converted_from, trial.phase_ns.warm_up) {
+            // There they were counted from the warm-up on, and CPU was not; held requests follow
+            // messages, so there were none in the drain.
+            (Some(_), Some(warm_up)) => {
+                let counted_ns = measure.end.saturating_sub(warm_up.start).max(1);
+                requests as f64 * 1e9 / counted_ns as f64 * share
+            }
+            _ => requests as f64 / window_s,
         };
     }
     let memory = &trial.server.memory;

@@ -79,6 +79,10 @@ pub(super) fn differences(a: &Record, b: &Record) -> Vec<Difference> {
     if family(a) != family(b) {
         push(&mut found, "harness.client", family(a), family(b));
     }
+    if a.converted_from.or(b.converted_from).is_some() {
+        let schema = |r: &Record| r.converted_from.unwrap_or(r.schema_version).to_string();
+        push(&mut found, "schema_version", schema(a), schema(b));
+    }
     if a.status != b.status || a.status != Status::Complete {
         let status = |r: &Record| show(&json(&r.status));
         push(&mut found, "status", status(a), status(b));

@@ -17,6 +17,7 @@ use pushbench_protocol::histogram;
 use serde::{Deserialize, Serialize};
 
 use super::upstream::{self, Head, Messages};
+use crate::load::Setup;
 use crate::load::client::ClientError;
 use crate::load::client::upstream::Answer;
 use crate::load::ledger::{Arrival, Counts, Ledger};
@@ -24,7 +25,7 @@ use crate::load::merge::sum;
 use crate::load::recorder::{Delivery, histogram};
 use crate::load::session::Entry;
 use crate::load::shard::Shard;
-use crate::load::{Setup, Wire};
+use crate::load::tally::CounterId;
 
 /// What clients sent and what came back, over all clients and, but for the connections, over the
 /// messages of the measure phase. `due` is `returned` and `lost` together.
@@ -34,8 +35,6 @@ pub struct RoundTripReport {
     pub due: u64,
     /// Messages that were sent.
     pub sent: u64,
-    /// Messages that were sent while the fleet's `wire` was counted, of whatever phase.
-    pub sent_in_all: u64,
     /// POSTs answered with 200; `None` where messages travel on the client's own connection, which
     /// does not answer.
     pub acknowledged: Option<u64>,
@@ -58,9 +57,6 @@ pub struct RoundTripReport {
     pub connections: u64,
     /// POST connections that were opened again.
     pub reopened: u64,
-    /// The POST connections' part of the fleet's `wire`; its `deliveries` are messages sent in that
-    /// time. `None` where there are none.
-    pub wire: Option<Wire>,
 }
 
 /// What one shard counted.
@@ -68,7 +64,6 @@ pub struct RoundTripReport {
 pub(in crate::load) struct RoundTripCounts {
     posts: bool,
     sent: u64,
-    sent_in_all: u64,
     acknowledged: u64,
     refused: u64,
     returned: u64,
@@ -78,14 +73,12 @@ pub(in crate::load) struct RoundTripCounts {
     acknowledge: Histogram<u64>,
     connections: u64,
     reopened: u64,
-    wire: Wire,
 }
 
 impl RoundTripCounts {
     /// Adds what another shard counted.
     pub(in crate::load) fn add(&mut self, other: &Self) {
         self.sent += other.sent;
-        self.sent_in_all += other.sent_in_all;
         self.acknowledged += other.acknowledged;
         self.refused += other.refused;
         self.returned += other.returned;
@@ -95,7 +88,6 @@ impl RoundTripCounts {
         sum(&mut self.acknowledge, &other.acknowledge);
         self.connections += other.connections;
         self.reopened += other.reopened;
-        self.wire.add(other.wire);
     }
 
     /// The report over all shards.
@@ -104,7 +96,6 @@ impl RoundTripCounts {
         RoundTripReport {
             due,
             sent: self.sent,
-            sent_in_all: self.sent_in_all,
             acknowledged: self.posts.then_some(self.acknowledged),
             refused: self.refused,
             returned: self.returned,
@@ -115,7 +106,6 @@ impl RoundTripCounts {
             acknowledge: histogram::encode(&self.acknowledge),
             connections: self.connections,
             reopened: self.reopened,
-            wire: self.posts.then_some(self.wire),
         }
     }
 }
@@ -136,8 +126,6 @@ struct Account {
 pub(in crate::load) struct RoundTrips {
     accounts: Vec<Account>,
     posts: bool,
-    /// Of whatever phase.
-    sent_in_all: u64,
     sent: u64,
     acknowledged: u64,
     refused: u64,
@@ -158,7 +146,6 @@ impl RoundTrips {
         Self {
             accounts: Vec::with_capacity(share),
             posts: !setup.transport.goes_both_ways(),
-            sent_in_all: 0,
             sent: 0,
             acknowledged: 0,
             refused: 0,
@@ -203,15 +190,14 @@ impl Shard {
 
     /// Counts a message that is about to be sent.
     pub(in crate::load) fn count_sent(&self, intended_ns: u64, sent_ns: u64) {
-        let in_phase = self.in_phase(intended_ns);
-        self.with_round_trips(|all| {
-            all.sent_in_all += 1;
-            if in_phase {
+        self.tally.add(CounterId::Sent, 1);
+        if self.in_phase(intended_ns) {
+            self.with_round_trips(|all| {
                 all.sent += 1;
                 let lag_ns = sent_ns.saturating_sub(intended_ns);
                 all.send_lag.saturating_record(lag_ns);
-            }
-        });
+            });
+        }
     }
 
     /// Counts the answer to a POST.
@@ -324,11 +310,7 @@ impl Shard {
     }
 
     /// What the clients sent and what came back of it.
-    pub(in crate::load) fn report_round_trips(
-        &self,
-        before: TcpCounters,
-        after: TcpCounters,
-    ) -> Option<RoundTripCounts> {
+    pub(in crate::load) fn report_round_trips(&self) -> Option<RoundTripCounts> {
         let all = self.round_trips.as_ref()?.borrow();
         let mut own = Counts::default();
         if let Some(messages) = self.phase().and_then(|phase| phase.upstream.as_ref()) {
@@ -340,7 +322,6 @@ impl Shard {
         Some(RoundTripCounts {
             posts: all.posts,
             sent: all.sent,
-            sent_in_all: all.sent_in_all,
             acknowledged: all.acknowledged,
             refused: all.refused,
             returned: own.received,
@@ -350,7 +331,6 @@ impl Shard {
             acknowledge: all.acknowledge.clone(),
             connections: all.connections,
             reopened: all.reopened,
-            wire: Wire::between(before, after, all.sent_in_all),
         })
     }
 }

@@ -24,12 +24,9 @@ pub(super) struct Cores {
     pub(super) fleet: usize,
 }
 
-/// CPU of server and fleet over that of their cores, from the start of the measure phase to the end
-/// of the drain.
+/// CPU of server and fleet over that of their cores, in the workload window.
 pub(super) fn cpu_shares(trial: &Trial, cores: Cores) -> (Option<f64>, Option<f64>) {
-    let phase = trial.phase_ns;
-    let window = phase.measure.zip(phase.drain);
-    let window = window.map(|(measure, drain)| drain.end.saturating_sub(measure.start));
+    let window = trial.workload.map(|window| window.length_ns());
     let share = |cpu_ns: Option<u64>, cores: usize| {
         let available = window? as f64 * cores.max(1) as f64;
         (available > 0.0).then(|| cpu_ns.map(|ns| ns as f64 / available))?
@@ -215,7 +212,7 @@ fn evidence(trial: &Trial, short_of: &[String], broke: Broke) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Check, MemoryPoint, Reason, Span};
+    use crate::record::{Check, MemoryPoint, Reason, WorkloadWindow};
     use pushbench_protocol::transport::{Profile, Transport};
 
     const CORES: Cores = Cores {
@@ -227,9 +224,11 @@ mod tests {
     fn trial() -> Trial {
         let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
         (trial.clients.target, trial.clients.connected) = (2_000, 2_000);
-        let span = |start, end| Some(Span { start, end });
-        trial.phase_ns.measure = span(0, 900_000_000);
-        trial.phase_ns.drain = span(900_000_000, 1_000_000_000);
+        trial.workload = Some(WorkloadWindow {
+            from_ns: 0,
+            until_ns: 1_000_000_000,
+            ..WorkloadWindow::default()
+        });
         trial.server.cpu_ns = Some(500_000_000);
         trial.harness.cpu_ns = Some(500_000_000);
         trial

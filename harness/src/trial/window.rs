@@ -1,0 +1,347 @@
+//! The workload window of a trial: every cost, and what it is divided by, read at the same two edges.
+//!
+//! Around the data path. In: the schedule, the clocks of both processes and of the machine, and the
+//! counters of the fleet. Out: their differences. Latency, the ledger and rates have the other window,
+//! the measure phase, by intended time.
+//!
+//! Nothing is published before the schedule's start or after the drain, so for streams and held
+//! requests the edges lie there: nothing costs anything outside. A transport that polls at an interval
+//! costs without messages too. Its window opens when every client has polled once since the schedule
+//! began, holds whole intervals, and closes while messages are still published, so that its length
+//! changes no figure per delivery.
+
+use std::time::{Duration, Instant};
+
+use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::transport::Polls;
+
+use super::{Running, TrialError};
+use crate::audit::Waited;
+use crate::load::Timing;
+use crate::load::tally::{CounterId, Counters};
+use crate::observe::machine::{MachineCpu, MachineUse};
+use crate::observe::network::NetworkCounters;
+use crate::observe::process;
+use crate::observe::run_queue::{ProcessSchedstat, RunQueue};
+use crate::record::{Trial, WorkloadWindow};
+
+/// When the window of a transport that polls every `interval_ns` opens and closes, in ns of
+/// `CLOCK_MONOTONIC`; `None` where the phases are too short for one interval.
+fn polling_edges(timing: &Timing, interval_ns: u64) -> Option<(u64, u64)> {
+    let first_ns = timing.schedule.start_ns.checked_add(interval_ns)?;
+    let intervals = timing
+        .measure_until_ns
+        .checked_sub(first_ns)?
+        .checked_div(interval_ns)?;
+    (intervals > 0).then(|| (first_ns, first_ns + intervals * interval_ns))
+}
+
+/// Every clock and counter, read at one edge.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    /// In ns since the trial began.
+    at_ns: u64,
+    server_ns: Option<u64>,
+    fleet_ns: Option<u64>,
+    server_threads: Option<ProcessSchedstat>,
+    fleet_threads: Option<ProcessSchedstat>,
+    machine: Option<MachineCpu>,
+    network: Option<NetworkCounters>,
+    counters: Counters,
+}
+
+/// The window as far as it has come.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// When it opens and closes, where the clock says so; otherwise it opens before the first message
+    /// and closes after the drain.
+    planned: Option<(u64, u64)>,
+    first: Option<Snapshot>,
+    last: Option<Snapshot>,
+}
+
+impl Window {
+    /// When the next edge is due by the clock, in ns of `CLOCK_MONOTONIC`.
+    fn due_ns(&self) -> Option<u64> {
+        let (first_ns, last_ns) = self.planned?;
+        match (&self.first, &self.last) {
+            (None, _) => Some(first_ns),
+            (Some(_), None) => Some(last_ns),
+            _ => None,
+        }
+    }
+
+    /// How long until the next edge is due by the clock.
+    pub(super) fn until_due(&self) -> Option<Duration> {
+        let due_ns = self.due_ns()?;
+        Some(Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())))
+    }
+
+    /// What it cost and what was done; `None` before it has closed.
+    pub(super) fn found(&self) -> Option<Found> {
+        let (first, last) = (self.first.as_ref()?, self.last.as_ref()?);
+        let since = |f: fn(&Snapshot) -> Option<u64>| Some(f(last)?.saturating_sub(f(first)?));
+        Some(Found {
+            from_ns: first.at_ns,
+            until_ns: last.at_ns,
+            server_ns: since(|s| s.server_ns),
+            fleet_ns: since(|s| s.fleet_ns),
+            machine: last.machine.zip(first.machine).map(|(l, f)| l.since(&f)),
+            network: last.network.zip(first.network).map(|(l, f)| l.since(&f)),
+            counters: last.counters.since(&first.counters),
+        })
+    }
+
+    /// How long the threads of a side waited for a core, of which it has so many.
+    fn waited(
+        &self,
+        cores: usize,
+        of: fn(&Snapshot) -> &Option<ProcessSchedstat>,
+    ) -> Option<RunQueue> {
+        let (first, last) = (of(self.first.as_ref()?), of(self.last.as_ref()?));
+        Some(last.as_ref()?.since(first.as_ref()?, cores))
+    }
+}
+
+/// What a window held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    from_ns: u64,
+    until_ns: u64,
+    server_ns: Option<u64>,
+    fleet_ns: Option<u64>,
+    machine: Option<MachineUse>,
+    pub(super) network: Option<NetworkCounters>,
+    counters: Counters,
+}
+
+impl Found {
+    /// Its length in ns.
+    pub(super) fn length_ns(&self) -> u64 {
+        self.until_ns - self.from_ns
+    }
+
+    /// A total of the window over a count of the window; `None` where nothing was counted.
+    pub(super) fn per(&self, total: Option<u64>, of: CounterId) -> Option<f64> {
+        let count = self.counters.get(of);
+        total
+            .filter(|_| count > 0)
+            .map(|total| total as f64 / count as f64)
+    }
+
+    /// A counter of the window over another.
+    pub(super) fn ratio(&self, count: CounterId, of: CounterId) -> Option<f64> {
+        self.per(Some(self.counters.get(count)), of)
+    }
+
+    /// Enters it. `knows_sockets`: whether the kernel's counters are those of all connections.
+    pub(super) fn enter(&self, trial: &mut Trial, knows_sockets: bool) {
+        let count = |id| Some(self.counters.get(id));
+        trial.workload = Some(WorkloadWindow {
+            from_ns: self.from_ns,
+            until_ns: self.until_ns,
+            deliveries: count(CounterId::Deliveries),
+            sent: count(CounterId::Sent),
+            arrivals: count(CounterId::Arrivals),
+        });
+        trial.server.cpu_ns = self.server_ns;
+        trial.server.cpu_ns_per_delivery = self.per(self.server_ns, CounterId::Deliveries);
+        trial.harness.cpu_ns = self.fleet_ns;
+        trial.harness.cpu_ns_per_delivery = self.per(self.fleet_ns, CounterId::Deliveries);
+        if let Some(used) = self.machine {
+            let charged = self.server_ns.unwrap_or(0) + self.fleet_ns.unwrap_or(0);
+            trial.machine.unattributed_cpu_ns = Some(used.busy_ns as i64 - charged as i64);
+            trial.machine.steal_ns = Some(used.steal_ns);
+        }
+        let wire = &mut trial.wire;
+        wire.requests = count(CounterId::Requests);
+        wire.empty_responses = count(CounterId::EmptyResponses);
+        if knows_sockets {
+            let per_delivery = |id| self.ratio(id, CounterId::Deliveries);
+            wire.server_to_client_bytes_per_delivery = per_delivery(CounterId::ReceivedBytes);
+            wire.client_to_server_bytes_per_delivery = per_delivery(CounterId::SentBytes);
+            wire.segments_per_delivery = per_delivery(CounterId::ReceivedSegments);
+        }
+    }
+}
+
+impl Running<'_> {
+    /// The schedule is known, and nothing is published yet: opens the window, or plans its edges.
+    pub(super) async fn plan_window(&mut self, timing: &Timing) -> Result<(), TrialError> {
+        if self.plan.transport.polls() == Some(Polls::AtIntervals) {
+            let interval_ms = self.plan.scenario.clients.poll_interval_ms;
+            self.window.planned = polling_edges(timing, interval_ms.saturating_mul(1_000_000));
+        }
+        if self.window.planned.is_none() {
+            self.open_window().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the edge that is due by the clock, where one is.
+    pub(super) async fn take_due_edge(&mut self) -> Result<(), TrialError> {
+        if self
+            .window
+            .due_ns()
+            .is_none_or(|due_ns| monotonic_ns() < due_ns)
+        {
+            return Ok(());
+        }
+        match self.window.first {
+            None => self.open_window().await,
+            Some(_) => self.close_window().await,
+        }
+    }
+
+    // The fleet makes a system call for each socket to answer. Its counters are read before the clocks
+    // at the first edge and after them at the last, so that those calls are in no cost.
+
+    async fn open_window(&mut self) -> Result<(), TrialError> {
+        let counters = self.sample_fleet().await?;
+        self.window.first = Some(self.snapshot(counters));
+        Ok(())
+    }
+
+    /// The drain is over: closes the window, unless the clock did.
+    pub(super) async fn close_window(&mut self) -> Result<(), TrialError> {
+        if self.window.last.is_none() {
+            let clocks = self.snapshot(Counters::default());
+            let counters = self.sample_fleet().await?;
+            self.window.last = Some(Snapshot { counters, ..clocks });
+        }
+        Ok(())
+    }
+
+    async fn sample_fleet(&mut self) -> Result<Counters, TrialError> {
+        let nothing = serde_json::Value::Null;
+        Ok(self.fleet.post("/v1/fleet/sample", &nothing).await?)
+    }
+
+    fn snapshot(&self, counters: Counters) -> Snapshot {
+        Snapshot {
+            at_ns: self.now(),
+            server_ns: self.server_cpu_ns(),
+            fleet_ns: process::cpu_ns(self.fleet.pid),
+            server_threads: ProcessSchedstat::read(self.server.pid),
+            fleet_threads: ProcessSchedstat::read(self.fleet.pid),
+            machine: MachineCpu::read(),
+            network: NetworkCounters::read(),
+            counters,
+        }
+    }
+
+    /// How long the threads of either side waited for a core.
+    pub(super) fn waited(&self) -> Waited {
+        let all = pushbench_os::sys::allowed_cpus().len().max(1);
+        let cores = |cpus: &[usize]| if cpus.is_empty() { all } else { cpus.len() };
+        let (layout, window) = (self.plan.layout, &self.window);
+        Waited {
+            // The threads of two processes have nothing to do with each other.
+            server: window
+                .waited(cores(&layout.server.cpus), |s| &s.server_threads)
+                .filter(|_| self.servers.ended == 0),
+            fleet: window.waited(cores(&layout.fleet.cpus), |s| &s.fleet_threads),
+        }
+    }
+}
+
+/// The moment of a time of `CLOCK_MONOTONIC`; now, where it has passed.
+pub(super) fn moment_of(at_ns: u64) -> Instant {
+    Instant::now() + Duration::from_nanos(at_ns.saturating_sub(monotonic_ns()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pushbench_protocol::schedule::{Arrival, Schedule};
+    use pushbench_protocol::transport::{Profile, Transport};
+
+    const S: u64 = 1_000_000_000;
+
+    fn timing(start_s: u64, measure_from_s: u64, measure_until_s: u64) -> Timing {
+        Timing {
+            schedule: Schedule {
+                start_ns: start_s * S,
+                end_ns: measure_until_s * S,
+                rate_per_s: 1.0,
+                burst: 1,
+                channels: 1,
+                arrival: Arrival::Uniform,
+                seed: 1,
+            },
+            measure_from_ns: measure_from_s * S,
+            measure_until_ns: measure_until_s * S,
+            linger_ms: 0.0,
+            faults_ns: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_polling_window_opens_an_interval_after_the_start_and_holds_whole_intervals() {
+        let edges = |timing: Timing, interval_s: u64| {
+            polling_edges(&timing, interval_s * S).map(|(first, last)| (first / S, last / S))
+        };
+        assert_eq!(edges(timing(100, 105, 125), 5), Some((105, 125)));
+        assert_eq!(edges(timing(100, 101, 122), 5), Some((105, 120)));
+        // Two intervals of the phase hold one of the window, however short the warm-up.
+        assert_eq!(edges(timing(100, 100, 110), 5), Some((105, 110)));
+        assert_eq!(edges(timing(100, 101, 108), 5), None);
+        assert_eq!(edges(timing(100, 101, 103), 5), None);
+        assert_eq!(polling_edges(&timing(100, 101, 103), 0), None);
+    }
+
+    fn snapshot(at_s: u64, cpu_s: u64, deliveries: u64) -> Snapshot {
+        Snapshot {
+            at_ns: at_s * S,
+            server_ns: Some(cpu_s * S),
+            fleet_ns: None,
+            server_threads: None,
+            fleet_threads: None,
+            machine: None,
+            network: None,
+            counters: Counters::default().with(CounterId::Deliveries, deliveries),
+        }
+    }
+
+    #[test]
+    fn costs_are_the_differences_of_two_edges_over_the_deliveries_between_them() {
+        let window = Window {
+            planned: None,
+            first: Some(snapshot(10, 3, 500)),
+            last: Some(snapshot(14, 5, 1_500)),
+        };
+        let found = window.found().expect("both edges");
+        assert_eq!(found.length_ns(), 4 * S);
+        let mut trial = Trial::new(Transport::Sse, Profile::Lean, 1);
+        found.enter(&mut trial, false);
+        assert_eq!(trial.server.cpu_ns, Some(2 * S));
+        assert_eq!(trial.server.cpu_ns_per_delivery, Some(2e6));
+        assert_eq!(
+            trial.harness.cpu_ns_per_delivery, None,
+            "that clock was not read"
+        );
+        assert_eq!(trial.workload.map(|w| w.deliveries), Some(Some(1_000)));
+        assert_eq!(
+            trial.wire.segments_per_delivery, None,
+            "sockets are not known"
+        );
+        assert_eq!(
+            found.ratio(CounterId::SentBytes, CounterId::Sent),
+            None,
+            "nothing was sent"
+        );
+    }
+
+    #[test]
+    fn edges_are_due_by_the_clock_one_after_the_other_where_they_are_planned() {
+        let mut window = Window::default();
+        assert_eq!(window.due_ns(), None);
+        window.planned = Some((7, 9));
+        assert_eq!(window.due_ns(), Some(7));
+        window.first = Some(snapshot(7, 0, 0));
+        assert_eq!(window.due_ns(), Some(9));
+        assert!(window.found().is_none(), "it is still open");
+        window.last = Some(snapshot(9, 0, 0));
+        assert_eq!(window.due_ns(), None);
+    }
+}
