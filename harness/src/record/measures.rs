@@ -43,6 +43,9 @@ pub struct Recovery {
     pub lost: u64,
     /// Of those, cut by the clients themselves, as planned.
     pub cut: u64,
+    /// Of those cut, ended by a reset: asked to, or because something had arrived that was not read.
+    #[serde(default)]
+    pub cut_by_reset: u64,
     /// Returns: clients that held a cursor again.
     pub back: u64,
     /// Clients that were still away at the end.
@@ -151,6 +154,9 @@ pub struct RoundTrip {
     pub lost: u64,
     /// Come back more than once.
     pub doubled: u64,
+    /// POST connections that were opened again, of whatever phase.
+    #[serde(default)]
+    pub reopened: u64,
     /// From the intended time of sending to the return.
     pub round_trip_ns: Latency,
     /// From the intended to the actual time of sending.
@@ -166,6 +172,12 @@ pub struct RoundTrip {
     /// Bytes from server to clients, on whatever connection, for each message sent; what it is
     /// fanned out to counts.
     pub down_bytes_per_message: Option<f64>,
+    /// The part of the former on connections for POSTs; `null` where there are none.
+    #[serde(default)]
+    pub post_up_bytes_per_message: Option<f64>,
+    /// The part of the latter on connections for POSTs.
+    #[serde(default)]
+    pub post_down_bytes_per_message: Option<f64>,
     /// CPU time of the server for each message sent, its fan-out included.
     pub server_cpu_ns_per_message: Option<f64>,
 }
@@ -181,6 +193,10 @@ pub struct Arrivals {
     pub failed: u64,
     /// From the start of a connect to the cursor.
     pub set_up_ns: Quantiles,
+    /// From the connect of a session that resumes to each message that was due while its client was
+    /// away by plan; such messages are in no delivery latency.
+    #[serde(default)]
+    pub caught_up_ns: Quantiles,
     /// CPU time of the server for each arrival; deliveries are in it, so publish little.
     pub server_cpu_ns_per_arrival: Option<f64>,
     /// The server's memory a third into the measure phase, in bytes: the median of the second around.
@@ -228,9 +244,10 @@ pub struct Moment {
 pub type MeasuresOfRow = BTreeMap<String, f64>;
 
 /// Figures that are counts of events.
-const COUNTS: [&str; 23] = [
+const COUNTS: [&str; 25] = [
     "lost",
     "cut",
+    "cut_by_reset",
     "back",
     "not_back",
     "gave_up",
@@ -251,6 +268,7 @@ const COUNTS: [&str; 23] = [
     "refused",
     "returned",
     "doubled",
+    "reopened",
     "failed",
 ];
 

@@ -221,6 +221,8 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         server_to_client_bytes_per_delivery: Some(129.0),
         client_to_server_bytes_per_delivery: Some(0.0),
         segments_per_delivery: Some(1.0),
+        client_to_server_segments_per_delivery: Some(0.0),
+        retransmitted_bytes: Some(0),
         requests: Some(0),
         empty_responses: Some(0),
     };

@@ -166,7 +166,8 @@ fn the_record_has_the_documented_keys() {
         (
             "/trials/0/wire",
             "server_to_client_bytes_per_delivery client_to_server_bytes_per_delivery \
-             segments_per_delivery requests empty_responses",
+             segments_per_delivery client_to_server_segments_per_delivery retransmitted_bytes \
+             requests empty_responses",
         ),
         (
             "/trials/0/workload",

@@ -240,6 +240,12 @@ pub struct Wire {
     pub client_to_server_bytes_per_delivery: Option<f64>,
     /// Segments with payload from server to clients.
     pub segments_per_delivery: Option<f64>,
+    /// Segments with payload from clients to server.
+    #[serde(default)]
+    pub client_to_server_segments_per_delivery: Option<f64>,
+    /// Payload bytes that clients sent again.
+    #[serde(default)]
+    pub retransmitted_bytes: Option<u64>,
     /// Subscribes and polls that clients sent; POSTs are not among them.
     pub requests: Option<u64>,
     /// Requests that were answered without a message.

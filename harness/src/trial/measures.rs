@@ -126,6 +126,7 @@ impl Running<'_> {
             faults: self.servers.faults.clone(),
             lost: found.lost,
             cut: found.cut,
+            cut_by_reset: found.cut_by_reset,
             back: found.back,
             not_back: found.not_back,
             gave_up: found.gave_up,
@@ -194,6 +195,8 @@ impl Running<'_> {
 
     fn round_trip(&self, found: &RoundTripReport, trial: &Trial) -> Result<RoundTrip, TrialError> {
         let window = self.window.found();
+        // Only what is posted is acknowledged.
+        let posts = found.acknowledged.is_some();
         let knows_sockets = self.setup.as_ref().is_some_and(Setup::knows_sockets);
         let wire = |bytes| {
             let window = window.filter(|_| knows_sockets)?;
@@ -207,6 +210,7 @@ impl Running<'_> {
             returned: found.returned,
             lost: found.lost,
             doubled: found.doubled,
+            reopened: found.reopened,
             round_trip_ns: latency(&found.round_trip)?,
             send_lag_ns: quantiles(Some(&found.send_lag))?,
             acknowledge_ns: quantiles(Some(&found.acknowledge))?,
@@ -215,6 +219,8 @@ impl Running<'_> {
                 / f64::from(self.plan.scenario.clients.count.max(1)),
             up_bytes_per_message: wire(CounterId::SentBytes),
             down_bytes_per_message: wire(CounterId::ReceivedBytes),
+            post_up_bytes_per_message: wire(CounterId::PostSentBytes).filter(|_| posts),
+            post_down_bytes_per_message: wire(CounterId::PostReceivedBytes).filter(|_| posts),
             server_cpu_ns_per_message: window
                 .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Sent)),
         })
@@ -247,6 +253,7 @@ impl Running<'_> {
             achieved_per_s: found.achieved_per_s,
             failed: found.failed,
             set_up_ns: quantiles(Some(&found.set_up))?,
+            caught_up_ns: quantiles(Some(&found.caught_up))?,
             server_cpu_ns_per_arrival: (self.window.found())
                 .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Arrivals)),
             early_bytes: early,

@@ -161,6 +161,8 @@ impl Found {
             wire.server_to_client_bytes_per_delivery = per_delivery(CounterId::ReceivedBytes);
             wire.client_to_server_bytes_per_delivery = per_delivery(CounterId::SentBytes);
             wire.segments_per_delivery = per_delivery(CounterId::ReceivedSegments);
+            wire.client_to_server_segments_per_delivery = per_delivery(CounterId::SentSegments);
+            wire.retransmitted_bytes = count(CounterId::RetransmittedBytes);
         }
     }
 }
