@@ -488,7 +488,8 @@ impl Sink for Entry<'_> {
             }
         }
         if self.conditions.is_some() {
-            self.shard.snapshot_message(self.slot, &message, self.at_ns);
+            self.shard
+                .condition_message(self.slot, &message, self.at_ns);
         }
         let (true, Some(phase)) = (in_phase, phase) else {
             return Ok(());

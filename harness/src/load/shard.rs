@@ -124,7 +124,7 @@ pub(crate) struct Shard {
     pub(super) round_trips: Option<RefCell<RoundTrips>>,
     channels: Channels,
     /// What only some plans need.
-    pub(super) extras: Option<Box<ConditionState>>,
+    pub(super) conditions: Option<Box<ConditionState>>,
 }
 
 fn add(cell: &Cell<u64>, by: u64) {
@@ -183,7 +183,7 @@ impl Shard {
                 .upstream
                 .map(|_| RefCell::new(RoundTrips::new(&setup))),
             channels,
-            extras: ConditionState::new(&setup),
+            conditions: ConditionState::new(&setup),
             setup,
         }
     }
@@ -209,7 +209,7 @@ impl Shard {
             round_trips.borrow_mut().add_client();
         }
         let slot = clients.len() - 1;
-        self.add_aside(slot);
+        self.add_conditions(slot);
         slot
     }
 
@@ -301,7 +301,7 @@ impl Shard {
             connect: self.connect.borrow().clone(),
             scheduler_lag: self.scheduler_lag.borrow().clone(),
             round_trip: self.report_round_trips(),
-            conditions: self.report_aside(self.phase()),
+            conditions: self.settle_conditions(self.phase()),
         }
     }
 

@@ -1,25 +1,14 @@
 //! What a condition of real use is: the questions that the rest of the program asks of one.
 //!
 //! Before the data path. In: a scenario. Out: its conditions, in a fixed order. Each has a file in
-//! `conditions/` with its table, its rules and its answers, and a line in [`CONDITIONS`]; what
-//! clients do because of it is in `load/conditions/`.
+//! `conditions/` with its table, its rules and its answers, and a place in [`ALL`]; what clients do
+//! because of it is in `load/conditions/`.
 
 use pushbench_protocol::transport::Transport;
 
-use super::conditions::{channels, faults, reconnect, sessions, slow_readers, snapshot, upstream};
+use super::conditions::ALL;
 use super::error::{Check, ensure};
 use super::{Measure, Scenario};
-
-/// Every kind of condition, in the order in which rules are checked and measures reported.
-pub(super) const CONDITIONS: [Kind; 7] = [
-    channels::KIND,
-    reconnect::KIND,
-    faults::KIND,
-    slow_readers::KIND,
-    upstream::KIND,
-    sessions::KIND,
-    snapshot::KIND,
-];
 
 /// A kind of condition.
 pub(super) struct Kind {
@@ -90,7 +79,7 @@ pub(super) struct Exclusion {
 impl Scenario {
     /// The conditions that it has.
     pub(super) fn conditions(&self) -> impl Iterator<Item = &dyn Condition> {
-        CONDITIONS.iter().filter_map(|kind| (kind.of)(self))
+        ALL.iter().filter_map(|kind| (kind.of)(self))
     }
 
     /// Why latency need not stay as it is over the measure phase; `None` where it must.
@@ -118,7 +107,7 @@ impl Scenario {
     /// Whether memory and CPU are to be sampled over the measure phase.
     pub fn needs_samples(&self) -> bool {
         let asked = |kind: &&Kind| kind.measure.is_some_and(|m| self.asks_for(m));
-        let given = CONDITIONS.iter().filter(asked);
+        let given = ALL.iter().filter(asked);
         self.asks_for(Measure::OverTime)
             || given
                 .filter_map(|kind| (kind.of)(self))
@@ -126,7 +115,7 @@ impl Scenario {
     }
 
     fn has(&self, name: &str) -> bool {
-        let kind = CONDITIONS.iter().find(|kind| kind.name == name);
+        let kind = ALL.iter().find(|kind| kind.name == name);
         match kind {
             Some(kind) => (kind.of)(self).is_some(),
             None => name == "[publish]" && self.publish.is_some(),

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Scenario;
-use super::condition::{CONDITIONS, Kind};
+use super::condition::Kind;
+use super::conditions::ALL;
 
 /// What a scenario measures in addition to latency and cost.
 #[derive(
@@ -41,7 +42,7 @@ impl Measure {
 
     /// The condition that it is about; `None` where every scenario will do.
     pub(super) fn kind(self) -> Option<&'static Kind> {
-        CONDITIONS.iter().find(|kind| kind.measure == Some(self))
+        ALL.iter().find(|kind| kind.measure == Some(self))
     }
 }
 
@@ -52,7 +53,7 @@ impl Scenario {
         match &self.measures {
             Some(named) => named.clone(),
             None => {
-                let given = CONDITIONS.iter().filter(|kind| (kind.of)(self).is_some());
+                let given = ALL.iter().filter(|kind| (kind.of)(self).is_some());
                 given.filter_map(|kind| kind.measure).collect()
             }
         }

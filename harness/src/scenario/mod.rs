@@ -24,13 +24,25 @@ mod check;
 mod condition;
 /// A file for each condition of real use. See [`condition`].
 pub(crate) mod conditions {
-    pub(crate) mod channels;
-    pub(crate) mod faults;
-    pub(crate) mod reconnect;
-    pub(crate) mod sessions;
-    pub(crate) mod slow_readers;
-    pub(crate) mod snapshot;
-    pub(crate) mod upstream;
+    /// Declares the files, and lists their kinds.
+    macro_rules! conditions {
+        ($($name:ident),*) => {
+            $(pub(crate) mod $name;)*
+
+            pub(super) const ALL: &[super::condition::Kind] = &[$($name::KIND),*];
+        };
+    }
+
+    // In the order in which rules are checked and measures reported.
+    conditions!(
+        channels,
+        reconnect,
+        faults,
+        slow_readers,
+        upstream,
+        sessions,
+        snapshot
+    );
 
     #[cfg(test)]
     mod tests;

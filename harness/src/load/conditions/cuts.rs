@@ -5,8 +5,12 @@
 
 use pushbench_protocol::payload::SplitMix64;
 
+use super::Hook;
 use super::sessions::exponential_ns;
 use crate::scenario::{CutBy, Fault};
+
+/// What a client's random numbers are for: when it is cut, and how.
+const PURPOSE: u64 = 4;
 
 /// When each client of a shard is cut.
 #[derive(Debug)]
@@ -20,10 +24,6 @@ impl Cuts {
     pub(in crate::load) fn new(plan: Fault) -> Self {
         let random = Vec::new();
         Self { plan, random }
-    }
-
-    pub(in crate::load) fn add_client(&mut self, random: SplitMix64) {
-        self.random.push(random);
     }
 
     /// When a client is cut next after `after_ns`, where the measure phase began at
@@ -54,6 +54,12 @@ impl Cuts {
     }
 }
 
+impl Hook for Cuts {
+    fn add_client(&mut self, _index: u32, random: &dyn Fn(u64) -> SplitMix64) {
+        self.random.push(random(PURPOSE));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,7 +67,7 @@ mod tests {
     #[test]
     fn cuts_come_at_the_mean_asked_for_and_only_within_their_time() {
         let mut cuts = Cuts::new(Fault::cuts(1.0, 100_000, 0.1, CutBy::Both));
-        cuts.add_client(SplitMix64::new(1));
+        cuts.add_client(0, &SplitMix64::new);
         let start_ns = 5_000_000_000;
         let (mut times, mut last) = (Vec::new(), None);
         while let Some(next) = cuts.next_ns(0, last, start_ns) {
@@ -80,7 +86,7 @@ mod tests {
     fn each_kind_of_cut_is_what_it_is_called() {
         for (how, resets) in [(CutBy::Rst, true), (CutBy::Fin, false)] {
             let mut cuts = Cuts::new(Fault::cuts(0.0, 1, 1.0, how));
-            cuts.add_client(SplitMix64::new(1));
+            cuts.add_client(0, &SplitMix64::new);
             assert_eq!(cuts.resets(0), resets);
         }
     }

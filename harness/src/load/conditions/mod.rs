@@ -18,8 +18,10 @@ use std::cell::RefCell;
 use hdrhistogram::Histogram;
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::envelope::Envelope;
+use pushbench_protocol::payload::SplitMix64;
 
 use crate::load::client::ClientError;
+use crate::load::ledger::Counts;
 use crate::load::shard::Shard;
 use crate::load::{MeasurePhase, Setup};
 use cuts::Cuts;
@@ -28,12 +30,34 @@ use sessions::{Arrivals, Sessions};
 use slow::{Slow, SlowReport};
 use snapshot::Snapshots;
 
-/// What [`Shard::random_of`] is asked for; 1 and 2 are polls and sessions.
-mod purpose {
-    pub(in crate::load) const BACK_OFF: u64 = 3;
-    pub(in crate::load) const CUTS: u64 = 4;
-    pub(in crate::load) const STAYS: u64 = 5;
+/// What a shard does for a condition that its scenario has. Where it has none, nothing is called.
+pub(in crate::load) trait Hook {
+    /// Makes room for the next client; `random` gives it numbers of its own for a purpose, of which
+    /// 1 and 2 are polls and departures.
+    fn add_client(&mut self, index: u32, random: &dyn Fn(u64) -> SplitMix64);
+
+    /// A subscribe of a client begins; `resumes`: after the last message that it has.
+    fn subscribing(&mut self, _slot: usize, _now_ns: u64, _resumes: bool) {}
+
+    /// A client got its cursor.
+    fn cursor(&mut self, _slot: usize, _at_ns: u64, _cursor: u64) {}
+
+    /// Whether it wants every message.
+    fn takes_messages(&self) -> bool {
+        false
+    }
+
+    /// A message arrived.
+    fn message(&mut self, _slot: usize, _message: &Envelope<'_>, _at_ns: u64) {}
+
+    /// Enters what it counted. `account`: what a client was owed and got, and whether its connection
+    /// stands.
+    fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, _into: &mut ConditionReport) {
+    }
 }
+
+/// What a client was owed and got, and whether its connection stands.
+pub(in crate::load) type Account = (Counts, bool);
 
 /// The side tables of a shard.
 #[derive(Debug)]
@@ -45,12 +69,14 @@ pub(in crate::load) struct ConditionState {
     pub(in crate::load) snapshots: Option<RefCell<Snapshots>>,
     /// Whether messages must be looked at one by one.
     looks_at_messages: bool,
+    /// Whether any condition wants every message.
+    takes_messages: bool,
     /// One a client.
     late: RefCell<Vec<MissedInterval>>,
 }
 
 /// What the side tables counted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::load) struct ConditionReport {
     pub(in crate::load) losses: Option<Losses>,
     pub(in crate::load) arrivals: Option<Arrivals>,
@@ -87,7 +113,7 @@ impl ConditionState {
         let scenario = &setup.scenario;
         let snapshot_messages = scenario.clients.snapshot_messages;
         let resumes = scenario.sessions.is_some_and(|plan| plan.resume);
-        let extras = Self {
+        let mut conditions = Self {
             recovery: scenario.reconnect.map(|plan| Recovery::new(plan).into()),
             sessions: scenario.sessions.map(|plan| Sessions::new(plan).into()),
             cuts: scenario.cuts().map(|plan| Cuts::new(plan).into()),
@@ -97,10 +123,30 @@ impl ConditionState {
                 || scenario.reconnect.is_some()
                 || scenario.slow_readers.is_some()
                 || snapshot_messages > 0,
+            takes_messages: false,
             late: RefCell::default(),
         };
-        let any = extras.looks_at_messages || extras.sessions.is_some() || extras.cuts.is_some();
-        any.then(|| Box::new(extras))
+        let mut takes_messages = false;
+        conditions.each(|hook| takes_messages |= hook.takes_messages());
+        conditions.takes_messages = takes_messages;
+        let any = conditions.looks_at_messages
+            || conditions.sessions.is_some()
+            || conditions.cuts.is_some();
+        any.then(|| Box::new(conditions))
+    }
+
+    /// Calls what each condition does.
+    fn each(&self, mut f: impl FnMut(&mut dyn Hook)) {
+        fn call(table: &Option<RefCell<impl Hook>>, f: &mut dyn FnMut(&mut dyn Hook)) {
+            if let Some(table) = table {
+                f(&mut *table.borrow_mut());
+            }
+        }
+        call(&self.recovery, &mut f);
+        call(&self.sessions, &mut f);
+        call(&self.cuts, &mut f);
+        call(&self.slow, &mut f);
+        call(&self.snapshots, &mut f);
     }
 
     fn recovery<T>(&self, f: impl FnOnce(&mut Recovery) -> T) -> Option<T> {
@@ -139,35 +185,27 @@ impl ConditionState {
 
 impl Shard {
     /// Makes room in the side tables for client `slot`, the next one.
-    pub(in crate::load) fn add_aside(&self, slot: usize) {
-        let Some(extras) = &self.extras else { return };
-        extras.recovery(|table| table.add_client(self.random_of(slot, purpose::BACK_OFF)));
-        extras.sessions(|table| table.add_client(self.random_of(slot, purpose::STAYS)));
-        if let Some(cuts) = &extras.cuts {
-            let random = self.random_of(slot, purpose::CUTS);
-            cuts.borrow_mut().add_client(random);
-        }
-        if let Some(slow) = &extras.slow {
-            slow.borrow_mut().add_client(self.index_of(slot));
-        }
-        if let Some(snapshots) = &extras.snapshots {
-            snapshots.borrow_mut().add_client();
-        }
-        extras.late.borrow_mut().push(MissedInterval::default());
+    pub(in crate::load) fn add_conditions(&self, slot: usize) {
+        let Some(conditions) = &self.conditions else {
+            return;
+        };
+        let random = |purpose| self.random_of(slot, purpose);
+        conditions.each(|hook| hook.add_client(self.index_of(slot), &random));
+        conditions.late.borrow_mut().push(MissedInterval::default());
     }
 
     /// What a read must know of its client; `None` for clients without any plan.
     pub(in crate::load) fn conditions_of(&self, slot: usize) -> Option<ClientConditions> {
-        let extras = self.extras.as_ref()?;
-        extras.looks_at_messages.then(|| ClientConditions {
-            slow: extras.is_slow(slot),
-            late: extras.late.borrow()[slot],
+        let conditions = self.conditions.as_ref()?;
+        conditions.looks_at_messages.then(|| ClientConditions {
+            slow: conditions.is_slow(slot),
+            late: conditions.late.borrow()[slot],
         })
     }
 
     /// Whether a client reads slowly.
     pub(in crate::load) fn is_slow(&self, slot: usize) -> bool {
-        self.extras.as_ref().is_some_and(|e| e.is_slow(slot))
+        self.conditions.as_ref().is_some_and(|e| e.is_slow(slot))
     }
 
     /// Looks at a message of the measure phase, received for the first time. Whether its latency
@@ -175,18 +213,18 @@ impl Shard {
     pub(in crate::load) fn classify_message(
         &self,
         slot: usize,
-        conditions: &mut ClientConditions,
+        client: &mut ClientConditions,
         message: &Envelope<'_>,
         at_ns: u64,
     ) -> bool {
-        let late = conditions.late;
-        let (Some(why), Some(extras)) = (late.why, &self.extras) else {
+        let late = client.late;
+        let (Some(why), Some(conditions)) = (late.why, &self.conditions) else {
             return true;
         };
         if message.intended_ns >= late.until_ns {
             // It has caught up: the messages that follow need no look.
-            conditions.late = MissedInterval::default();
-            extras.late.borrow_mut()[slot] = conditions.late;
+            client.late = MissedInterval::default();
+            conditions.late.borrow_mut()[slot] = client.late;
             return true;
         }
         if message.intended_ns < late.from_ns {
@@ -195,13 +233,13 @@ impl Shard {
         match why {
             MissedBecause::Loss => {
                 let latency_ns = at_ns.saturating_sub(message.intended_ns);
-                extras.recovery(|r| r.account.caught_up.saturating_record(latency_ns));
+                conditions.recovery(|r| r.account.caught_up.saturating_record(latency_ns));
                 true
             }
             MissedBecause::Absence => {
                 let took_ns = at_ns.saturating_sub(late.until_ns);
                 if self.resumes() {
-                    extras.sessions(|s| s.account.caught_up.saturating_record(took_ns));
+                    conditions.sessions(|s| s.account.caught_up.saturating_record(took_ns));
                 }
                 false
             }
@@ -210,43 +248,47 @@ impl Shard {
 
     /// A client got its cursor at `at_ns`.
     pub(in crate::load) fn got_cursor(&self, slot: usize, at_ns: u64, cursor: u64) {
-        let Some(extras) = &self.extras else { return };
+        let Some(conditions) = &self.conditions else {
+            return;
+        };
         let faults_ns = self.phase().map_or(&[][..], |p| &p.timing.faults_ns);
-        let lost_ns = extras.recovery(|table| table.returned(slot, at_ns, faults_ns));
+        let lost_ns = conditions.recovery(|table| table.returned(slot, at_ns, faults_ns));
         if let Some(Some(lost_ns)) = lost_ns {
-            extras.note_missed(slot, MissedBecause::Loss, lost_ns, at_ns);
+            conditions.note_missed(slot, MissedBecause::Loss, lost_ns, at_ns);
             self.show_away();
         }
-        if let Some(snapshots) = &extras.snapshots {
-            snapshots.borrow_mut().got_cursor(slot, at_ns, cursor);
-        }
+        conditions.each(|hook| hook.cursor(slot, at_ns, cursor));
     }
 
     /// A subscribe of a client begins. `resumes`: behind its cursor.
     pub(in crate::load) fn subscribe_begins(&self, slot: usize, now_ns: u64, resumes: bool) {
-        let Some(extras) = &self.extras else { return };
-        if let (Some(snapshots), false) = (&extras.snapshots, resumes) {
-            snapshots.borrow_mut().begin(slot, now_ns);
-            extras.late.borrow_mut()[slot] = MissedInterval::default();
-            extras.note_missed(slot, MissedBecause::Absence, 0, now_ns);
+        let Some(conditions) = &self.conditions else {
+            return;
+        };
+        conditions.each(|hook| hook.subscribing(slot, now_ns, resumes));
+        if conditions.snapshots.is_some() && !resumes {
+            conditions.late.borrow_mut()[slot] = MissedInterval::default();
+            conditions.note_missed(slot, MissedBecause::Absence, 0, now_ns);
         }
     }
 
     /// A session of a client begins, one that may resume.
     pub(in crate::load) fn arrives(&self, slot: usize, now_ns: u64, resumes: bool) {
-        let Some(extras) = &self.extras else { return };
+        let Some(conditions) = &self.conditions else {
+            return;
+        };
         let measured = self.phase().is_some_and(|phase| phase.holds(now_ns));
-        extras.sessions(|table| table.begin(slot, measured));
-        if resumes && let Some(from_ns) = extras.sessions(|s| s.departed_ns(slot)) {
-            extras.note_missed(slot, MissedBecause::Absence, from_ns, now_ns);
+        conditions.sessions(|table| table.begin(slot, measured));
+        if resumes && let Some(from_ns) = conditions.sessions(|s| s.departed_ns(slot)) {
+            conditions.note_missed(slot, MissedBecause::Absence, from_ns, now_ns);
         }
         self.subscribe_begins(slot, now_ns, resumes);
     }
 
     /// A session of a client that took so long got its cursor.
     pub(in crate::load) fn arrived(&self, slot: usize, took_ns: u64) {
-        if let Some(extras) = &self.extras {
-            extras.sessions(|table| table.came(slot, took_ns));
+        if let Some(conditions) = &self.conditions {
+            conditions.sessions(|table| table.came(slot, took_ns));
         }
     }
 
@@ -257,22 +299,24 @@ impl Shard {
 
     /// A client departs by plan; how long it is away, in ns.
     pub(in crate::load) fn gap_ns(&self, slot: usize) -> u64 {
-        let extras = self.extras.as_ref();
-        let gap_ns = extras.and_then(|e| e.sessions(|s| s.depart(slot, monotonic_ns())));
+        let conditions = self.conditions.as_ref();
+        let gap_ns = conditions.and_then(|e| e.sessions(|s| s.depart(slot, monotonic_ns())));
         gap_ns.unwrap_or(0)
     }
 
     /// How long the session of a client is, in ns.
     pub(in crate::load) fn stay_ns(&self, slot: usize) -> u64 {
-        let extras = self.extras.as_ref();
-        let length_ns = extras.and_then(|e| e.sessions(|s| s.length_ns(slot)));
+        let conditions = self.conditions.as_ref();
+        let length_ns = conditions.and_then(|e| e.sessions(|s| s.length_ns(slot)));
         length_ns.unwrap_or(u64::MAX)
     }
 
     /// Clients lost and not yet back.
     pub(in crate::load) fn away(&self) -> u64 {
-        let extras = self.extras.as_ref();
-        extras.and_then(|e| e.recovery(|r| r.away())).unwrap_or(0)
+        let conditions = self.conditions.as_ref();
+        conditions
+            .and_then(|e| e.recovery(|r| r.away()))
+            .unwrap_or(0)
     }
 
     /// The connection of a client has ended when it was not to, or a connect got no cursor. After
@@ -283,13 +327,13 @@ impl Shard {
         error: &ClientError,
         is_final: bool,
     ) -> Option<u64> {
-        let Some(extras) = &self.extras else {
+        let Some(conditions) = &self.conditions else {
             self.failed(slot, error);
             return None;
         };
         let had_cursor = self.clients.borrow()[slot].connected;
         if had_cursor
-            && let Some(slow) = &extras.slow
+            && let Some(slow) = &conditions.slow
             && slow.borrow().is_slow(slot)
         {
             // Its end is in its own account. It does not come back: what it would get then would
@@ -298,9 +342,9 @@ impl Shard {
             return None;
         }
         if !had_cursor {
-            extras.sessions(|table| table.failed(slot));
+            conditions.sessions(|table| table.failed(slot));
         }
-        let Some(recovery) = &extras.recovery else {
+        let Some(recovery) = &conditions.recovery else {
             self.failed(slot, error);
             return None;
         };
@@ -325,7 +369,7 @@ impl Shard {
 
     /// The fleet itself has cut a client; after how long it comes back, in ns.
     pub(in crate::load) fn was_cut(&self, slot: usize, by_reset: bool) -> Option<u64> {
-        let recovery = self.extras.as_ref()?.recovery.as_ref()?;
+        let recovery = self.conditions.as_ref()?.recovery.as_ref()?;
         self.clients.borrow_mut()[slot].connected = false;
         let mut recovery = recovery.borrow_mut();
         recovery.lost(slot, monotonic_ns());
@@ -347,8 +391,8 @@ impl Shard {
         client.comes_back = client.ledger.is_some();
         let since = client.resumes.then(|| client.cursor());
         drop(clients);
-        if let Some(extras) = &self.extras {
-            extras.recovery(|table| table.attempt(slot, now_ns));
+        if let Some(conditions) = &self.conditions {
+            conditions.recovery(|table| table.attempt(slot, now_ns));
         }
         self.subscribe_begins(slot, now_ns, since.is_some());
         since
@@ -379,10 +423,10 @@ impl Shard {
         if !self.clients.borrow()[slot].resumes || !self.owes_nothing(slot, monotonic_ns()) {
             return false;
         }
-        let Some(extras) = &self.extras else {
+        let Some(conditions) = &self.conditions else {
             return false;
         };
-        let asked_ns = extras.recovery(|table| table.attempt_ns(slot));
+        let asked_ns = conditions.recovery(|table| table.attempt_ns(slot));
         self.clients.borrow_mut()[slot].has_cursor = true;
         self.clients.borrow_mut()[slot].connected = true;
         self.got_cursor(slot, asked_ns.unwrap_or(0), 0);
@@ -391,8 +435,8 @@ impl Shard {
 
     /// Clients with an attempt under way.
     pub(in crate::load) fn on_their_way(&self) -> Vec<usize> {
-        let extras = self.extras.as_ref();
-        let slots = extras.and_then(|e| {
+        let conditions = self.conditions.as_ref();
+        let slots = conditions.and_then(|e| {
             e.recovery(|table| {
                 let under_way = table.lost_clients().filter(|&(_, since_ns)| since_ns > 0);
                 under_way.map(|(slot, _)| slot).collect()
@@ -403,34 +447,34 @@ impl Shard {
 
     /// What a server asks for as `retry`.
     pub(in crate::load) fn retry(&self, slot: usize, ms: u64) {
-        if let Some(extras) = &self.extras {
-            extras.recovery(|table| table.retry(slot, ms));
+        if let Some(conditions) = &self.conditions {
+            conditions.recovery(|table| table.retry(slot, ms));
         }
     }
 
     /// When a client is cut next after `after_ns`.
     pub(in crate::load) fn next_cut_ns(&self, slot: usize, after_ns: Option<u64>) -> Option<u64> {
-        let cuts = self.extras.as_ref()?.cuts.as_ref()?;
+        let cuts = self.conditions.as_ref()?.cuts.as_ref()?;
         let from_ns = self.phase()?.timing.measure_from_ns;
         cuts.borrow_mut().next_ns(slot, after_ns, from_ns)
     }
 
     /// Whether the cut that is due for a client is a reset.
     pub(in crate::load) fn cut_resets(&self, slot: usize) -> bool {
-        let cuts = self.extras.as_ref().and_then(|e| e.cuts.as_ref());
+        let cuts = self.conditions.as_ref().and_then(|e| e.cuts.as_ref());
         cuts.is_some_and(|table| table.borrow_mut().resets(slot))
     }
 
     /// The kernel has told that the connection of a client that does not read has ended.
     pub(in crate::load) fn slow_ended(&self, slot: usize) {
-        if let Some(slow) = self.extras.as_ref().and_then(|e| e.slow.as_ref()) {
+        if let Some(slow) = self.conditions.as_ref().and_then(|e| e.slow.as_ref()) {
             slow.borrow_mut().ended(slot);
         }
     }
 
     /// A slow client was told that so many messages are lost to it. `false` where it is not slow.
     pub(in crate::load) fn slow_lagged(&self, slot: usize, messages: u64) -> bool {
-        let slow = self.extras.as_ref().and_then(|e| e.slow.as_ref());
+        let slow = self.conditions.as_ref().and_then(|e| e.slow.as_ref());
         let Some(slow) = slow.filter(|table| table.borrow().is_slow(slot)) else {
             return false;
         };
@@ -438,44 +482,34 @@ impl Shard {
         true
     }
 
-    /// A message of a snapshot, or of what follows one, arrived.
-    pub(in crate::load) fn snapshot_message(
+    /// A message arrived at a client of a scenario with conditions.
+    pub(in crate::load) fn condition_message(
         &self,
         slot: usize,
         message: &Envelope<'_>,
         at_ns: u64,
     ) {
-        let extras = self.extras.as_ref();
-        if let Some(snapshots) = extras.and_then(|e| e.snapshots.as_ref()) {
-            let mut snapshots = snapshots.borrow_mut();
-            snapshots.received(slot, message.sequence, message.actual_ns, at_ns);
+        if let Some(conditions) = self.conditions.as_ref().filter(|e| e.takes_messages) {
+            conditions.each(|hook| hook.message(slot, message, at_ns));
         }
     }
 
     /// Settles the side tables.
-    pub(in crate::load) fn report_aside(
+    pub(in crate::load) fn settle_conditions(
         &self,
         phase: Option<&MeasurePhase>,
     ) -> Option<ConditionReport> {
-        let extras = self.extras.as_ref()?;
-        let slow = extras.slow.as_ref().map(|table| {
-            let clients = self.clients.borrow();
-            table.borrow().report(|slot| {
-                let client = &clients[slot];
-                let ledger = client.ledger.as_ref()?;
-                let counts = phase
-                    .map(|phase| ledger.settle(phase.expected(self.channel_of(slot), u64::MAX)));
-                Some((counts.unwrap_or_default(), client.fd.is_some()))
-            })
-        });
-        Some(ConditionReport {
-            losses: extras.recovery(|table| table.settle()),
-            arrivals: extras.sessions(|table| std::mem::take(&mut table.account)),
-            slow,
-            snapshots: extras
-                .snapshots
-                .as_ref()
-                .map(|table| table.borrow().took.clone()),
-        })
+        let conditions = self.conditions.as_ref()?;
+        let clients = self.clients.borrow();
+        let account = |slot: usize| {
+            let client = clients.get(slot)?;
+            let ledger = client.ledger.as_ref()?;
+            let expected = |phase: &MeasurePhase| phase.expected(self.channel_of(slot), u64::MAX);
+            let counts = phase.map(|phase| ledger.settle(expected(phase)));
+            Some((counts.unwrap_or_default(), client.fd.is_some()))
+        };
+        let mut report = ConditionReport::default();
+        conditions.each(|hook| hook.settle(&account, &mut report));
+        Some(report)
     }
 }

@@ -12,9 +12,13 @@ use pushbench_protocol::histogram;
 use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
+use super::{Account, ConditionReport, Hook};
 use crate::load::merge::sum;
 use crate::load::recorder::histogram;
 use crate::scenario::Reconnect;
+
+/// What a client's random numbers are for: its waits.
+const PURPOSE: u64 = 3;
 
 /// An attempt that has no cursor after this time is given up, in ns.
 pub(in crate::load) const ATTEMPT_NS: u64 = 10_000_000_000;
@@ -226,16 +230,6 @@ impl Recovery {
         }
     }
 
-    pub(in crate::load) fn add_client(&mut self, random: SplitMix64) {
-        self.clients.push(Comeback {
-            random,
-            lost_ns: None,
-            attempt_ns: 0,
-            retry_ms: None,
-            failures: 0,
-        });
-    }
-
     /// Clients lost and not yet back.
     pub(in crate::load) fn away(&self) -> u64 {
         self.away
@@ -329,12 +323,23 @@ impl Recovery {
         }
         was_lost
     }
+}
 
-    /// The account as it stands.
-    pub(in crate::load) fn settle(&mut self) -> Losses {
-        let mut account = std::mem::take(&mut self.account);
-        account.not_back = self.away;
-        account
+impl Hook for Recovery {
+    fn add_client(&mut self, _index: u32, random: &dyn Fn(u64) -> SplitMix64) {
+        self.clients.push(Comeback {
+            random: random(PURPOSE),
+            lost_ns: None,
+            attempt_ns: 0,
+            retry_ms: None,
+            failures: 0,
+        });
+    }
+
+    fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
+        let mut losses = std::mem::take(&mut self.account);
+        losses.not_back = self.away;
+        into.losses = Some(losses);
     }
 }
 
@@ -365,7 +370,7 @@ mod tests {
     #[test]
     fn every_loss_ends_as_back_not_back_or_given_up() {
         let mut recovery = Recovery::new(PLAN);
-        (0..4).for_each(|seed| recovery.add_client(SplitMix64::new(seed)));
+        (0..4).for_each(|index| recovery.add_client(index, &SplitMix64::new));
         for slot in 0..3 {
             recovery.lost(slot, 1_000 + slot as u64);
         }
@@ -382,7 +387,9 @@ mod tests {
         assert!(recovery.gave_up(1));
         assert!(!recovery.gave_up(3), "it was never lost");
         assert_eq!(recovery.away(), 1);
-        let account = recovery.settle();
+        let mut report = ConditionReport::default();
+        recovery.settle(&|_| None, &mut report);
+        let account = report.losses.expect("it was settled");
         assert_eq!(
             account.after_fault.max(),
             3_100 | 1,
@@ -405,7 +412,7 @@ mod tests {
             ..PLAN
         };
         let mut recovery = Recovery::new(plan);
-        recovery.add_client(SplitMix64::new(1));
+        recovery.add_client(0, &SplitMix64::new);
         recovery.attempt_failed(0);
         recovery.attempt_failed(0);
         assert_eq!(recovery.wait_ns(0), 400_000_000);

@@ -8,8 +8,12 @@ use pushbench_protocol::histogram;
 use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
+use super::{Account, ConditionReport, Hook};
 use crate::load::recorder::histogram;
 use crate::scenario::{Sessions as Plan, Spread};
+
+/// What a client's random numbers are for: its stays and absences.
+const PURPOSE: u64 = 5;
 
 const NS_PER_MS: u64 = 1_000_000;
 
@@ -78,15 +82,6 @@ impl Sessions {
         }
     }
 
-    pub(in crate::load) fn add_client(&mut self, random: SplitMix64) {
-        self.clients.push(Draws {
-            random,
-            length_ns: 0,
-            arrives: false,
-            departed_ns: 0,
-        });
-    }
-
     fn draw_ns(&mut self, slot: usize, mean_ms: u64) -> u64 {
         match self.plan.spread {
             Spread::Fixed => mean_ms * NS_PER_MS,
@@ -132,6 +127,21 @@ impl Sessions {
     /// When a client departed last, in ns; 0 before the first time.
     pub(in crate::load) fn departed_ns(&self, slot: usize) -> u64 {
         self.clients[slot].departed_ns
+    }
+}
+
+impl Hook for Sessions {
+    fn add_client(&mut self, _index: u32, random: &dyn Fn(u64) -> SplitMix64) {
+        self.clients.push(Draws {
+            random: random(PURPOSE),
+            length_ns: 0,
+            arrives: false,
+            departed_ns: 0,
+        });
+    }
+
+    fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
+        into.arrivals = Some(std::mem::take(&mut self.account));
     }
 }
 
@@ -181,7 +191,7 @@ mod tests {
             resume: true,
             spread,
         });
-        sessions.add_client(SplitMix64::new(5));
+        sessions.add_client(0, &SplitMix64::new);
         sessions
     }
 

@@ -7,7 +7,7 @@
 use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
-use crate::load::ledger::Counts;
+use super::{Account, ConditionReport, Hook};
 use crate::scenario::SlowReaders;
 
 /// How often a slow client reads, in ns: its rate comes in portions of that.
@@ -95,13 +95,6 @@ impl Slow {
         }
     }
 
-    pub(in crate::load) fn add_client(&mut self, index: u32) {
-        self.clients.push(Known {
-            slow: self.plan.is_slow(index),
-            ..Known::default()
-        });
-    }
-
     pub(in crate::load) fn is_slow(&self, slot: usize) -> bool {
         self.clients.get(slot).is_some_and(|known| known.slow)
     }
@@ -114,18 +107,23 @@ impl Slow {
     pub(in crate::load) fn ended(&mut self, slot: usize) {
         self.clients[slot].ended = true;
     }
+}
 
-    /// Settles the account; `of` tells what a client was owed, and whether its connection stands.
-    pub(in crate::load) fn report(
-        &self,
-        of: impl Fn(usize) -> Option<(Counts, bool)>,
-    ) -> SlowReport {
+impl Hook for Slow {
+    fn add_client(&mut self, index: u32, _random: &dyn Fn(u64) -> SplitMix64) {
+        self.clients.push(Known {
+            slow: self.plan.is_slow(index),
+            ..Known::default()
+        });
+    }
+
+    fn settle(&mut self, account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
         let mut report = SlowReport {
             lagged_messages: self.lagged_messages,
             ..SlowReport::default()
         };
         for (slot, known) in self.clients.iter().enumerate().filter(|(_, k)| k.slow) {
-            let Some((counts, stands)) = of(slot) else {
+            let Some((counts, stands)) = account(slot) else {
                 continue;
             };
             report.clients += 1;
@@ -136,7 +134,7 @@ impl Slow {
             report.ended += u64::from(ended);
             report.attached += u64::from(!ended);
         }
-        report
+        into.slow = Some(report);
     }
 }
 

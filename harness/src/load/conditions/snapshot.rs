@@ -5,7 +5,10 @@
 //! the ledger, like all others; their age is no delivery latency.
 
 use hdrhistogram::Histogram;
+use pushbench_protocol::envelope::Envelope;
+use pushbench_protocol::payload::SplitMix64;
 
+use super::{Account, ConditionReport, Hook};
 use crate::load::recorder::histogram;
 
 /// A client that waits for its snapshot.
@@ -35,20 +38,24 @@ impl Snapshots {
             took: histogram(),
         }
     }
+}
 
-    pub(in crate::load) fn add_client(&mut self) {
+impl Hook for Snapshots {
+    fn add_client(&mut self, _index: u32, _random: &dyn Fn(u64) -> SplitMix64) {
         self.clients.push(Waiting::default());
     }
 
-    pub(in crate::load) fn begin(&mut self, slot: usize, now_ns: u64) {
-        self.clients[slot] = Waiting {
-            began_ns: now_ns,
-            ..Waiting::default()
-        };
+    fn subscribing(&mut self, slot: usize, now_ns: u64, resumes: bool) {
+        if !resumes {
+            self.clients[slot] = Waiting {
+                began_ns: now_ns,
+                ..Waiting::default()
+            };
+        }
     }
 
     /// The snapshot is what follows the cursor.
-    pub(in crate::load) fn got_cursor(&mut self, slot: usize, at_ns: u64, cursor: u64) {
+    fn cursor(&mut self, slot: usize, at_ns: u64, cursor: u64) {
         let client = &mut self.clients[slot];
         if client.began_ns > 0 && client.last == 0 {
             client.last = cursor.saturating_add(self.messages);
@@ -56,25 +63,27 @@ impl Snapshots {
         }
     }
 
-    /// A message arrived. Where it is the last of a whole snapshot, the time is entered: a channel
-    /// that had fewer messages when the cursor came has no whole snapshot, which the time of the
-    /// append tells, and so no time.
-    pub(in crate::load) fn received(
-        &mut self,
-        slot: usize,
-        sequence: u64,
-        actual_ns: u64,
-        at_ns: u64,
-    ) {
+    fn takes_messages(&self) -> bool {
+        true
+    }
+
+    /// Where a message is the last of a whole snapshot, the time is entered: a channel that had fewer
+    /// messages when the cursor came has no whole snapshot, which the time of the append shows, and
+    /// so no time.
+    fn message(&mut self, slot: usize, message: &Envelope<'_>, at_ns: u64) {
         let client = &mut self.clients[slot];
-        if client.last == 0 || sequence < client.last {
+        if client.last == 0 || message.sequence < client.last {
             return;
         }
-        if sequence == client.last && actual_ns <= client.cursor_ns {
+        if message.sequence == client.last && message.actual_ns <= client.cursor_ns {
             self.took
                 .saturating_record(at_ns.saturating_sub(client.began_ns));
         }
         *client = Waiting::default();
+    }
+
+    fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
+        into.snapshots = Some(self.took.clone());
     }
 }
 
@@ -82,28 +91,37 @@ impl Snapshots {
 mod tests {
     use super::*;
 
+    fn message(sequence: u64, actual_ns: u64) -> Envelope<'static> {
+        Envelope {
+            sequence,
+            intended_ns: actual_ns,
+            actual_ns,
+            payload: b"",
+        }
+    }
+
     #[test]
     fn a_snapshot_ends_with_its_last_message_and_only_where_it_was_whole() {
         let mut snapshots = Snapshots::new(3);
-        (0..3).for_each(|_| snapshots.add_client());
+        (0..3).for_each(|index| snapshots.add_client(index, &SplitMix64::new));
         for slot in 0..3 {
-            snapshots.begin(slot, 1_000);
+            snapshots.subscribing(slot, 1_000, false);
         }
-        snapshots.received(0, 40, 10, 1_100);
-        snapshots.got_cursor(0, 2_000, 40);
+        snapshots.message(0, &message(40, 10), 1_100);
+        snapshots.cursor(0, 2_000, 40);
         for sequence in 41..=50 {
-            snapshots.received(0, sequence, 500, 3_000 + sequence);
+            snapshots.message(0, &message(sequence, 500), 3_000 + sequence);
         }
         assert_eq!(snapshots.took.len(), 1);
         assert!(snapshots.took.equivalent(snapshots.took.max(), 2_043));
         // Only one was there: the third of the channel was published later.
-        snapshots.got_cursor(1, 2_000, 0);
-        snapshots.received(1, 1, 500, 2_000);
-        snapshots.received(1, 2, 2_100, 2_200);
-        snapshots.received(1, 3, 2_300, 2_400);
+        snapshots.cursor(1, 2_000, 0);
+        snapshots.message(1, &message(1, 500), 2_000);
+        snapshots.message(1, &message(2, 2_100), 2_200);
+        snapshots.message(1, &message(3, 2_300), 2_400);
         // The third fell off before it could be read.
-        snapshots.got_cursor(2, 2_000, 7);
-        snapshots.received(2, 12, 500, 2_400);
+        snapshots.cursor(2, 2_000, 7);
+        snapshots.message(2, &message(12, 500), 2_400);
         assert_eq!(snapshots.took.len(), 1);
     }
 }
