@@ -114,7 +114,7 @@ impl Arguments {
         let _context = runtime.enter();
         let bar = Bar::silent_lines(self.verbosity.quiet);
         let done = runtime.block_on(crate::run::run(&scenario, &options, &bar, interrupt()));
-        bar.finish();
+        drop(bar);
         let trials = match &done {
             Ok(done) => &done.record.trials[..],
             Err(_) => &[],

@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let _context = runtime.enter();
     let bar = Bar::new(arguments.output.verbosity.quiet);
     let done = runtime.block_on(limits::run(&scenario, &options, &bar, interrupt()));
-    bar.finish();
+    drop(bar);
     let done = done.map_err(run_failure)?;
     let report =
         arguments

@@ -19,7 +19,6 @@ mod allocator;
 mod compare;
 mod doctor;
 mod fleet;
-mod known;
 mod limits;
 mod list;
 mod options;
@@ -28,7 +27,6 @@ mod report;
 mod run;
 mod serve;
 mod shell;
-mod statistics;
 mod usage;
 mod verify;
 

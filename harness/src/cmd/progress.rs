@@ -61,14 +61,15 @@ impl Bar {
 
     /// As [`Bar::new`], but without a line for each trial: trials are not what is asked for.
     pub(super) fn silent_lines(quiet: bool) -> Self {
-        Self {
-            lines: false,
-            ..Self::new(quiet)
-        }
+        let mut bar = Self::new(quiet);
+        bar.lines = false;
+        bar
     }
+}
 
+impl Drop for Bar {
     /// Takes the bar away.
-    pub(super) fn finish(&self) {
+    fn drop(&mut self) {
         for line in [&self.costs, &self.figures, &self.bar] {
             line.finish_and_clear();
         }

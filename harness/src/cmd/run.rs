@@ -89,7 +89,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
             &bar,
             interrupted.as_mut(),
         ));
-        bar.finish();
+        drop(bar);
         let done = done.map_err(run_failure)?;
         if arguments.report(&done)? == Outcome::Bad {
             outcome = Outcome::Bad;

@@ -1,25 +1,21 @@
 //! `pushbench verify`: every transport, profile and family of clients must deliver exactly what was
-//! published; nothing is timed. With `--known-answers`, numbers must show what was done to them.
+//! published; nothing is timed. With `--known-answers`, numbers must show what was done to them; with
+//! `--statistics`, comparisons must find the differences that there are, and no others.
 
-use std::fmt::Write;
+use std::cell::RefCell;
 
-use super::known::Known;
+use clap::ValueEnum;
+
 use super::options::{Selection, Verbosity};
 use super::progress::Bar;
 use super::run::run_failure;
 use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
-use crate::audit::is_timed;
 use crate::record::Family;
-use crate::record::{Check, Outcome as CheckOutcome, Status, Trial, Verdict};
-use crate::run::Options;
-use crate::scenario::{Overrides, Scenario};
-
-/// The workloads: small, so that all of it takes a minute. The second crosses every buffer on the
-/// way: messages larger than one, and many of them at once.
-const WORKLOADS: [(&str, &str); 2] = [
-    ("verify-small.toml", include_str!("verify-small.toml")),
-    ("verify-large.toml", include_str!("verify-large.toml")),
-];
+use crate::run::Watch;
+use crate::scenario::Overrides;
+use crate::verify::answers::{self, Known};
+use crate::verify::bytes::{self, BytesError};
+use crate::verify::{Bench, Listener, statistics};
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -53,90 +49,123 @@ pub(super) struct Arguments {
     verbosity: Verbosity,
 }
 
-/// Checks all of them and says which failed.
+/// Checks all of them and reports which failed.
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
-    if arguments.known_answers {
-        return super::known::run(arguments.only.as_deref(), arguments.verbosity.quiet);
-    }
-    if arguments.statistics {
-        return super::statistics::run(arguments.runs, arguments.verbosity.quiet);
-    }
-    let program = std::env::current_exe().map_err(failed)?;
-    let runtime = runtime()?;
-    let _context = runtime.enter();
-    let mut interrupted = std::pin::pin!(interrupt());
-    let families = match arguments.client_family {
-        Some(family) => vec![family],
-        None => vec![Family::Lean, Family::Library],
+    let console = Console {
+        quiet: arguments.verbosity.quiet,
+        failed: RefCell::default(),
     };
-    let (mut checked, mut deliveries, mut wrong) = (0, 0, String::new());
-    for (name, source) in WORKLOADS {
-        let mut scenario = Scenario::parse(name, source).map_err(failed)?;
+    let ended = if arguments.known_answers {
+        let known = arguments.only.as_deref();
+        console.known_answers(known.unwrap_or_else(|| Known::value_variants()))?
+    } else if arguments.statistics {
+        console.statistics(arguments.runs)?
+    } else {
+        console.bytes(&arguments)?
+    };
+    if let Some(error) = console.failed.into_inner() {
+        return Err(error);
+    }
+    Ok(match ended {
+        Some(true) => Outcome::Good,
+        Some(false) => Outcome::Bad,
+        None => {
+            say("pushbench: interrupted");
+            Outcome::Bad
+        }
+    })
+}
+
+/// Prints what is found. The first result that cannot be printed is kept.
+struct Console {
+    quiet: bool,
+    failed: RefCell<Option<Failure>>,
+}
+
+impl Listener for Console {
+    fn result(&self, text: &str) {
+        if let Err(error) = print(&format!("{text}\n")) {
+            self.failed.borrow_mut().get_or_insert(error);
+        }
+    }
+
+    fn progress(&self, text: &str) {
+        if !self.quiet {
+            say(text);
+        }
+    }
+
+    fn watch(&self) -> Box<dyn Watch> {
+        Box::new(Bar::new(self.quiet))
+    }
+}
+
+impl Console {
+    /// Whether each was exactly as published; `None` where the check was interrupted.
+    fn bytes(&self, arguments: &Arguments) -> Result<Option<bool>, Failure> {
+        let families = match arguments.client_family {
+            Some(family) => vec![family],
+            None => vec![Family::Lean, Family::Library],
+        };
         let overrides = Overrides {
             transports: arguments.selection.transports.clone(),
             profiles: arguments.selection.profiles.clone(),
             ..Overrides::default()
         };
-        scenario.apply(&overrides).map_err(usage)?;
-        for &family in &families {
-            let options = Options {
-                sources: &[],
-                family,
-                shards: None,
-                out: None,
-                program: &program,
-                check_payloads: true,
-                until_decided: None,
-            };
-            let bar = Bar::new(arguments.verbosity.quiet);
-            let done = runtime.block_on(crate::run::run(
-                &scenario,
-                &options,
-                &bar,
-                interrupted.as_mut(),
-            ));
-            bar.finish();
-            let record = done.map_err(run_failure)?.record;
-            if record.status == Status::Interrupted {
-                say("pushbench: interrupted");
-                return Ok(Outcome::Bad);
-            }
-            for trial in &record.trials {
-                checked += 1;
-                deliveries += trial.deliveries.received;
-                complain(&mut wrong, &scenario.name, family, trial);
-            }
+        let program = std::env::current_exe().map_err(failed)?;
+        let runtime = runtime()?;
+        let _context = runtime.enter();
+        let interrupted = std::pin::pin!(interrupt());
+        let checked = bytes::run(&overrides, &families, &program, self, interrupted);
+        let verified = runtime.block_on(checked).map_err(|error| match error {
+            BytesError::Selection(error) => usage(error),
+            BytesError::Run(error) => run_failure(error),
+        })?;
+        if verified.interrupted {
+            return Ok(None);
         }
+        if !verified.wrong.is_empty() {
+            say(verified.wrong.trim_end());
+        } else if !self.quiet {
+            self.result(&format!(
+                "verified: {} trials, {} deliveries, each exactly as published",
+                verified.trials, verified.deliveries
+            ));
+        }
+        Ok(Some(verified.wrong.is_empty()))
     }
-    if !wrong.is_empty() {
-        say(wrong.trim_end());
-        return Ok(Outcome::Bad);
+
+    fn known_answers(&self, known: &[Known]) -> Result<Option<bool>, Failure> {
+        let bench = Bench::new(std::env::current_exe().map_err(failed)?);
+        let told = match self.quiet {
+            true => answers::Told::Failures,
+            false => answers::Told::All,
+        };
+        let ended = until_interrupted(answers::run(known, bench, told, self))?;
+        let Some((held, asked)) = ended else {
+            return Ok(None);
+        };
+        if held == asked && !self.quiet {
+            self.result(&format!("{held} of {asked} known answers hold"));
+        }
+        Ok(Some(held == asked))
     }
-    if !arguments.verbosity.quiet {
-        print(&format!(
-            "verified: {checked} trials, {deliveries} deliveries, each exactly as published\n"
-        ))?;
+
+    fn statistics(&self, runs: u32) -> Result<Option<bool>, Failure> {
+        let bench = Bench::new(std::env::current_exe().map_err(failed)?);
+        until_interrupted(statistics::run(runs, bench, self))
     }
-    Ok(Outcome::Good)
 }
 
-fn complain(wrong: &mut String, scenario: &str, family: Family, trial: &Trial) {
-    if trial.validity.verdict != Verdict::Void {
-        return;
-    }
-    // Nothing is timed here, and what a late publisher did not publish at all is missing.
-    let counts = |name: &str| {
-        let failed = |c: &Check| c.check == name && c.outcome == CheckOutcome::Failed;
-        trial.error.is_some() || trial.validity.checks.iter().any(failed)
-    };
-    let reasons = trial.validity.reasons.iter();
-    for reason in reasons.filter(|r| counts(&r.check) && !is_timed(&r.check)) {
-        let _ = writeln!(
-            wrong,
-            "verify {} with {family} clients on '{scenario}': {}; {}",
-            trial.label(),
-            reason.message,
-            reason.remedy
-        );
-    }
+/// What `checked` comes to; `None` where it was interrupted.
+fn until_interrupted<T>(
+    checked: impl Future<Output = Result<T, crate::run::RunError>>,
+) -> Result<Option<T>, Failure> {
+    runtime()?.block_on(async {
+        tokio::select! {
+            ended = checked => ended.map(Some).map_err(run_failure),
+            // Dropping a trial kills its children.
+            () = interrupt() => Ok(None),
+        }
+    })
 }

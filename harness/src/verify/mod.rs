@@ -1,5 +1,164 @@
-//! Whether pushbench itself can be believed: trials whose results are known in advance.
+//! Runs whose outcome is known beforehand: what they show is whether the harness can be believed.
 //!
-//! Around the data path. In: deliberate faults. Out: expected against found.
+//! Above the trials. [`bytes`]: every transport delivers exactly what was published. [`answers`]:
+//! something is done to a trial on purpose, and its record must show exactly that. [`statistics`]:
+//! equal transports are not called different, and different ones are. In: what to check. Out: what
+//! held, told to a [`Listener`] as soon as it is known.
 
-pub mod known_answers;
+use std::path::PathBuf;
+
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::{Profile, Transport};
+
+use crate::environment::layout::Layout;
+use crate::environment::relay::RelayPlan;
+use crate::record::{Family, Trial};
+use crate::run::{RunError, Watch, congestion_of_this_machine};
+use crate::scenario::Scenario;
+use crate::trial::interfere::{Stall, Starve};
+use crate::trial::{self, Histograms, Progress};
+
+pub mod answers;
+pub mod bytes;
+pub mod statistics;
+
+/// Workload of [`answers`] and [`statistics`], before either changes it.
+const FEW_CLIENTS: (&str, &str) = ("known-answers.toml", include_str!("known-answers.toml"));
+
+/// Trials whose source addresses must differ, as connections of those before are being forgotten.
+const REMEMBERED_TRIALS: u32 = 64;
+
+/// Who is told what was found.
+pub trait Listener {
+    /// A result.
+    fn result(&self, text: &str);
+    /// How far the verification has come.
+    fn progress(&self, text: &str);
+    /// Who watches the trials until it is dropped.
+    fn watch(&self) -> Box<dyn Watch>;
+}
+
+/// What is done to a trial on purpose.
+#[derive(Debug, Clone, Default)]
+struct Disturbance {
+    relay: Option<RelayPlan>,
+    stalls: Vec<Stall>,
+    starve: Option<Starve>,
+}
+
+impl Disturbance {
+    fn none() -> Self {
+        Self::default()
+    }
+
+    fn relay(plan: RelayPlan) -> Self {
+        Self {
+            relay: Some(plan),
+            ..Self::none()
+        }
+    }
+}
+
+/// One trial: its workload, and what is done to it.
+#[derive(Debug, Clone)]
+struct Subject {
+    scenario: Scenario,
+    transport: Transport,
+    /// Which of several, from 1.
+    index: u32,
+    probes: bool,
+    disturbance: Disturbance,
+}
+
+impl Subject {
+    /// A trial of a few clients to which nothing is done.
+    fn undisturbed(transport: Transport) -> Self {
+        let (name, source) = FEW_CLIENTS;
+        Self {
+            scenario: built_in(name, source),
+            transport,
+            index: 1,
+            probes: true,
+            disturbance: Disturbance::none(),
+        }
+    }
+
+    fn rate(&mut self, rate_per_s: f64) {
+        if let Some(publish) = &mut self.scenario.publish {
+            publish.rate_per_s = rate_per_s;
+        }
+    }
+}
+
+fn built_in(name: &str, source: &str) -> Scenario {
+    Scenario::parse(name, source).expect("a scenario that is built in, as a test checks")
+}
+
+/// What runs the trials of one verification, one at a time.
+#[derive(Debug)]
+pub struct Bench {
+    program: PathBuf,
+    congestion: Option<String>,
+    done: u32,
+}
+
+impl Bench {
+    /// Trials of `program`.
+    pub fn new(program: PathBuf) -> Self {
+        Self {
+            program,
+            congestion: congestion_of_this_machine(),
+            done: 0,
+        }
+    }
+
+    async fn trial(
+        &mut self,
+        subject: &Subject,
+        progress: &dyn Fn(Progress),
+    ) -> Result<(Trial, Option<Histograms>), RunError> {
+        let layout = Layout::plan(subject.scenario.clients.count, None)?;
+        let disturbance = &subject.disturbance;
+        let plan = trial::Plan {
+            scenario: &subject.scenario,
+            transport: subject.transport,
+            profile: Profile::Tuned,
+            index: subject.index,
+            family: Family::Lean,
+            seed: 1,
+            layout: &layout,
+            congestion: self.congestion.as_deref(),
+            check_payloads: false,
+            probes: subject.probes,
+            sources: &[],
+            first_source: self.done % REMEMBERED_TRIALS,
+            allocator: Allocator::DEFAULT,
+            program: &self.program,
+            relay: disturbance.relay,
+            stalls: disturbance.stalls.clone(),
+            starve: disturbance.starve,
+        };
+        self.done += 1;
+        Ok(trial::run(&plan, progress).await)
+    }
+}
+
+fn word(holds: bool) -> &'static str {
+    if holds { "ok" } else { "FAILED" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workloads_are_scenarios() {
+        assert_eq!(
+            Subject::undisturbed(Transport::Sse).scenario.run.seed,
+            Some(1)
+        );
+        for (name, source) in bytes::WORKLOADS {
+            assert!(!built_in(name, source).summary.is_empty());
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! `pushbench verify --statistics`: the comparison itself, compared with what is known.
+//! The comparison itself, compared with what is known.
 //!
 //! A transport against itself must hardly ever be *different* (A/A); against itself with a relay
 //! that holds its bytes for 11 ms instead of 10, it must be, and by 10% (A/B). Beside it what probes
@@ -8,26 +8,18 @@
 //! helps against it is many short pairs rather than few long ones: the two of a pair are then close
 //! in time, and the interval narrows with their number. That number is fixed beforehand.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use pushbench_os::allocator::Allocator;
-use pushbench_protocol::transport::{Profile, Transport};
+use pushbench_protocol::transport::Transport;
 
-use super::{Failure, Outcome, failed, interrupt, print, runtime, say};
-use crate::analysis::compare::{Comparison, MetricComparison, Says, compare_pair};
-use crate::analysis::stats::{Ratio, paired_log_ratio};
+use super::{Bench, Disturbance, Listener, Subject, word};
+use crate::analysis::compare::compare_pair;
+use crate::analysis::stats::{Ratio, median, paired_log_ratio};
 use crate::audit::MAX_STEAL;
-use crate::environment::layout::Layout;
 use crate::environment::relay::RelayPlan;
-use crate::record::Family;
-use crate::record::{MIN_CLIENTS_FOR_SLOPE, Trial, Verdict};
-use crate::run::congestion_of_this_machine;
+use crate::record::{Comparison, MIN_CLIENTS_FOR_SLOPE, MetricComparison, Says, Trial, Verdict};
+use crate::run::RunError;
 use crate::scenario::Scenario;
-use crate::trial;
-
-/// What the trials of A/A and A/B have in common.
-const SMALL: (&str, &str) = ("known-answers.toml", include_str!("known-answers.toml"));
 
 /// A/A runs that may find a difference in any primary metric, of 20.
 const MOST_FALSE: f64 = 1.0 / 20.0;
@@ -79,65 +71,44 @@ const PLAIN: Side = Side {
     probes: true,
 };
 
-/// Checks all three and prints the counts.
-pub(super) fn run(runs: u32, quiet: bool) -> Result<Outcome, Failure> {
-    let mut runner = Runner {
-        program: std::env::current_exe().map_err(failed)?,
-        congestion: congestion_of_this_machine(),
-        done: 0,
-        quiet,
-    };
-    let ended = runtime()?.block_on(async {
-        tokio::select! {
-            ended = runner.check(runs) => ended.map(Some),
-            // Dropping a trial kills its children.
-            () = interrupt() => Ok(None),
-        }
-    })?;
-    match ended {
-        Some(true) => Ok(Outcome::Good),
-        Some(false) => Ok(Outcome::Bad),
-        None => {
-            say("pushbench: interrupted");
-            Ok(Outcome::Bad)
-        }
+/// Checks all three and reports the counts: whether all of them hold.
+///
+/// # Errors
+/// [`RunError`] where the machine does not allow a trial.
+pub async fn run(runs: u32, bench: Bench, listener: &dyn Listener) -> Result<bool, RunError> {
+    let mut runner = Runner { bench, listener };
+    let mut scenario = Subject::undisturbed(Transport::Sse).scenario;
+    scenario.phases.settle_s = 0.0;
+    scenario.phases.warm_up_s = 0.05;
+    scenario.phases.measure_s = MEASURE_S;
+    if let Some(publish) = &mut scenario.publish {
+        publish.rate_per_s = RATE_PER_S;
     }
+    let same = runner.same(&scenario, runs).await?;
+    let different = runner.different(&scenario, runs).await?;
+    let overhead = runner.overhead(scenario).await?;
+    Ok(same && different && overhead)
 }
 
-struct Runner {
-    program: PathBuf,
-    congestion: Option<String>,
-    done: u32,
-    quiet: bool,
+struct Runner<'a> {
+    bench: Bench,
+    listener: &'a dyn Listener,
 }
 
-impl Runner {
-    async fn check(&mut self, runs: u32) -> Result<bool, Failure> {
-        let (name, source) = SMALL;
-        let mut scenario = Scenario::parse(name, source).map_err(failed)?;
-        scenario.phases.settle_s = 0.0;
-        scenario.phases.warm_up_s = 0.05;
-        scenario.phases.measure_s = MEASURE_S;
-        if let Some(publish) = &mut scenario.publish {
-            publish.rate_per_s = RATE_PER_S;
-        }
-        let same = self.same(&scenario, runs).await?;
-        let different = self.different(&scenario, runs).await?;
-        let overhead = self.overhead(scenario).await?;
-        Ok(same && different && overhead)
-    }
-
+impl Runner<'_> {
     /// A/A: counts the runs in which some primary metric is different.
-    async fn same(&mut self, scenario: &Scenario, runs: u32) -> Result<bool, Failure> {
+    async fn same(&mut self, scenario: &Scenario, runs: u32) -> Result<bool, RunError> {
         let (mut compared, mut wrong) = (0, 0);
         let mut by_metric: Vec<(String, u32)> = Vec::new();
         for run in 1..=runs {
             let Some(found) = self.compare(scenario, PLAIN, PLAIN).await? else {
-                self.report(&format!("A/A run {run} of {runs}: {TOO_VOID}"));
+                self.listener
+                    .progress(&format!("A/A run {run} of {runs}: {TOO_VOID}"));
                 continue;
             };
             compared += 1;
-            self.report(&format!("A/A run {run} of {runs}: {}", told(&found)));
+            self.listener
+                .progress(&format!("A/A run {run} of {runs}: {}", told(&found)));
             let primary = found.metrics.iter().filter(|m| m.primary);
             let different: Vec<&str> = primary
                 .filter(|m| m.says == Says::Different)
@@ -159,16 +130,16 @@ impl Runner {
         } else {
             format!(" ({})", which.join(", "))
         };
-        print(&format!(
+        self.listener.result(&format!(
             "A/A: sse against itself, {runs} runs of {PAIRS} paired trials: different in {wrong} of \
-             {compared}{which}, at most {most} allowed: {}\n",
+             {compared}{which}, at most {most} allowed: {}",
             word(holds)
-        ))?;
+        ));
         Ok(holds)
     }
 
     /// A/B: counts the runs in which the median is different, and sized right.
-    async fn different(&mut self, scenario: &Scenario, runs: u32) -> Result<bool, Failure> {
+    async fn different(&mut self, scenario: &Scenario, runs: u32) -> Result<bool, RunError> {
         let side = |delay| Side {
             delay: Some(delay),
             probes: true,
@@ -179,10 +150,12 @@ impl Runner {
                 .compare(scenario, side(DELAYS[0]), side(DELAYS[1]))
                 .await?;
             let Some(comparison) = comparison else {
-                self.report(&format!("A/B run {run} of {runs}: {TOO_VOID}"));
+                self.listener
+                    .progress(&format!("A/B run {run} of {runs}: {TOO_VOID}"));
                 continue;
             };
-            self.report(&format!("A/B run {run} of {runs}: {}", told(&comparison)));
+            self.listener
+                .progress(&format!("A/B run {run} of {runs}: {}", told(&comparison)));
             let p50 = comparison
                 .metrics
                 .iter()
@@ -196,18 +169,18 @@ impl Runner {
         }
         let least = (f64::from(runs) * LEAST_FOUND).ceil() as u32;
         let holds = found >= least && sized >= least;
-        print(&format!(
+        self.listener.result(&format!(
             "A/B: 11 ms against 10 ms of delay, {runs} runs of {PAIRS} paired trials: p50 different \
              in {found}, +10% (in whole percent) within the interval in {sized}, +10.0% in {exact}, \
-             median ratio {:.3}; at least {least} asked of the first two: {}\n",
-            crate::analysis::stats::median(ratios).unwrap_or(f64::NAN),
+             median ratio {:.3}; at least {least} asked of the first two: {}",
+            median(ratios).unwrap_or(f64::NAN),
             word(holds)
-        ))?;
+        ));
         Ok(holds)
     }
 
     /// What probes and audit cost, on both sides together.
-    async fn overhead(&mut self, mut scenario: Scenario) -> Result<bool, Failure> {
+    async fn overhead(&mut self, mut scenario: Scenario) -> Result<bool, RunError> {
         scenario.clients.count = OVERHEAD_CLIENTS;
         scenario.phases.warm_up_s = 0.1;
         scenario.phases.measure_s = 1.0;
@@ -232,7 +205,8 @@ impl Runner {
             }
             if (round + 1).is_multiple_of(10) {
                 let pairs = round + 1;
-                self.report(&format!("overhead: {pairs} of {OVERHEAD_PAIRS} pairs"));
+                self.listener
+                    .progress(&format!("overhead: {pairs} of {OVERHEAD_PAIRS} pairs"));
             }
         }
         let Some(Ratio {
@@ -243,16 +217,17 @@ impl Runner {
             ..
         }) = paired_log_ratio(&on, &off, 0.95)
         else {
-            print("overhead: too few trials came to their end: FAILED\n")?;
+            self.listener
+                .result("overhead: too few trials came to their end: FAILED");
             return Ok(false);
         };
         let holds = high <= MOST_OVERHEAD;
-        print(&format!(
+        self.listener.result(&format!(
             "overhead: CPU per delivery on both sides, with probes and audit over without, {n} \
              pairs: × {ratio:.3} ({low:.3}–{high:.3}, 95%), the upper end at most × {MOST_OVERHEAD} \
-             allowed: {}\n",
+             allowed: {}",
             word(holds)
-        ))?;
+        ));
         Ok(holds)
     }
 
@@ -262,7 +237,7 @@ impl Runner {
         scenario: &Scenario,
         a: Side,
         b: Side,
-    ) -> Result<Option<Comparison>, Failure> {
+    ) -> Result<Option<Comparison>, RunError> {
         let mut rounds = Vec::new();
         // A void trial is no witness, and one whose cores a hypervisor took is a poor one: such
         // rounds are run again, a bounded number of times. No latency is looked at for that.
@@ -296,7 +271,7 @@ impl Runner {
         a: Side,
         b: Side,
         round: u32,
-    ) -> Result<(Trial, Trial), Failure> {
+    ) -> Result<(Trial, Trial), RunError> {
         if round.is_multiple_of(2) {
             let first = self.trial(scenario, a, round).await?;
             Ok((first, self.trial(scenario, b, round).await?))
@@ -311,39 +286,21 @@ impl Runner {
         scenario: &Scenario,
         side: Side,
         round: u32,
-    ) -> Result<Trial, Failure> {
-        let layout = Layout::plan(scenario.clients.count, None).map_err(failed)?;
-        self.done += 1;
-        let plan = trial::Plan {
-            scenario,
-            transport: Transport::Sse,
-            profile: Profile::Tuned,
+    ) -> Result<Trial, RunError> {
+        let subject = Subject {
+            scenario: scenario.clone(),
             index: round + 1,
-            family: Family::Lean,
-            seed: 1,
-            layout: &layout,
-            congestion: self.congestion.as_deref(),
-            check_payloads: false,
             probes: side.probes,
-            sources: &[],
-            first_source: self.done % 64,
-            allocator: Allocator::DEFAULT,
-            program: &self.program,
-            relay: side.delay.map(|delay| RelayPlan {
-                delay,
-                faults: None,
+            disturbance: side.delay.map_or_else(Disturbance::none, |delay| {
+                Disturbance::relay(RelayPlan {
+                    delay,
+                    faults: None,
+                })
             }),
-            stalls: Vec::new(),
-            starve: None,
+            ..Subject::undisturbed(Transport::Sse)
         };
-        let (trial, _) = trial::run(&plan, &|_| {}).await;
+        let (trial, _) = self.bench.trial(&subject, &|_| {}).await?;
         Ok(trial)
-    }
-
-    fn report(&self, text: &str) {
-        if !self.quiet {
-            say(text);
-        }
     }
 }
 
@@ -377,10 +334,6 @@ fn steal(trial: &Trial) -> f64 {
     let mut checks = trial.validity.checks.iter();
     let check = checks.find(|check| check.check == "steal");
     check.and_then(|check| check.measured).unwrap_or(0.0)
-}
-
-fn word(holds: bool) -> &'static str {
-    if holds { "ok" } else { "FAILED" }
 }
 
 #[cfg(test)]

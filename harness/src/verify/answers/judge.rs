@@ -1,11 +1,12 @@
-//! Known answers: something is done to a trial, measured, and the record must say exactly that.
+//! Whether the record of a trial shows what was done to it.
 //!
-//! Around the trials. In: a trial's row and histograms, and what was really done to it
+//! In: a trial's row and histograms, and what was really done to it
 //! ([`Interfered`](crate::trial::interfere::Interfered)). Out: whether they agree, and both figures in a
-//! line. Pure functions: which trials are run is said in `cmd/known.rs`.
+//! line. Pure functions.
 
 use pushbench_protocol::schedule::Timetable;
 
+use super::Answer;
 use crate::record::{Trial, Verdict};
 use crate::trial::Histograms;
 
@@ -34,22 +35,6 @@ const HARNESS_CHECKS: [&str; 3] = ["harness_cpu", "scheduler_lag", "harness_shar
 /// wait for a core.
 const RUN_QUEUE: &str = "harness_run_queue";
 
-/// A comparison of what was done with what the record says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// What was done, what was expected of it, and what was found.
-    pub text: String,
-    /// Whether they agree.
-    pub holds: bool,
-}
-
-impl std::fmt::Display for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let word = if self.holds { "ok" } else { "FAILED" };
-        write!(f, "known answer: {}: {word}", self.text)
-    }
-}
-
 /// What a stall of the server must have done to each of `clients` subscribers of one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct StallExpected {
@@ -63,7 +48,7 @@ struct StallExpected {
 
 /// The server stood still: delivery latency shows all of it, service latency next to nothing,
 /// because the publisher stood still with the server.
-pub fn stall(trial: &Trial, histograms: &Histograms) -> Answer {
+pub(super) fn stall(trial: &Trial, histograms: &Histograms) -> Answer {
     let Some(expected) = stall_expected(histograms, trial.clients.connected) else {
         return not_done("stall", trial);
     };
@@ -111,7 +96,12 @@ fn stall_expected(histograms: &Histograms, clients: u64) -> Option<StallExpected
 }
 
 /// Every byte of the server was held for `delay_ns`: the median moved by that much.
-pub fn delay(direct: &Trial, relayed: &Trial, histograms: &Histograms, delay_ns: u64) -> Answer {
+pub(super) fn delay(
+    direct: &Trial,
+    relayed: &Trial,
+    histograms: &Histograms,
+    delay_ns: u64,
+) -> Answer {
     let (Some(direct_ns), Some(got_ns), Some(relay)) = (
         direct.latency_ns.p50,
         relayed.latency_ns.p50,
@@ -139,7 +129,7 @@ pub fn delay(direct: &Trial, relayed: &Trial, histograms: &Histograms, delay_ns:
 
 /// Messages were left out, sent twice or swapped: the ledger counts these and no other, and the
 /// trial is void for that reason.
-pub fn faults(trial: &Trial, histograms: &Histograms) -> Answer {
+pub(super) fn faults(trial: &Trial, histograms: &Histograms) -> Answer {
     let Some(relay) = &histograms.interfered.relay else {
         return not_done("faults", trial);
     };
@@ -175,7 +165,7 @@ pub fn faults(trial: &Trial, histograms: &Histograms) -> Answer {
 
 /// The publisher was asked for more than it can do: the trial is void for its rate, and the lag is
 /// seen.
-pub fn late_publisher(trial: &Trial) -> Answer {
+pub(super) fn late_publisher(trial: &Trial) -> Answer {
     let lag = trial.publish.lag_ns;
     let text = format!(
         "{:.0} msg/s offered on {}: got {:.0} msg/s, publish lag p50 {}, max {}; {}",
@@ -194,7 +184,7 @@ pub fn late_publisher(trial: &Trial) -> Answer {
 
 /// The fleet did not get its cores: its own measures must say so, and the audit name the harness.
 /// Medians are compared, because the tail of the undisturbed trial is the machine's.
-pub fn starved(direct: &Trial, starved: &Trial, histograms: &Histograms) -> Answer {
+pub(super) fn starved(direct: &Trial, starved: &Trial, histograms: &Histograms) -> Answer {
     let (before, after) = (fleet_wait_ns(direct), fleet_wait_ns(starved));
     let named = if starved.harness.run_queue_wait_ns.is_some() {
         starved.validity.verdict == Verdict::Void && reasons(starved).any(|r| r == RUN_QUEUE)
@@ -232,7 +222,7 @@ fn fleet_wait_ns(trial: &Trial) -> Option<u64> {
 }
 
 /// A trial that did not come to what was to be compared.
-pub fn not_done(what: &str, trial: &Trial) -> Answer {
+pub(super) fn not_done(what: &str, trial: &Trial) -> Answer {
     let why = trial.error.clone().unwrap_or_else(|| verdict(trial));
     let text = format!(
         "{what} on {}: the trial came to nothing: {why}",
