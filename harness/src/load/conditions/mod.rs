@@ -121,17 +121,17 @@ impl ConditionState {
             snapshots: (snapshot_messages > 0).then(|| Snapshots::new(snapshot_messages).into()),
             looks_at_messages: resumes
                 || scenario.reconnect.is_some()
-                || scenario.slow_readers.is_some()
-                || snapshot_messages > 0,
+                || scenario.slow_readers.is_some(),
             takes_messages: false,
             late: RefCell::default(),
         };
-        let mut takes_messages = false;
-        conditions.each(|hook| takes_messages |= hook.takes_messages());
+        let (mut any, mut takes_messages) = (false, false);
+        conditions.each(|hook| {
+            any = true;
+            takes_messages |= hook.takes_messages();
+        });
         conditions.takes_messages = takes_messages;
-        let any = conditions.looks_at_messages
-            || conditions.sessions.is_some()
-            || conditions.cuts.is_some();
+        conditions.looks_at_messages |= takes_messages;
         any.then(|| Box::new(conditions))
     }
 
