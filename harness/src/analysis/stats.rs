@@ -22,6 +22,7 @@ pub mod bootstrap;
 pub mod decision;
 pub mod describe;
 pub mod family;
+pub mod nnls;
 pub mod ratio;
 pub mod stationarity;
 pub mod student;

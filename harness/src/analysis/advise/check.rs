@@ -8,8 +8,10 @@
 use pushbench_protocol::transport::{Profile, Transport};
 use serde::Serialize;
 
+use super::beyond::{ONE_KIND, cpu_beyond};
+use super::fit::relative_speed;
 use super::framing;
-use super::model::{Model, ONE_KIND, cpu, cpu_beyond, relative_speed};
+use super::model::{Model, cpu};
 use super::observe::Observation;
 use crate::analysis::stats::median;
 
@@ -142,7 +144,7 @@ fn row(model: &Model, left_out: &[Observation], cell: &[&Observation]) -> Row {
     };
     let n = f64::from(first.workload.clients);
     let memory = fitted.base_bytes.zip(fitted.user_slope);
-    let (second, _) = fitted.beside(&first.workload, key.0);
+    let (second, _) = fitted.second_connections(&first.workload, key.0);
     row.memory = twice(
         memory.map(|(base, slope)| base + (slope + second) * n),
         middle(|o| o.settled_bytes),
@@ -166,7 +168,7 @@ fn row(model: &Model, left_out: &[Observation], cell: &[&Observation]) -> Row {
         );
         return row;
     }
-    if !fitted.tells_apart {
+    if !fitted.separable {
         row.missing.push(ONE_KIND.to_owned());
         return row;
     }

@@ -23,36 +23,29 @@
 //! towards the costs of all transports together where a transport's own records do not tell terms
 //! apart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pushbench_protocol::transport::{Profile, Transport};
 use serde::Serialize;
 
+use super::beyond::{beyond, cpu_beyond};
 use super::framing::{self, Bytes};
-use super::observe::Observation;
 use super::workload::{Load, Workload};
-use crate::analysis::stats::median;
 
 /// A transport in a profile.
 pub type Key = (Transport, Profile);
 
 /// Terms of the cost of a second.
-const TERMS: usize = 6;
+pub(super) const TERMS: usize = 6;
 
 /// Names of the terms, for people.
 pub const TERM_NAMES: [&str; TERMS] = ["wake-up", "write", "delivery", "byte", "connect", "send"];
-
-/// How strongly costs are drawn to those of all transports: as much as this share of a record.
-const PRIOR_WEIGHT: f64 = 0.02;
-
-/// Rounds of coordinate descent; a fit of six terms is still after a few hundred.
-const ROUNDS: usize = 4_000;
 
 /// Beyond the greatest value seen times this, a prediction is an extrapolation.
 const REACH: f64 = 1.25;
 
 /// Connects a second that cost next to nothing.
-const FEW_CONNECTS: f64 = 1.0;
+pub(super) const FEW_CONNECTS: f64 = 1.0;
 
 /// How far the records of a transport and profile go.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -64,7 +57,7 @@ pub struct Range {
 }
 
 impl Range {
-    fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+    pub(super) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         values.fold(None, |range: Option<Self>, v| {
             Some(match range {
                 None => Self { low: v, high: v },
@@ -76,7 +69,7 @@ impl Range {
         })
     }
 
-    fn leaves(self, value: f64) -> bool {
+    pub(super) fn leaves(self, value: f64) -> bool {
         value > self.high * REACH || value < self.low / REACH
     }
 }
@@ -111,13 +104,13 @@ pub struct Fitted {
     pub batch: Option<Range>,
     /// Whether a record had clients that came and went.
     pub connects: bool,
-    /// Scenarios that had such: of one alone, what a connect costs cannot be told from the rest.
+    /// Scenarios that had such: one alone cannot separate the cost of a connect from the rest.
     pub scenarios_with_connects: usize,
     /// Scenarios in which clients sent.
     pub scenarios_with_sends: usize,
-    /// Whether the records differ in how much is done at a wake-up: the cost of waking cannot be
-    /// told from that of the work where they do not.
-    pub tells_apart: bool,
+    /// Whether the records differ in how much is done at a wake-up: only then can the cost of waking be
+    /// separated from that of the work.
+    pub separable: bool,
 }
 
 /// Everything fitted.
@@ -157,25 +150,6 @@ pub struct Prediction {
 }
 
 impl Model {
-    /// Fits everything to `observations`.
-    pub fn fit(observations: &[Observation]) -> Self {
-        let speed = speeds(observations);
-        let all: Vec<Row> = observations.iter().filter_map(|o| row(o, &speed)).collect();
-        let pooled = solve(&all, None);
-        let mut groups: BTreeMap<Key, Vec<&Observation>> = BTreeMap::new();
-        for o in observations {
-            groups.entry((o.transport, o.profile)).or_default().push(o);
-        }
-        let fitted = groups
-            .into_iter()
-            .map(|(key, of)| (key, fit_one(&of, &speed, pooled)))
-            .collect();
-        let mut scenarios: Vec<String> = observations.iter().map(|o| o.scenario.clone()).collect();
-        scenarios.sort_unstable();
-        scenarios.dedup();
-        Self { fitted, scenarios }
-    }
-
     /// Predicts `workload`; `None` where no record knows the transport in that profile.
     pub fn predict(&self, workload: &Workload, (transport, profile): Key) -> Option<Prediction> {
         let fitted = self.fitted.get(&(transport, profile))?;
@@ -192,12 +166,12 @@ impl Model {
             true => connects + polls + posts,
             false => 0.0,
         };
-        let (second_user, second_kernel) = fitted.beside(workload, transport);
+        let (second_user, second_kernel) = fitted.second_connections(workload, transport);
         let user = fitted.base_bytes.zip(fitted.user_slope);
         let unknown = cpu_beyond(fitted, workload, &load);
         let predicted = fitted
             .costs
-            .filter(|_| fitted.tells_apart && unknown.is_none());
+            .filter(|_| fitted.separable && unknown.is_none());
         let mut beyond = beyond(fitted, workload, transport, &load);
         beyond.extend(unknown);
         Some(Prediction {
@@ -221,79 +195,11 @@ impl Model {
 impl Fitted {
     /// What each client's second connection adds, user and kernel memory, in bytes; nothing where it has
     /// none.
-    pub fn beside(&self, workload: &Workload, transport: Transport) -> (f64, f64) {
+    pub fn second_connections(&self, workload: &Workload, transport: Transport) -> (f64, f64) {
         let second = self.second_connection;
         second
             .filter(|_| workload.upstream > 0.0 && !transport.goes_both_ways())
             .unwrap_or_default()
-    }
-}
-
-/// Why CPU is not predicted.
-pub const ONE_KIND: &str = "CPU: not predicted, since the records hold too few kinds of workload to tell \
-                            the cost of waking from that of the work; record one of few clients a \
-                            message and one of many, such as 'quick' and 'fanout-10k'";
-
-/// Work at a wake-up must differ by this factor for its cost to be told from that of waking; where more
-/// messages share a write than this many times those of the records, their cost is most of what there is.
-const APART: f64 = 2.0;
-
-/// Bytes of a message, over the most in the records, up to which their cost is little beside what a
-/// message costs: with the 512 bytes of 'dashboard' as the most, that is 2 KiB. At 16 KiB and more, copying
-/// them is most of the work, and a prediction was off by more than a factor of four.
-const LARGER: f64 = 4.0;
-
-/// What a prediction cannot rest on.
-fn beyond(fitted: &Fitted, workload: &Workload, transport: Transport, load: &Load) -> Vec<String> {
-    let mut said = Vec::new();
-    let n = f64::from(workload.clients);
-    for (what, range, value) in [
-        ("clients", fitted.clients, n),
-        ("bytes a message", fitted.payload, workload.payload),
-        ("deliveries a second", fitted.deliveries, load.deliveries),
-        (
-            "clients that share a message",
-            fitted.group,
-            f64::from(workload.group),
-        ),
-    ] {
-        let meant = value > 0.0 && (what == "clients" || load.deliveries > 0.0);
-        if let Some(range) = range.filter(|r| meant && r.leaves(value)) {
-            said.push(format!(
-                "{what}: {}, but the records go from {} to {}",
-                round(value),
-                round(range.low),
-                round(range.high)
-            ));
-        }
-    }
-    if load.connects > FEW_CONNECTS && !fitted.connects {
-        said.push(
-            "connects: no record has clients that come and go, so their CPU is left out".to_owned(),
-        );
-    }
-    if fitted.user_slope.is_none() {
-        said.push("memory: no record of at least 1,000 clients".to_owned());
-    }
-    if fitted.costs.is_none() || !fitted.tells_apart {
-        said.push(ONE_KIND.to_owned());
-    }
-    if load.sends > 0.0 && fitted.scenarios_with_sends == 0 {
-        said.push("upstream: no record has any, so its CPU is left out".to_owned());
-    }
-    if load.sends > 0.0 && !transport.goes_both_ways() && fitted.second_connection.is_none() {
-        said.push(
-            "memory: no record has a second connection for POSTs, so it is left out".to_owned(),
-        );
-    }
-    said
-}
-
-fn round(value: f64) -> String {
-    if value >= 1_000.0 || value.fract() == 0.0 {
-        crate::text::figure::count(value.round() as u64)
-    } else {
-        crate::text::figure::three(value)
     }
 }
 
@@ -310,7 +216,7 @@ pub fn cpu(costs: &[f64; TERMS], load: &Load) -> f64 {
     }
 }
 
-fn terms(load: &Load, asleep: f64) -> [f64; TERMS] {
+pub(super) fn terms(load: &Load, asleep: f64) -> [f64; TERMS] {
     [
         load.wake_ups * asleep,
         load.writes,
@@ -321,182 +227,11 @@ fn terms(load: &Load, asleep: f64) -> [f64; TERMS] {
     ]
 }
 
-/// How fast the machine was while each record was made, as the raw-TCP baseline saw it: its CPU over
-/// what the fit of all records makes of it. 1.2 says that everything cost 20% more in that hour. A
-/// record without the baseline counts as 1.
-pub fn speeds(observations: &[Observation]) -> BTreeMap<usize, f64> {
-    let baseline: Vec<&Observation> = observations
-        .iter()
-        .filter(|o| o.transport == Transport::BASELINE)
-        .collect();
-    let mut speed = BTreeMap::new();
-    // A few turns: the costs from records of equal speed, the speeds from the costs.
-    for _ in 0..20 {
-        let rows: Vec<Row> = baseline.iter().filter_map(|o| row(o, &speed)).collect();
-        let Some(costs) = solve(&rows, None) else {
-            break;
-        };
-        let mut of: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for o in &baseline {
-            of.entry(o.record)
-                .or_default()
-                .extend(relative_speed(o, &costs));
-        }
-        speed = of
-            .into_iter()
-            .filter_map(|(record, ratios)| Some((record, median(ratios)?)))
-            .collect();
-        // The middle record is what 1 means.
-        if let Some(middle) = median(speed.values().copied()).filter(|m| *m > 0.0) {
-            speed.values_mut().for_each(|s| *s /= middle);
-        }
-    }
-    speed
-}
-
-/// Measured CPU of `o` over what `costs` make of it.
-pub fn relative_speed(o: &Observation, costs: &[f64; TERMS]) -> Option<f64> {
-    let measured = o.cpu.filter(|cpu| *cpu > 0.0)?;
-    let terms = terms(&o.load, (1.0 - measured).max(0.0));
-    let predicted: f64 = costs.iter().zip(terms).map(|(c, t)| c * t).sum();
-    let ratio = measured / predicted;
-    ratio.is_finite().then_some(ratio)
-}
-
-/// One equation: the terms of a trial, over its CPU. Their sum with the costs should be 1.
-type Row = [f64; TERMS];
-
-fn row(o: &Observation, speed: &BTreeMap<usize, f64>) -> Option<Row> {
-    let measured = o.cpu.filter(|cpu| *cpu > 0.0)?;
-    let own = measured / speed.get(&o.record).copied().unwrap_or(1.0);
-    let asleep = (1.0 - measured).max(0.0);
-    Some(terms(&o.load, asleep).map(|t| t / own))
-}
-
-fn fit_one(
-    of: &[&Observation],
-    speed: &BTreeMap<usize, f64>,
-    pooled: Option<[f64; TERMS]>,
-) -> Fitted {
-    let middle =
-        |value: fn(&Observation) -> Option<f64>| median(of.iter().filter_map(|o| value(o)));
-    let rows: Vec<Row> = of.iter().filter_map(|o| row(o, speed)).collect();
-    let published = || of.iter().filter(|o| o.load.deliveries > 0.0);
-    // Whose clients have a second connection tell the slope of both.
-    let both = |o: &&&Observation| o.load.sends > 0.0 && !o.transport.goes_both_ways();
-    let slopes = |both_wanted: bool| {
-        let of_it = || of.iter().filter(move |o| both(o) == both_wanted);
-        let user = median(of_it().filter_map(|o| o.user_slope));
-        (user, median(of_it().filter_map(|o| o.kernel_slope)))
-    };
-    let (one, two) = (slopes(false), slopes(true));
-    let more = |two: Option<f64>, one: Option<f64>| Some((two? - one?).max(0.0));
-    // Work at a wake-up: writes of a stream, requests of a poll with what they carry.
-    let work = Range::of(of.iter().filter(|o| o.cpu.is_some()).filter_map(|o| {
-        let ratio = (o.load.writes + o.load.deliveries) / o.load.wake_ups;
-        (ratio.is_finite() && ratio > 0.0).then_some(ratio)
-    }));
-    Fitted {
-        tells_apart: work.is_some_and(|work| work.high >= APART * work.low),
-        base_bytes: middle(|o| o.base_bytes),
-        user_slope: one.0,
-        kernel_slope: one.1,
-        second_connection: more(two.0, one.0).zip(more(two.1, one.1)),
-        busy_bytes: median(
-            published().filter_map(|o| Some((o.peak_bytes? - o.settled_bytes?).max(0.0))),
-        ),
-        trials: rows.len(),
-        costs: solve(&rows, pooled),
-        clients: Range::of(of.iter().map(|o| f64::from(o.workload.clients))),
-        payload: Range::of(published().map(|o| o.workload.payload)),
-        deliveries: Range::of(published().map(|o| o.load.deliveries)),
-        group: Range::of(published().map(|o| f64::from(o.workload.group))),
-        batch: Range::of(published().map(|o| o.load.batch())),
-        connects: of.iter().any(|o| o.load.connects > FEW_CONNECTS),
-        scenarios_with_connects: scenarios(of, |load| load.connects > FEW_CONNECTS),
-        scenarios_with_sends: scenarios(of, |load| load.sends > 0.0),
-    }
-}
-
-/// How many scenarios had such a load.
-fn scenarios(of: &[&Observation], such: fn(&Load) -> bool) -> usize {
-    let with = of.iter().filter(|o| such(&o.load));
-    with.map(|o| &o.scenario).collect::<BTreeSet<_>>().len()
-}
-
-/// Why the CPU of a workload cannot be told from the records: none of them writes so many messages at
-/// once, or messages so large. What a message, or a byte, costs beside its write is then unknown,
-/// whatever the numbers. `None` where it can.
-pub fn cpu_beyond(fitted: &Fitted, workload: &Workload, load: &Load) -> Option<String> {
-    if load.deliveries <= 0.0 {
-        return None;
-    }
-    let (batch, payload) = (fitted.batch?, fitted.payload?);
-    if load.batch() > batch.high * APART {
-        return Some(format!(
-            "CPU: not predicted, since {} messages go out in one write, and the records have {} at the \
-             most",
-            round(load.batch()),
-            round(batch.high)
-        ));
-    }
-    (workload.payload > payload.high * LARGER).then(|| {
-        format!(
-            "CPU: not predicted, since a message has {} bytes, and the records have {} at the most",
-            round(workload.payload),
-            round(payload.high)
-        )
-    })
-}
-
-/// Costs that are not below 0 and make each row sum to 1 as nearly as can be, in least squares;
-/// drawn towards `prior` by [`PRIOR_WEIGHT`]. `None` without rows.
-///
-/// Coordinate descent on the normal equations: for a convex problem with bounds it reaches the
-/// minimum (Franc, Hlaváč and Navara 2005, *Sequential Coordinate-Wise Algorithm for the
-/// Non-negative Least Squares Problem*).
-fn solve(rows: &[Row], prior: Option<[f64; TERMS]>) -> Option<[f64; TERMS]> {
-    if rows.is_empty() {
-        return None;
-    }
-    let n = rows.len() as f64;
-    let mut square = [[0.0; TERMS]; TERMS];
-    let mut right = [0.0; TERMS];
-    for row in rows {
-        for i in 0..TERMS {
-            right[i] += row[i] / n;
-            for j in 0..TERMS {
-                square[i][j] += row[i] * row[j] / n;
-            }
-        }
-    }
-    if let Some(prior) = prior {
-        for i in 0..TERMS {
-            // A term as large as it is in the rows, so that units play no part.
-            let weight = PRIOR_WEIGHT * square[i][i];
-            square[i][i] += weight;
-            right[i] += weight * prior[i];
-        }
-    }
-    let mut costs = prior.unwrap_or([0.0; TERMS]);
-    for _ in 0..ROUNDS {
-        for i in 0..TERMS {
-            if square[i][i] <= 0.0 {
-                continue;
-            }
-            let rest: f64 = (0..TERMS)
-                .filter(|&j| j != i)
-                .map(|j| square[i][j] * costs[j])
-                .sum();
-            costs[i] = ((right[i] - rest) / square[i][i]).max(0.0);
-        }
-    }
-    Some(costs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::advise::fit::speeds;
+    use crate::analysis::advise::observe::Observation;
     use crate::analysis::advise::workload::WorkloadArgs;
 
     const COSTS: [f64; TERMS] = [120e-6, 10e-6, 4e-6, 1e-9, 90e-6, 20e-6];
@@ -640,17 +375,5 @@ mod tests {
             assert!(beyond.contains(what), "{what}: {beyond}");
         }
         assert!(!beyond.contains("share a message"), "{beyond}");
-    }
-
-    #[test]
-    fn least_squares_with_bounds_has_its_known_answer() {
-        // min |A x - 1|, x >= 0, for A = [[1, 2], [1, 0]] in two of the terms: x = (1, 0).
-        let mut rows = [[0.0; TERMS]; 2];
-        rows[0][0] = 1.0;
-        rows[0][1] = 2.0;
-        rows[1][0] = 1.0;
-        let x = solve(&rows, None).expect("rows");
-        assert!((x[0] - 1.0).abs() < 1e-9 && x[1].abs() < 1e-9, "{x:?}");
-        assert_eq!(solve(&[], None), None);
     }
 }

@@ -43,7 +43,7 @@ impl std::str::FromStr for Group {
             _ => match text.parse() {
                 Ok(n) if n > 0 => Ok(Self::Of(n)),
                 _ => Err(format!(
-                    "'{text}' is no number of clients; expected 1 or more, or 'all'"
+                    "'{text}' is not a number of clients; expected 1 or more, or 'all'"
                 )),
             },
         }
@@ -57,7 +57,9 @@ impl TryFrom<toml::Value> for Group {
         match value {
             toml::Value::String(text) => text.parse(),
             toml::Value::Integer(n) => n.to_string().parse(),
-            other => Err(format!("'{other}' is no number of clients, and not 'all'")),
+            other => Err(format!(
+                "'{other}' is neither a number of clients nor 'all'"
+            )),
         }
     }
 }
@@ -239,7 +241,7 @@ pub struct Workload {
     pub keep_alive_s: f64,
     /// Silence after which a long poll is answered.
     pub poll_timeout_s: f64,
-    /// Whether messages come at even distances, and not at random.
+    /// Whether messages come at regular intervals, and not at random.
     pub even: bool,
     /// Who listens.
     pub audience: Audience,
