@@ -9,7 +9,7 @@
 //! - [`trial`] takes one server and one fleet of clients through the phases, with readings of
 //!   [`observe`]; [`audit`] gives the verdict;
 //! - [`run`] interleaves trials and writes the [`record`];
-//! - [`analysis`] compares, predicts and finds what grows;
+//! - [`metrics`] is the table of what is measured; [`analysis`] compares, predicts and finds what grows;
 //! - [`report`] renders a record for people and programs.
 //!
 //! Around it: [`verify`] runs trials whose answer is known, [`text`] has numbers and words as people
@@ -20,6 +20,7 @@ pub mod audit;
 pub mod cmd;
 pub mod environment;
 pub mod load;
+pub mod metrics;
 pub mod observe;
 pub mod record;
 pub mod report;

@@ -8,21 +8,20 @@
 //! delivery) and corrected for being three; whatever else is compared is marked as secondary, is
 //! not corrected, and should be believed only as far as it fits the rest.
 //!
-//! Two *records* are compared by [`records`], over the table of [`metric`]s, held against [`gate`]s
+//! Two *records* are compared by [`records`], over the table of [`metrics`], held against [`gate`]s
 //! and rendered by [`mod@render`].
 
 mod environment;
 pub mod gate;
 pub mod judge;
-pub mod metric;
 pub mod records;
 pub mod render;
 
 use std::collections::BTreeMap;
 
-use self::metric::{Kind, METRICS, Metric, is_of_measure};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::analysis::stats::{Decision, Ratio, decide, family, paired_log_ratio};
+use crate::metrics::{self, Metric, Role};
 pub use crate::record::{Comparison, MetricComparison, Says};
 use crate::record::{Pair, Side, Trial, Variant, Verdict};
 
@@ -37,32 +36,12 @@ impl MetricComparison {
     /// Whether people are shown it before they ask for everything: a metric that decides, or what the
     /// scenario's own measures found.
     pub fn is_headline(&self) -> bool {
-        self.primary || is_of_measure(&self.metric)
+        metrics::find(&self.metric).is_some_and(Metric::is_headline)
     }
 }
 
-/// What is shown beside the primary metrics, other than the figures of named measures, which all are:
-/// of two metrics that say nearly the same, one.
-const SHOWN_SECONDARY: [&str; 7] = [
-    "latency_ns.p90",
-    "service_ns.p50",
-    "fanout_ns.p50",
-    "clients.connect_ns.p50",
-    "server.memory.user_bytes_per_client",
-    "harness.cpu_ns_per_delivery",
-    "wire.server_to_client_bytes_per_delivery",
-];
-
-fn primary() -> impl Iterator<Item = &'static Metric> {
-    METRICS.iter().filter(|m| m.kind == Kind::Primary)
-}
-
-fn secondary() -> impl Iterator<Item = &'static Metric> {
-    let shown = |m: &&Metric| SHOWN_SECONDARY.contains(&m.key) || is_of_measure(m.key);
-    METRICS
-        .iter()
-        .filter(|m| m.kind == Kind::Secondary)
-        .filter(shown)
+fn of_role(role: Role) -> impl Iterator<Item = &'static Metric> {
+    metrics::all().filter(move |metric| metric.role == role)
 }
 
 /// Every pair of sides that `trials` hold at one point of a sweep, the earlier transport first.
@@ -109,23 +88,24 @@ fn compare(of_a: &BTreeMap<u32, &Trial>, of_b: &BTreeMap<u32, &Trial>) -> Option
     }
     let columns = |metric: &Metric| -> Option<(Vec<f64>, Vec<f64>)> {
         kept.iter()
-            .map(|(a, b)| Some(((metric.of)(a)?, (metric.of)(b)?)))
+            .map(|(a, b)| Some(((metric.read)(a)?, (metric.read)(b)?)))
             .collect()
     };
-    let of_primary: Vec<(Vec<f64>, Vec<f64>)> =
-        primary().map(|m| columns(m).unwrap_or_default()).collect();
+    let of_primary: Vec<(Vec<f64>, Vec<f64>)> = of_role(Role::Primary)
+        .map(|m| columns(m).unwrap_or_default())
+        .collect();
     let pairs: Vec<(&[f64], &[f64])> = of_primary
         .iter()
         .map(|(a, b)| (a.as_slice(), b.as_slice()))
         .collect();
-    let mut metrics: Vec<MetricComparison> = primary()
+    let mut metrics: Vec<MetricComparison> = of_role(Role::Primary)
         .zip(family(&pairs, CONFIDENCE))
         .filter_map(|(metric, member)| {
             let member = member?;
             Some(told(metric.key, true, &member.ratio, member.p_adjusted))
         })
         .collect();
-    metrics.extend(secondary().filter_map(|metric| {
+    metrics.extend(of_role(Role::Secondary).filter_map(|metric| {
         let (a, b) = columns(metric)?;
         let ratio = paired_log_ratio(&a, &b, CONFIDENCE)?;
         Some(told(metric.key, false, &ratio, ratio.p_value))
@@ -271,7 +251,10 @@ mod tests {
         assert_eq!((trip.says, trip.primary), (Says::Different, false));
         assert!(trip.is_headline() && (trip.ratio - 1.3).abs() < 0.01);
         // Counts are no ratios, and what a trial leaves out is not compared.
-        let told = found[0].metrics.iter().filter(|m| is_of_measure(&m.metric));
+        let told = found[0]
+            .metrics
+            .iter()
+            .filter(|m| !m.primary && m.is_headline());
         assert_eq!(told.count(), 1);
     }
 

@@ -170,7 +170,7 @@ mod tests {
                 up_bytes_per_message: Some(100.0),
                 ..Default::default()
             });
-            record.summary = super::super::summarise(&record.trials, &Default::default());
+            record.summary = crate::metrics::summarise(&record.trials, &Default::default());
         });
         let record = read(&json);
         let json = serde_json::to_value(&record.trials[0]).expect("serialisable");

@@ -26,18 +26,18 @@ mod variant;
 pub use cause::Cause;
 pub use comparison::{Comparison, MetricComparison, Says};
 pub use family::Family;
-pub use growth::{Growth, growth};
+pub use growth::Growth;
 pub use hlog::{DIGITS, INTERVAL_NS, MAX_LATENCY_NS, histogram, write_log};
 pub use limits::{Broke, Ended, HeldMemory, Limit, LimitOf, LimitStep};
 pub use measures::{
-    Arrivals, FaultDone, Measures, MeasuresOfRow, Moment, OverTime, Overflow, Recovery, RoundTrip,
-    SlowReaders, Snapshot,
+    Arrivals, FaultDone, Measures, Moment, OverTime, Overflow, Recovery, RoundTrip, SlowReaders,
+    Snapshot,
 };
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles};
 pub(crate) use store::write_atomically;
 pub use store::{RECORD_FILE, RecordError, create_folder};
-pub use summary::{Merged, SummaryRow, summarise};
+pub use summary::{Figures, Merged, SummaryRow};
 pub use trial::{
     Check, Clients, Deliveries, HarnessCost, IntervalNs, LatencyIntervals, Machine, Outcome,
     Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial, Validity, Verdict, Wire,

@@ -1,6 +1,7 @@
 //! A record in which everything has a value, for the tests of record and reports.
 
 use super::*;
+use crate::metrics::{growth, summarise};
 use crate::observe::environment::Pinning;
 use crate::scenario::{Sweep, SweepKey};
 use pushbench_os::allocator::Allocator;

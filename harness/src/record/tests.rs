@@ -1,6 +1,7 @@
 //! The record as it is written, read and described.
 
 use super::*;
+use crate::metrics::summarise;
 use pushbench_protocol::transport::{Profile, Transport};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};

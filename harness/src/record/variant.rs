@@ -136,7 +136,8 @@ impl fmt::Display for Variant {
 }
 
 /// Any part of a variant: what is not named may be anything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Selector {
     /// The transport.
     pub transport: Option<Transport>,

@@ -12,71 +12,14 @@ use super::measures;
 use super::relation::Relation;
 use super::view::View;
 use crate::analysis::compare::Says;
+use crate::metrics::{Metric, named};
 use pushbench_protocol::transport::Profile;
 use words::{certainty, clause, cost, latency, observed, scenario, why_no_winner};
 
-/// What the answer speaks of.
-#[derive(Debug, PartialEq)]
-pub(super) struct Metric {
-    /// The record's key of a trial, as its comparisons call it.
-    pub(super) key: &'static str,
-    /// What it is, in a sentence.
-    pub(super) name: &'static str,
-    /// The key of the same in a row of the summary; `None` where rows do not have it.
-    pub(super) in_summary: Option<&'static str>,
-    /// Unit.
-    pub(super) unit: &'static str,
-    /// The record's units in one of these.
-    pub(super) over: f64,
-}
+/// What decides, in the order in which people choose: latency, then cost.
+pub(super) const DECISIVE: [&str; 6] = ["p50", "p99", "cpu", "user_memory", "down", "connect_p50"];
 
-/// What decides, as the brief of every choice has it: latency, then cost.
-pub(super) const METRICS: [Metric; 6] = [
-    Metric {
-        key: "latency_ns.p50",
-        name: "median latency",
-        in_summary: Some("latency_ns/p50"),
-        unit: "ms",
-        over: 1e6,
-    },
-    Metric {
-        key: "latency_ns.p99",
-        name: "p99 latency",
-        in_summary: Some("latency_ns/p99"),
-        unit: "ms",
-        over: 1e6,
-    },
-    Metric {
-        key: "server.cpu_ns_per_delivery",
-        name: "server CPU per delivery",
-        in_summary: Some("server_cpu_ns_per_delivery"),
-        unit: "µs",
-        over: 1e3,
-    },
-    Metric {
-        key: "server.memory.user_bytes_per_client",
-        name: "server memory per client",
-        in_summary: Some("user_bytes_per_client"),
-        unit: "KB",
-        over: 1e3,
-    },
-    Metric {
-        key: "wire.server_to_client_bytes_per_delivery",
-        name: "bytes sent per delivery",
-        in_summary: Some("server_to_client_bytes_per_delivery"),
-        unit: "B",
-        over: 1.0,
-    },
-    Metric {
-        key: "clients.connect_ns.p50",
-        name: "connection set-up (median)",
-        in_summary: None,
-        unit: "ms",
-        over: 1e6,
-    },
-];
-
-/// How many of [`METRICS`] are latencies.
+/// How many of [`DECISIVE`] are latencies.
 const LATENCIES: usize = 2;
 
 /// What the record says of one metric. Rows are places in the summary.
@@ -106,7 +49,7 @@ pub(super) struct Answer {
     pub(super) scenario: String,
     /// Latency, cost, certainty.
     pub(super) sentences: Vec<String>,
-    /// Metric by metric, in the order of [`METRICS`].
+    /// Metric by metric, in the order of [`DECISIVE`].
     pub(super) findings: Vec<Finding>,
     /// What was found by the scenario's own measures, where the record compares it.
     pub(super) measured: Vec<(&'static Metric, Finding)>,
@@ -117,8 +60,7 @@ pub(super) struct Answer {
 /// The answer of a record.
 pub(super) fn answer(view: &View<'_>) -> Answer {
     let candidates = candidates(view);
-    let findings: Vec<Finding> = METRICS
-        .iter()
+    let findings: Vec<Finding> = named(&DECISIVE)
         .map(|metric| find(view, &candidates, metric))
         .collect();
     let compared = findings.iter().any(|found| *found != Finding::NotCompared);
@@ -148,9 +90,7 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
         let Some(metric) = table.foremost_in(view) else {
             continue;
         };
-        let Some(figures) = table.in_words(view, metric) else {
-            continue;
-        };
+        let figures = measures::in_words(view, metric);
         let found = find(view, &candidates, metric);
         if found == Finding::NotCompared {
             sentences.push(format!("{figures}."));
@@ -173,9 +113,9 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
 
 impl Answer {
     /// What the board shows: the scenario's own measures first.
-    pub(super) fn board(&self) -> impl Iterator<Item = (&Metric, &Finding)> {
+    pub(super) fn board(&self) -> impl Iterator<Item = (&'static Metric, &Finding)> {
         let measured = self.measured.iter().map(|(metric, found)| (*metric, found));
-        measured.chain(METRICS.iter().zip(&self.findings))
+        measured.chain(named(&DECISIVE).zip(&self.findings))
     }
 }
 

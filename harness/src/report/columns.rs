@@ -1,18 +1,24 @@
-//! What the tables of Markdown and HTML hold: for each column the record's key, a heading, the unit
-//! and how the number is written. No figure comes from anywhere but the key that stands here.
+//! What the tables of Markdown, HTML and the terminal hold: for each column the record's key, a
+//! heading, the unit and how the number is written. No figure comes from anywhere but its key.
+//!
+//! Columns of figures are lists of ids of [`metrics`](crate::metrics); what is no figure (verdicts,
+//! checks, comparisons) is written out here.
+
+use std::borrow::Cow;
 
 use super::tree::Tree;
+use crate::metrics::{self, Metric, Unit};
 use crate::text::figure::{NONE, count, three};
 
 /// A column of a table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Column {
     /// Where the value is below a row's own place in the record, as steps of a JSON pointer.
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     /// What it is, without the unit.
-    pub(super) heading: &'static str,
+    pub(super) heading: Cow<'static, str>,
     /// Its unit; empty for a count.
-    pub(super) unit: &'static str,
+    pub(super) unit: Cow<'static, str>,
     /// How it is written.
     pub(super) show: Show,
 }
@@ -31,30 +37,34 @@ pub(super) enum Show {
 impl Show {
     /// The value as people read it; `–` for one that there is not.
     pub(super) fn text(self, value: Option<&Tree>) -> String {
-        match (self, value) {
-            (Self::Text, Some(value)) => value.text().unwrap_or_default(),
-            (Self::Over(unit), Some(Tree::Number(number))) => number
-                .as_f64()
-                .map_or_else(|| NONE.to_owned(), |value| three(value / unit)),
-            (Self::Count, Some(Tree::Number(number))) => number
-                .as_u64()
-                .or_else(|| {
-                    number
-                        .as_f64()
-                        .filter(|n| n.fract() == 0.0)
-                        .map(|n| n as u64)
-                })
-                .map_or_else(|| three(number.as_f64().unwrap_or(f64::NAN)), count),
+        let number = value.and_then(Tree::number);
+        match (self, value, number) {
+            (Self::Text, Some(value), _) => value.text().unwrap_or_default(),
+            (Self::Over(unit), _, Some(number)) => three(number / unit),
+            (Self::Count, _, Some(number)) if number.fract() == 0.0 => count(number as u64),
+            (Self::Count, _, Some(number)) => three(number),
             _ => NONE.to_owned(),
         }
     }
 }
 
 impl Column {
+    fn of(metric: &'static Metric, key: Cow<'static, str>) -> Self {
+        Self {
+            key,
+            heading: metric.short.into(),
+            unit: metric.unit_text().into(),
+            show: match metric.unit {
+                Unit::Count => Show::Count,
+                unit => Show::Over(unit.over()),
+            },
+        }
+    }
+
     /// Heading with unit: `p50, ms`.
     pub(super) fn title(&self) -> String {
-        match self.unit {
-            "" => self.heading.to_owned(),
+        match &*self.unit {
+            "" => self.heading.to_string(),
             unit => format!("{}, {unit}", self.heading),
         }
     }
@@ -65,235 +75,117 @@ impl Column {
     }
 }
 
-pub(super) const fn over(
+/// Columns over rows of the summary: of each metric, or of what else a row has.
+pub(super) fn of_rows(ids: &[&'static str]) -> Vec<Column> {
+    let own = |id: &'static str| match id {
+        "verdict" => word(id, id),
+        id => whole(id, id),
+    };
+    let of = |&id: &_| metrics::find(id).map_or_else(|| own(id), |m| Column::of(m, m.in_row()));
+    ids.iter().map(of).collect()
+}
+
+/// Columns over trials.
+pub(super) fn of_trials(ids: &[&'static str]) -> Vec<Column> {
+    let of = |metric: &'static Metric| Column::of(metric, metric.in_trial().into());
+    metrics::named(ids).map(of).collect()
+}
+
+/// The ends of the intervals of quantiles, over trials.
+pub(super) fn intervals() -> Vec<Column> {
+    let quantiles = metrics::named(&["p50", "p90", "p99", "p999"]);
+    let ends = quantiles.flat_map(|metric| {
+        [("low", "from"), ("high", "to")].map(|(end, word)| Column {
+            heading: format!("{} {word}", metric.short).into(),
+            ..Column::of(
+                metric,
+                format!("latency_interval_ns/{}/{end}", metric.id).into(),
+            )
+        })
+    });
+    ends.collect()
+}
+
+const fn column(
     key: &'static str,
     heading: &'static str,
     unit: &'static str,
-    by: f64,
+    show: Show,
 ) -> Column {
-    let show = Show::Over(by);
     Column {
-        key,
-        heading,
-        unit,
+        key: Cow::Borrowed(key),
+        heading: Cow::Borrowed(heading),
+        unit: Cow::Borrowed(unit),
         show,
     }
 }
 
-pub(super) const fn whole(key: &'static str, heading: &'static str) -> Column {
-    Column {
-        key,
-        heading,
-        unit: "",
-        show: Show::Count,
-    }
+const fn plain(key: &'static str, heading: &'static str) -> Column {
+    column(key, heading, "", Show::Over(1.0))
+}
+
+const fn whole(key: &'static str, heading: &'static str) -> Column {
+    column(key, heading, "", Show::Count)
 }
 
 const fn word(key: &'static str, heading: &'static str) -> Column {
-    Column {
-        key,
-        heading,
-        unit: "",
-        show: Show::Text,
-    }
+    column(key, heading, "", Show::Text)
 }
 
-const MS: f64 = 1e6;
-const US: f64 = 1e3;
-const KB: f64 = 1e3;
-
 /// Rows of the summary: what was delivered, and how late.
-pub(super) const DELIVERY: &[Column] = &[
-    whole("connected", "clients"),
-    over("achieved_per_s", "achieved", "publ./s", 1.0),
-    over("received_per_s", "received", "/s", 1.0),
-    over("latency_ns/p50", "p50", "ms", MS),
-    over("latency_ns/p90", "p90", "ms", MS),
-    over("latency_ns/p99", "p99", "ms", MS),
-    over("latency_ns/p999", "p99.9", "ms", MS),
-    over("latency_ns/max", "max", "ms", MS),
-    over("fanout_ns/p50", "last p50", "ms", MS),
-    over("fanout_ns/p99", "last p99", "ms", MS),
-    word("verdict", "verdict"),
+#[rustfmt::skip]
+pub(super) const DELIVERY: &[&str] = &[
+    "connected", "achieved", "received", "p50", "p90", "p99", "p999", "max", "last_p50", "last_p99",
+    "verdict",
 ];
 
 /// Rows of the summary: what it cost.
-pub(super) const COST: &[Column] = &[
-    over(
-        "server_cpu_ns_per_delivery",
-        "server CPU",
-        "µs/delivery",
-        US,
-    ),
-    over("cpu_multiple_of_tcp", "× tcp", "", 1.0),
-    over(
-        "harness_cpu_ns_per_delivery",
-        "harness CPU",
-        "µs/delivery",
-        US,
-    ),
-    over(
-        "unattributed_cpu_ns_per_delivery",
-        "CPU of neither",
-        "µs/delivery",
-        US,
-    ),
-    over("user_bytes_per_client", "server memory", "KB/client", KB),
-    over("kernel_bytes_per_client", "kernel memory", "KB/client", KB),
-    over(
-        "server_to_client_bytes_per_delivery",
-        "down",
-        "B/delivery",
-        1.0,
-    ),
-    over(
-        "client_to_server_bytes_per_delivery",
-        "up",
-        "B/delivery",
-        1.0,
-    ),
-    over("segments_per_delivery", "segments", "/delivery", 1.0),
+#[rustfmt::skip]
+pub(super) const COST: &[&str] = &[
+    "cpu", "cpu_multiple", "harness_cpu", "other_cpu", "user_memory", "kernel_memory", "down", "up",
+    "segments",
 ];
 
 /// Rows of the summary: the ledgers of all clients and trials.
-pub(super) const LEDGER: &[Column] = &[
-    whole("trials", "trials"),
-    whole("failed", "failed"),
-    whole("target", "clients"),
-    whole("connected", "connected"),
-    whole("expected", "expected"),
-    whole("received", "received"),
-    whole("missing", "missing"),
-    whole("duplicate", "duplicate"),
-    whole("out_of_order", "out of order"),
-    word("verdict", "verdict"),
+#[rustfmt::skip]
+pub(super) const LEDGER: &[&str] = &[
+    "trials", "failed", "target", "connected", "expected", "delivered", "missing", "duplicate",
+    "out_of_order", "verdict",
 ];
 
 /// Rows of the trials: the ledger of each.
-pub(super) const TRIAL_LEDGER: &[Column] = &[
-    whole("clients/target", "clients wanted"),
-    whole("clients/connected", "connected"),
-    whole("clients/refused", "refused"),
-    whole("clients/disconnected", "disconnected"),
-    whole("deliveries/expected", "expected"),
-    whole("deliveries/received", "received"),
-    whole("deliveries/missing", "missing"),
-    whole("deliveries/duplicate", "duplicate"),
-    whole("deliveries/out_of_order", "out of order"),
+#[rustfmt::skip]
+pub(super) const TRIAL_LEDGER: &[&str] = &[
+    "target", "connected", "refused", "disconnected", "expected", "delivered", "missing",
+    "duplicate", "out_of_order",
 ];
 
 /// Rows of the summary: quantiles, for the chart of them.
-pub(super) const QUANTILES: &[Column] = &[
-    whole("latency_ns/count", "deliveries"),
-    over("latency_ns/min", "min", "ms", MS),
-    over("latency_ns/p50", "p50", "ms", MS),
-    over("latency_ns/p90", "p90", "ms", MS),
-    over("latency_ns/p99", "p99", "ms", MS),
-    over("latency_ns/p999", "p99.9", "ms", MS),
-    over("latency_ns/max", "max", "ms", MS),
-];
-
-/// Rows of the trials: the ends of the intervals that the chart of quantiles shows.
-pub(super) const INTERVALS: &[Column] = &[
-    over("latency_interval_ns/p50/low", "p50 from", "ms", MS),
-    over("latency_interval_ns/p50/high", "p50 to", "ms", MS),
-    over("latency_interval_ns/p90/low", "p90 from", "ms", MS),
-    over("latency_interval_ns/p90/high", "p90 to", "ms", MS),
-    over("latency_interval_ns/p99/low", "p99 from", "ms", MS),
-    over("latency_interval_ns/p99/high", "p99 to", "ms", MS),
-    over("latency_interval_ns/p999/low", "p99.9 from", "ms", MS),
-    over("latency_interval_ns/p999/high", "p99.9 to", "ms", MS),
-];
+pub(super) const QUANTILES: &[&str] = &["latencies", "min", "p50", "p90", "p99", "p999", "max"];
 
 /// Rows of the trials: where the time went.
-pub(super) const SPLIT: &[Column] = &[
-    whole("probe/reads", "reads"),
-    over("probe/harness_ns/p50", "harness p50", "ms", MS),
-    over("probe/harness_ns/p90", "harness p90", "ms", MS),
-    over("probe/harness_ns/p99", "harness p99", "ms", MS),
-    over(
-        "probe/server_and_network_ns/p50",
-        "server and network p50",
-        "ms",
-        MS,
-    ),
-    over(
-        "probe/server_and_network_ns/p90",
-        "server and network p90",
-        "ms",
-        MS,
-    ),
-    over(
-        "probe/server_and_network_ns/p99",
-        "server and network p99",
-        "ms",
-        MS,
-    ),
-    over("publish/lag_ns/p50", "publish lag p50", "ms", MS),
-    over("publish/lag_ns/p90", "publish lag p90", "ms", MS),
+#[rustfmt::skip]
+pub(super) const SPLIT: &[&str] = &[
+    "probe_reads", "probe_harness_p50", "probe_harness_p90", "probe_harness_p99",
+    "probe_server_p50", "probe_server_p90", "probe_server_p99", "publish_lag_p50",
+    "publish_lag_p90",
 ];
 
 /// Rows of the trials: connecting.
-pub(super) const CONNECT: &[Column] = &[
-    whole("clients/connect_ns/count", "connects"),
-    over("clients/connect_ns/min", "min", "ms", MS),
-    over("clients/connect_ns/p50", "p50", "ms", MS),
-    over("clients/connect_ns/p90", "p90", "ms", MS),
-    over("clients/connect_ns/p99", "p99", "ms", MS),
-    over("clients/connect_ns/max", "max", "ms", MS),
-];
-
-/// Rows of the summary: memory a client.
-pub(super) const MEMORY: &[Column] = &[
-    over("user_bytes_per_client", "server, user", "KB/client", KB),
-    over(
-        "kernel_bytes_per_client",
-        "kernel, both ends",
-        "KB/client",
-        KB,
-    ),
-    over("harness_bytes_per_client", "harness, user", "KB/client", KB),
-];
-
-/// Rows of the summary: CPU a delivery.
-pub(super) const CPU: &[Column] = &[
-    over("server_cpu_ns_per_delivery", "server", "µs/delivery", US),
-    over("cpu_multiple_of_tcp", "× tcp", "", 1.0),
-    over("harness_cpu_ns_per_delivery", "harness", "µs/delivery", US),
-    over(
-        "unattributed_cpu_ns_per_delivery",
-        "neither",
-        "µs/delivery",
-        US,
-    ),
-];
-
-/// Rows of the summary: bytes a delivery.
-pub(super) const BYTES: &[Column] = &[
-    over(
-        "server_to_client_bytes_per_delivery",
-        "down",
-        "B/delivery",
-        1.0,
-    ),
-    over(
-        "client_to_server_bytes_per_delivery",
-        "up",
-        "B/delivery",
-        1.0,
-    ),
-    over("segments_per_delivery", "segments", "/delivery", 1.0),
+#[rustfmt::skip]
+pub(super) const CONNECT: &[&str] = &[
+    "connects", "connect_min", "connect_p50", "connect_p90", "connect_p99", "connect_max",
 ];
 
 /// Metrics of a comparison.
 pub(super) const DIFFERENCE: &[Column] = &[
     word("metric", "metric"),
     word("says", "verdict"),
-    over("ratio", "ratio", "", 1.0),
-    over("low", "from", "", 1.0),
-    over("high", "to", "", 1.0),
-    over("confidence", "confidence", "", 1.0),
-    over("p_value", "p-value", "", 1.0),
+    plain("ratio", "ratio"),
+    plain("low", "from"),
+    plain("high", "to"),
+    plain("confidence", "confidence"),
+    plain("p_value", "p-value"),
     whole("more_trials", "more trials to decide"),
 ];
 
@@ -301,56 +193,103 @@ pub(super) const DIFFERENCE: &[Column] = &[
 pub(super) const CHECK: &[Column] = &[
     word("check", "check"),
     word("outcome", "outcome"),
-    over("measured", "found", "", 1.0),
-    over("limit", "limit", "", 1.0),
+    plain("measured", "found"),
+    plain("limit", "limit"),
     word("not_tested", "why not tested"),
+];
+
+/// What searches for limits found.
+pub(super) const LIMIT: &[Column] = &[
+    word("of", "of"),
+    word("objective", "objective"),
+    whole("last_good", "held at most"),
+    whole("first_bad", "broke at"),
+    word("broke", "what broke"),
+    word("ended", "search"),
+];
+
+/// Steps of a search for limits.
+pub(super) const STEP: &[Column] = &[
+    whole("value", "value"),
+    word("held", "held"),
+    word("broke", "what broke"),
+    word("evidence", "evidence"),
+    column(
+        "server_cpu_share",
+        "server CPU",
+        "% of its cores",
+        Show::Over(0.01),
+    ),
+    column(
+        "harness_cpu_share",
+        "harness CPU",
+        "% of its cores",
+        Show::Over(0.01),
+    ),
+];
+
+/// Readings of memory while clients connected.
+pub(super) const MEMORY_POINT: &[Column] = &[
+    whole("clients", "clients"),
+    whole("user_bytes", "user_bytes"),
+    whole("fleet_bytes", "fleet_bytes"),
+    whole("kernel_bytes", "kernel_bytes"),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::analysis::compare::compare_all;
-    use crate::record::sample;
+    use crate::metrics::summarise;
+    use crate::record::{IntervalNs, Side, sample};
+    use crate::report::{html, measures};
 
     #[test]
     fn every_column_is_a_key_of_the_record() {
         let mut record = sample::record();
-        let reference = record.trials[0].clone();
-        let interval = Some(crate::record::IntervalNs { low: 1, high: 2 });
-        record.trials = (0..6)
-            .flat_map(|index| {
-                let mut a = reference.clone();
-                a.index = index + 1;
-                a.probe = Some(Default::default());
-                a.latency_interval_ns.p50 = interval;
-                a.latency_interval_ns.p90 = interval;
-                a.latency_interval_ns.p99 = interval;
-                a.latency_interval_ns.p999 = interval;
-                let mut b = a.clone();
-                b.variant.side.transport = pushbench_protocol::transport::Transport::Sse;
-                [a, b]
-            })
-            .collect();
+        let mut trial = sample::measured();
+        let interval = Some(IntervalNs { low: 1, high: 2 });
+        trial.probe = Some(Default::default());
+        let of_trial = &mut trial.latency_interval_ns;
+        (of_trial.p50, of_trial.p90) = (interval, interval);
+        (of_trial.p99, of_trial.p999) = (interval, interval);
+        record.trials.clear();
+        for index in 1..=6 {
+            trial.index = index;
+            for transport in pushbench_protocol::transport::Transport::ALL {
+                let profile = trial.variant.profile;
+                trial.variant = Side { transport, profile }.at(None);
+                record.trials.push(trial.clone());
+            }
+        }
+        record.summary = summarise(&record.trials, &Default::default());
         record.comparisons = compare_all(&record.trials);
         let tree = Tree::of(&record);
-        for (place, columns) in [
-            ("summary/0", DELIVERY),
-            ("summary/0", COST),
-            ("summary/0", LEDGER),
-            ("summary/0", QUANTILES),
-            ("summary/0", MEMORY),
-            ("summary/0", CPU),
-            ("summary/0", BYTES),
-            ("trials/0", TRIAL_LEDGER),
-            ("trials/0", INTERVALS),
-            ("trials/0", SPLIT),
-            ("trials/0", CONNECT),
-            ("comparisons/0/metrics/0", DIFFERENCE),
-        ] {
+        let has = |place: &str, columns: &[Column]| {
             for column in columns {
                 let found = tree.at(&format!("{place}/{}", column.key));
                 assert!(found.is_some(), "{place}/{}", column.key);
             }
+        };
+        for ids in [DELIVERY, COST, LEDGER, QUANTILES] {
+            has("summary/0", &of_rows(ids));
         }
+        for ids in html::BARS.iter().map(|bars| bars.columns) {
+            has("summary/0", &of_rows(ids));
+        }
+        for table in measures::TABLES {
+            // What is known only with and without slow readers is not in this record.
+            let ids = table.columns.iter().copied();
+            let ids: Vec<_> = ids
+                .filter(|id| metrics::find(id).expect(id).pool != metrics::Pool::Row)
+                .collect();
+            has("summary/0", &of_rows(&ids));
+        }
+        for ids in [TRIAL_LEDGER, SPLIT, CONNECT] {
+            assert_eq!(of_trials(ids).len(), ids.len(), "{ids:?}");
+            has("trials/0", &of_trials(ids));
+        }
+        has("trials/0", &intervals());
+        has("comparisons/0/metrics/0", DIFFERENCE);
     }
 }

@@ -13,5 +13,7 @@ mod page;
 mod svg;
 mod table;
 
+#[cfg(test)]
+pub(super) use cost::BARS;
 pub(super) use growth::limits_in_words;
 pub(super) use page::render;

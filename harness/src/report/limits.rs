@@ -1,8 +1,9 @@
 //! Limits that were searched for: the curve of every step, and a sentence for each transport.
 
-use super::table::{aligned, bare, section};
+use super::table::{LOST, LOST_AND_LAST, aligned, bare, heading, lost, titled};
+use crate::metrics::named;
 use crate::record::{Ended, Limit, LimitOf, LimitStep, Record, Status};
-use crate::text::figure::{NONE, count, ms, three};
+use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
 
 /// The report of a record that holds limits, for a terminal of `width` columns.
@@ -14,7 +15,7 @@ pub(super) fn render(record: &Record, width: u16) -> String {
         if limit.steps.is_empty() {
             out.push_str(&format!("\n{title}\n\n"));
         } else {
-            section(&mut out, &title, curve(record, limit));
+            titled(&mut out, &title, &curve(record, limit));
             out.push('\n');
         }
         paragraph(&mut out, width, "", &sentence(record, limit));
@@ -24,9 +25,9 @@ pub(super) fn render(record: &Record, width: u16) -> String {
         &mut out,
         width,
         "",
-        "m/d/o: missing/duplicate/out of order. last: from the intended publish time to the last \
-         subscriber. CPU: of the cores of that side. –: too few samples, or not to be measured \
-         here.",
+        &format!(
+            "{LOST_AND_LAST} CPU: of the cores of that side. –: too few samples, or not measurable here."
+        ),
     );
     out
 }
@@ -89,41 +90,25 @@ fn curve(record: &Record, limit: &Limit) -> comfy_table::Table {
     let share = |share: Option<f64>| {
         share.map_or_else(|| NONE.to_owned(), |share| format!("{:.0}%", share * 100.0))
     };
-    let headings = [
-        unit(limit.of),
-        "connected",
-        "received\n/s",
-        "m/d/o",
-        "p50\nms",
-        "p99\nms",
-        "max\nms",
-        "last\np50 ms",
-        "server\nCPU",
-        "harness\nCPU",
-        "objective",
-    ];
+    let metrics = || named(&["received", "p50", "p99", "max", "last_p50"]);
+    let mut headings = vec![unit(limit.of).to_owned(), "connected".to_owned()];
+    headings.extend(metrics().map(|metric| heading(metric.short, metric.unit.symbol())));
+    headings.extend([LOST, "server\nCPU", "harness\nCPU", "objective"].map(str::to_owned));
     let mut table = bare(headings);
     for step in &limit.steps {
         let Some(trial) = record.trials.get(step.trial) else {
             continue;
         };
         let d = &trial.deliveries;
-        let received = trial.throughput.received_per_s;
-        table.add_row([
-            count(step.value),
-            count(trial.clients.connected),
-            received.map_or_else(|| NONE.to_owned(), three),
-            [d.missing, d.duplicate, d.out_of_order]
-                .map(count)
-                .join("/"),
-            ms(trial.latency_ns.p50),
-            ms(trial.latency_ns.p99),
-            ms(trial.latency_ns.max),
-            ms(trial.fanout_ns.p50),
+        let mut cells = vec![count(step.value), count(trial.clients.connected)];
+        cells.extend(metrics().map(|metric| metric.figure((metric.read)(trial))));
+        cells.extend([
+            lost(d.missing, d.duplicate, d.out_of_order),
             share(step.server_cpu_share),
             share(step.harness_cpu_share),
             outcome(step),
         ]);
+        table.add_row(cells);
     }
     aligned(table)
 }

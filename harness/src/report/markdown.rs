@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::answer::{Answer, answer, board, trials_in_words};
-use super::columns::{COST, Column, DELIVERY, DIFFERENCE, LEDGER};
+use super::columns::{COST, Column, DELIVERY, DIFFERENCE, LEDGER, of_rows};
 use super::measures;
 use super::repeat::repeat;
 use super::view::View;
@@ -24,9 +24,9 @@ pub(super) fn render(view: &View<'_>) -> String {
         let _ = write!(out, "\n## {}\n\n{}", table.title, measure(view, table));
     }
     for (title, text) in [
-        ("Deliveries and latency", summary(view, DELIVERY)),
-        ("Cost", summary(view, COST)),
-        ("Delivery ledger", summary(view, LEDGER)),
+        ("Deliveries and latency", summary(view, &of_rows(DELIVERY))),
+        ("Cost", summary(view, &of_rows(COST))),
+        ("Delivery ledger", summary(view, &of_rows(LEDGER))),
         ("Differences", differences(view)),
         ("Verdicts", verdicts(view)),
         ("Environment", environment(view)),
@@ -50,7 +50,7 @@ pub(super) fn in_words(view: &View<'_>, found: &Answer) -> String {
             let _ = writeln!(
                 out,
                 "| {} | {} | {} |",
-                metric.name,
+                metric.title,
                 escape(&who),
                 escape(&how)
             );
@@ -65,7 +65,7 @@ pub(super) fn named(view: &View<'_>) -> String {
         .map(|table| measure(view, table))
         .collect();
     match tables.as_slice() {
-        [] => "The scenario names no measure beside latency and cost.\n".to_owned(),
+        [] => "The scenario names no measure besides latency and cost.\n".to_owned(),
         tables => tables.join("\n"),
     }
 }

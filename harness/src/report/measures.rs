@@ -1,16 +1,12 @@
-//! Tables of the named measures: what a scenario measures beside latency and cost.
+//! Tables of the named measures: what a scenario measures besides latency and cost.
 //!
-//! Each measure has a table of its own with its own columns, on the terminal, in Markdown and on the
-//! page; a row is a row of the summary. A measure that the record lacks has no table.
+//! Each measure has a table of its own, on the terminal, in Markdown and on the page: a list of
+//! metrics and a note. A row is a row of the summary. A measure that the record lacks has no table.
 
-use super::answer::Metric;
-use super::columns::{Column, over, whole};
+use super::columns::{Column, of_rows};
 use super::view::View;
-
-const MS: f64 = 1e6;
-const US: f64 = 1e3;
-const KB: f64 = 1e3;
-const MB: f64 = 1e6;
+use crate::metrics::{Metric, find, named};
+use crate::text::capitalised;
 
 /// A measure's table.
 #[derive(Debug)]
@@ -21,284 +17,89 @@ pub(super) struct Table {
     pub(super) title: &'static str,
     /// What the columns mean, where their headings do not say it all.
     pub(super) note: &'static str,
-    /// Its columns: keys of a row of the summary.
-    pub(super) columns: &'static [Column],
-    /// What the answer speaks of: the first of these that any row has.
-    pub(super) foremost: &'static [Metric],
+    /// Its columns: ids of metrics.
+    pub(super) columns: &'static [&'static str],
+    /// What the answer mentions: the first of these metrics that any row has.
+    pub(super) foremost: &'static [&'static str],
 }
 
 /// All tables, in the order of [`crate::scenario::Measure::ALL`].
+#[rustfmt::skip]
 pub(super) const TABLES: &[Table] = &[
     Table {
         id: "recovery",
         title: "Recovery",
-        note: "lost: connections that ended when they were not to; back: clients that held a cursor \
-               again. after fault: from the fault to the cursor, so p50 is the time until half were \
-               back, and max that until all were; without a fault of the server, the columns of away \
-               say it, from the loss of each connection. caught up: delivery latency of what was \
-               published while its client was away. peak: most in one second. fell off: messages of \
-               which the server said that its ring no longer had them. Counts are sums over trials.",
+        note: "lost: unexpected disconnects; back: clients that held a cursor again. after fault: from \
+               the fault to the cursor, so p50 is the time until half were back, and max until all \
+               were; without a fault of the server see the away columns, from the loss of each \
+               connection. caught up: delivery latency of what was published while its client was \
+               away. peak: most in one second. ring overflow: messages evicted from the server's \
+               buffer. Counts are sums over trials.",
         columns: &[
-            whole("measures/recovery.lost", "lost"),
-            whole("measures/recovery.back", "back"),
-            whole("measures/recovery.not_back", "not back"),
-            over(
-                "measures/recovery.after_fault_ns.p50",
-                "after fault p50",
-                "ms",
-                MS,
-            ),
-            over(
-                "measures/recovery.after_fault_ns.p90",
-                "after fault p90",
-                "ms",
-                MS,
-            ),
-            over(
-                "measures/recovery.after_fault_ns.p99",
-                "after fault p99",
-                "ms",
-                MS,
-            ),
-            over(
-                "measures/recovery.after_fault_ns.max",
-                "after fault max",
-                "ms",
-                MS,
-            ),
-            over("measures/recovery.away_ns.p50", "away p50", "ms", MS),
-            over("measures/recovery.away_ns.p99", "away p99", "ms", MS),
-            over(
-                "measures/recovery.peak_returns_per_s",
-                "peak returns",
-                "/s",
-                1.0,
-            ),
-            over(
-                "measures/recovery.peak_attempts_per_s",
-                "peak attempts",
-                "/s",
-                1.0,
-            ),
-            whole("measures/recovery.failed_attempts", "failed attempts"),
-            whole("measures/recovery.gave_up", "gave up"),
-            over(
-                "measures/recovery.caught_up_ns.p50",
-                "caught up p50",
-                "ms",
-                MS,
-            ),
-            over(
-                "measures/recovery.caught_up_ns.p99",
-                "caught up p99",
-                "ms",
-                MS,
-            ),
-            whole("measures/recovery.lagged_messages", "fell off"),
-            over(
-                "measures/recovery.server_peak_bytes",
-                "server peak",
-                "MB",
-                MB,
-            ),
-            over("measures/recovery.server_cpu_ns", "server CPU", "ms", MS),
+            "connections_lost", "returns", "not_back", "back_p50", "back_p90", "back_p99", "back_all",
+            "away_p50", "away_p99", "peak_returns", "peak_attempts", "failed_attempts", "gave_up",
+            "caught_up_p50", "caught_up_p99", "fell_off", "recovery_memory", "recovery_cpu",
         ],
-        foremost: &[
-            Metric {
-                key: "measures.recovery.after_fault_ns.max",
-                name: "time from the fault until all clients were back",
-                in_summary: Some("measures/recovery.after_fault_ns.max"),
-                unit: "ms",
-                over: MS,
-            },
-            Metric {
-                key: "measures.recovery.away_ns.p99",
-                name: "p99 of the time from a loss of connection to the cursor",
-                in_summary: Some("measures/recovery.away_ns.p99"),
-                unit: "ms",
-                over: MS,
-            },
-        ],
+        foremost: &["back_all", "away_p99"],
     },
     Table {
         id: "slow_readers",
         title: "Slow readers",
-        note: "healthy p99: that of the clients that read, over the same without slow ones in the same \
-               round; added: growth of memory in the measure phase beyond that without slow ones; both \
-               medians over rounds. at most: the rings and what a transport may hold for a client that \
-               takes nothing; for the kernel, both socket buffers as they were set, and a segment \
+        note: "healthy p99: of the clients that read, over the same without slow readers in the same \
+               round; added: growth of memory in the measure phase beyond that without slow readers; \
+               both medians over rounds. at most: the rings and what a transport may hold for a client \
+               that takes nothing; for the kernel, both socket buffers as they were set, and a segment \
                beyond each. ended: slow readers whose connection the server ended. Counts are sums over \
                trials.",
         columns: &[
-            whole("measures/slow_readers.clients", "slow"),
-            over(
-                "measures/slow_readers.healthy_p99_ratio",
-                "healthy p99",
-                "×",
-                1.0,
-            ),
-            whole("measures/slow_readers.pairs", "pairs"),
-            over(
-                "measures/slow_readers.user_added_bytes",
-                "server added",
-                "MB",
-                MB,
-            ),
-            over(
-                "measures/slow_readers.user_bound_bytes",
-                "at most",
-                "MB",
-                MB,
-            ),
-            over(
-                "measures/slow_readers.kernel_added_bytes",
-                "kernel added",
-                "MB",
-                MB,
-            ),
-            over(
-                "measures/slow_readers.kernel_bound_bytes",
-                "at most ",
-                "MB",
-                MB,
-            ),
-            whole("measures/slow_readers.received", "read"),
-            whole("measures/slow_readers.lagged_clients", "told of loss"),
-            whole("measures/slow_readers.ended", "ended"),
-            whole("measures/slow_readers.attached", "attached"),
+            "slow_clients", "healthy_p99", "slow_pairs", "slow_memory_added", "slow_memory_bound",
+            "slow_kernel_added", "slow_kernel_bound", "slow_received", "slow_notified", "slow_ended",
+            "slow_attached",
         ],
-        foremost: &[Metric {
-            key: "measures.slow_readers.healthy_p99_ratio",
-            name: "p99 of the clients that read, beside slow ones over without",
-            in_summary: Some("measures/slow_readers.healthy_p99_ratio"),
-            unit: "×",
-            over: 1.0,
-        }],
+        foremost: &["healthy_p99"],
     },
     Table {
         id: "overflow",
-        title: "Overflow, as the server counted",
+        title: "Overflow, as counted by the server",
         note: "lagged: times that a subscriber fell off its ring; lost: messages that it did not get; \
                conflated: messages left out for a newer one; cut off: subscribers that could not even \
-               be told. Over all phases and clients; sums over trials.",
-        columns: &[
-            whole("measures/overflow.lagged", "lagged"),
-            whole("measures/overflow.lost_messages", "lost"),
-            whole("measures/overflow.conflated_messages", "conflated"),
-            whole("measures/overflow.cut_off", "cut off"),
-        ],
-        foremost: &[Metric {
-            key: "measures.overflow.lost_messages",
-            name: "messages lost by falling off a ring",
-            in_summary: Some("measures/overflow.lost_messages"),
-            unit: "",
-            over: 1.0,
-        }],
+               be notified. Over all phases and clients; sums over trials.",
+        columns: &["overflow_lagged", "overflow_lost", "overflow_conflated", "overflow_cut_off"],
+        foremost: &["overflow_lost"],
     },
     Table {
         id: "round_trip",
         title: "Round trips",
         note: "From the time at which a client was to send a message until the same client received \
-               it, on its own clock. due, sent, back: messages of the measure phase; lost and twice \
-               are counted for each sender. answer: from a POST to its answer. Bytes on all \
-               connections and server CPU are per message sent, its fan-out included.",
+               it, on its own clock. due, back: messages of the measure phase; lost and twice are \
+               counted for each sender. answer: from a POST to its answer. Bytes on all connections \
+               and server CPU are per message sent, its fan-out included.",
         columns: &[
-            whole("measures/round_trip.due", "due"),
-            whole("measures/round_trip.returned", "back"),
-            whole("measures/round_trip.lost", "lost"),
-            whole("measures/round_trip.doubled", "twice"),
-            over("measures/round_trip.round_trip_ns.p50", "p50", "ms", MS),
-            over("measures/round_trip.round_trip_ns.p99", "p99", "ms", MS),
-            over(
-                "measures/round_trip.acknowledge_ns.p50",
-                "answer p50",
-                "ms",
-                MS,
-            ),
-            over(
-                "measures/round_trip.connections_per_client",
-                "connections",
-                "/client",
-                1.0,
-            ),
-            over(
-                "measures/round_trip.up_bytes_per_message",
-                "up",
-                "B/message",
-                1.0,
-            ),
-            over(
-                "measures/round_trip.down_bytes_per_message",
-                "down",
-                "B/message",
-                1.0,
-            ),
-            over(
-                "measures/round_trip.server_cpu_ns_per_message",
-                "server CPU",
-                "µs/message",
-                US,
-            ),
-            over("user_bytes_per_client", "server memory", "KB/client", KB),
+            "trips_due", "trips_returned", "trips_lost", "trips_doubled", "round_trip_p50",
+            "round_trip_p99", "answer_p50", "connections", "message_up", "message_down",
+            "message_cpu", "user_memory",
         ],
-        foremost: &[Metric {
-            key: "measures.round_trip.round_trip_ns.p50",
-            name: "median round trip",
-            in_summary: Some("measures/round_trip.round_trip_ns.p50"),
-            unit: "ms",
-            over: MS,
-        }],
+        foremost: &["round_trip_p50"],
     },
     Table {
         id: "arrivals",
         title: "Arrivals",
         note: "Sessions begun in the measure phase. set-up: from the start of a connect to the cursor. \
-               CPU per arrival has the deliveries of the phase in it. memory: a third into the phase \
+               CPU per arrival includes the deliveries of the phase. memory: a third into the phase \
                and at its end. Counts of failures are sums over trials.",
         columns: &[
-            whole("measures/arrivals.arrivals", "arrivals"),
-            over("measures/arrivals.achieved_per_s", "arrivals", "/s", 1.0),
-            whole("measures/arrivals.failed", "failed"),
-            over("measures/arrivals.set_up_ns.p50", "set-up p50", "ms", MS),
-            over("measures/arrivals.set_up_ns.p99", "set-up p99", "ms", MS),
-            over("measures/arrivals.set_up_ns.max", "set-up max", "ms", MS),
-            over(
-                "measures/arrivals.server_cpu_ns_per_arrival",
-                "server CPU",
-                "µs/arrival",
-                US,
-            ),
-            over("measures/arrivals.early_bytes", "memory early", "MB", MB),
-            over("measures/arrivals.late_bytes", "late", "MB", MB),
-            over("measures/arrivals.growth", "growth", "×", 1.0),
+            "arrivals", "arrival_rate", "failed_arrivals", "set_up_p50", "set_up_p99", "set_up_max",
+            "arrival_cpu", "early_memory", "late_memory", "memory_growth",
         ],
-        foremost: &[Metric {
-            key: "measures.arrivals.set_up_ns.p50",
-            name: "median set-up of an arrival",
-            in_summary: Some("measures/arrivals.set_up_ns.p50"),
-            unit: "ms",
-            over: MS,
-        }],
+        foremost: &["set_up_p50"],
     },
     Table {
         id: "snapshot",
         title: "Snapshot",
         note: "From the start of the connect to the last message of the state that a new subscriber \
                gets first.",
-        columns: &[
-            whole("measures/snapshot.messages", "messages"),
-            over("measures/snapshot.complete_ns.p50", "p50", "ms", MS),
-            over("measures/snapshot.complete_ns.p90", "p90", "ms", MS),
-            over("measures/snapshot.complete_ns.p99", "p99", "ms", MS),
-            over("measures/snapshot.complete_ns.max", "max", "ms", MS),
-        ],
-        foremost: &[Metric {
-            key: "measures.snapshot.complete_ns.p50",
-            name: "median time to a whole snapshot",
-            in_summary: Some("measures/snapshot.complete_ns.p50"),
-            unit: "ms",
-            over: MS,
-        }],
+        columns: &["snapshot_messages", "snapshot_p50", "snapshot_p90", "snapshot_p99", "snapshot_max"],
+        foremost: &["snapshot_p50"],
     },
 ];
 
@@ -311,50 +112,30 @@ impl Table {
             .any(|key| key.starts_with(&prefix))
     }
 
-    /// The figure that matters most, if any row has it.
+    /// The metric that matters most, if any row has it.
     pub(super) fn foremost_in(&self, view: &View<'_>) -> Option<&'static Metric> {
-        let has = |metric: &&Metric| {
-            let key = metric.in_summary.unwrap_or(metric.key);
-            (0..view.rows.len()).any(|row| view.of_row(row, key).is_some())
-        };
-        self.foremost.iter().find(has)
-    }
-
-    /// That figure of each row that has it, as the beginning of a sentence.
-    pub(super) fn in_words(&self, view: &View<'_>, metric: &Metric) -> Option<String> {
-        let key = metric.in_summary?;
-        let column = self.columns.iter().find(|column| column.key == key)?;
-        let told = view.rows.iter().enumerate().filter_map(|(row, name)| {
-            let value = view.tree.at(&format!("summary/{row}/{key}"))?;
-            value.number()?;
-            let unit = match column.unit {
-                "" => String::new(),
-                unit => format!(" {unit}"),
-            };
-            Some(format!(
-                "{}{unit} ({})",
-                column.show.text(Some(value)),
-                name
-            ))
-        });
-        let told: Vec<String> = told.collect();
-        let mut name = metric.name.chars();
-        let begins: String = name.next()?.to_uppercase().chain(name).collect();
-        (!told.is_empty()).then(|| format!("{begins}: {}", told.join(", ")))
+        let has = |metric: &&Metric| (0..view.rows.len()).any(|row| view.has(row, metric));
+        named(self.foremost).find(has)
     }
 
     /// The columns in which any row has a figure.
     pub(super) fn columns_in(&self, view: &View<'_>) -> Vec<Column> {
-        let has = |column: &&Column| {
-            (0..view.rows.len()).any(|row| {
-                let place = format!("summary/{row}/{}", column.key);
-                view.tree
-                    .at(&place)
-                    .is_some_and(|value| value.number().is_some())
-            })
+        let has = |column: &Column| {
+            (0..view.rows.len()).any(|row| view.of_row(row, &column.key).is_some())
         };
-        self.columns.iter().filter(has).copied().collect()
+        of_rows(self.columns).into_iter().filter(has).collect()
     }
+}
+
+/// `metric` of each row that has it, as the beginning of a sentence.
+pub(super) fn in_words(view: &View<'_>, metric: &Metric) -> String {
+    let rows = view.rows.iter().enumerate();
+    let figures = rows.filter_map(|(row, name)| {
+        let figure = view.figure(row, metric)?;
+        Some(format!("{figure} ({name})"))
+    });
+    let figures: Vec<String> = figures.collect();
+    format!("{}: {}", capitalised(metric.title), figures.join(", "))
 }
 
 /// The tables that `view` has figures for.
@@ -362,10 +143,10 @@ pub(super) fn tables<'a>(view: &'a View<'_>) -> impl Iterator<Item = &'static Ta
     TABLES.iter().filter(|table| table.is_in(view))
 }
 
-/// Whether the answer speaks of what the record's comparisons call `key`.
+/// Whether the answer mentions what the record's comparisons call `key`.
 pub(super) fn is_spoken_of(key: &str) -> bool {
     let mut spoken = TABLES.iter().flat_map(|table| table.foremost);
-    spoken.any(|metric| metric.key == key)
+    find(key).is_some_and(|metric| spoken.any(|&id| id == metric.id))
 }
 
 #[cfg(test)]
@@ -375,12 +156,9 @@ mod tests {
     #[test]
     fn what_the_answer_says_of_a_measure_is_a_column_of_its_table() {
         for table in TABLES {
-            for metric in table.foremost {
-                let found = table.columns.iter().find(|column| {
-                    let same = |key: &str| key == column.key;
-                    metric.in_summary.is_some_and(same) && metric.unit == column.unit
-                });
-                assert!(found.is_some(), "{} of {}", metric.key, table.id);
+            for id in table.foremost {
+                assert!(table.columns.contains(id), "{id} of {}", table.id);
+                assert_eq!(find(id).expect(id).needs(), Some(table.id));
             }
         }
     }

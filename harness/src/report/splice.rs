@@ -12,9 +12,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::columns::{COST, DELIVERY, LEDGER, of_rows};
 use super::markdown;
 use super::view::View;
-use super::{answer, claims, columns, table};
+use super::{answer, claims, table};
 use crate::record::{RECORD_FILE, Record, RecordError};
 use crate::text;
 
@@ -55,17 +56,6 @@ pub enum SpliceError {
         /// Why not.
         source: Box<RecordError>,
     },
-    /// A record lacks what a table asks for.
-    #[error(
-        "'{}' lacks '{field}', which a table asks for; it is of another version of pushbench",
-        .path.display()
-    )]
-    Field {
-        /// The record.
-        path: PathBuf,
-        /// The key.
-        field: String,
-    },
 }
 
 /// What a file should be.
@@ -91,8 +81,6 @@ pub struct Stale {
 pub(super) struct Reference {
     /// The folder of the run, as the Markdown file may link to it.
     pub(super) link: String,
-    /// The same, from here.
-    pub(super) folder: PathBuf,
     /// What is in it.
     pub(super) record: Record,
 }
@@ -205,10 +193,10 @@ fn block(path: &Path, line: usize, what: &str) -> Result<String, SpliceError> {
     let base = path.parent().unwrap_or(Path::new(""));
     if OF_MANY.contains(&table) && !source.is_empty() {
         let references = references(path, line, base, source)?;
-        return match table {
+        return Ok(match table {
             "claims" => claims::render(&references),
-            _ => Ok(index(&references)),
-        };
+            _ => index(&references),
+        });
     }
     if source.is_empty() || !(OF_ONE.contains(&table) || table == TERMINAL) {
         let known = OF_ONE.iter().chain([&TERMINAL]).chain(&OF_MANY);
@@ -226,13 +214,13 @@ fn block(path: &Path, line: usize, what: &str) -> Result<String, SpliceError> {
     Ok(match table {
         "summary" => format!(
             "{}\n{}",
-            markdown::summary(&view, columns::DELIVERY),
-            markdown::summary(&view, columns::COST)
+            markdown::summary(&view, &of_rows(DELIVERY)),
+            markdown::summary(&view, &of_rows(COST))
         ),
         "measures" => markdown::named(&view),
-        "delivery" => markdown::summary(&view, columns::DELIVERY),
-        "cost" => markdown::summary(&view, columns::COST),
-        "ledger" => markdown::summary(&view, columns::LEDGER),
+        "delivery" => markdown::summary(&view, &of_rows(DELIVERY)),
+        "cost" => markdown::summary(&view, &of_rows(COST)),
+        "ledger" => markdown::summary(&view, &of_rows(LEDGER)),
         "differences" => markdown::differences(&view),
         "verdicts" => markdown::verdicts(&view),
         "environment" => markdown::environment(&view),
@@ -271,7 +259,6 @@ fn references(
             found.push(Reference {
                 link: format!("{source}/{name}"),
                 record: read(path, line, &folder)?,
-                folder,
             });
         }
     }

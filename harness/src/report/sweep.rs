@@ -1,39 +1,28 @@
 //! What a table shows of a sweep: a column for what varies, the growth of each curve, both ends of it
 //! in the headline.
 
-use super::table::{Column, aligned, bare};
-use crate::record::{Growth, SummaryRow};
+use super::table::{Shown, aligned, bare, heading};
+use crate::record::{Growth, Record};
 use crate::scenario::{Point, Scenario, Sweep, SweepKey};
 use crate::text::figure::{NONE, count, in_unit, three};
 use comfy_table::Table;
 
-/// `columns` with one after the first for each key that varies, but for `without`.
-pub(super) fn with_point(
-    columns: &[Column],
-    scenario: &Scenario,
-    without: Option<SweepKey>,
-) -> Vec<Column> {
-    // A column is a function, which knows a key by its place among those of a point.
-    const NTH: [fn(&SummaryRow) -> String; 5] = [nth::<0>, nth::<1>, nth::<2>, nth::<3>, nth::<4>];
-    let keys = scenario.sweep.iter().flat_map(Sweep::lists);
-    let of = keys.zip(NTH).filter(|((key, _), _)| Some(*key) != without);
-    let mut all = columns.to_vec();
-    all.splice(1..1, of.map(|((key, _), cell)| (title(key), cell)));
-    all
-}
-
-fn title(key: SweepKey) -> &'static str {
-    match key {
-        SweepKey::PAYLOAD_BYTES => "payload\nbytes",
-        SweepKey::RATE_PER_S => "offered\npubl./s",
-        SweepKey::SLOW_SHARE => "slow\nshare",
-        _ => key.id(),
-    }
-}
-
-fn nth<const N: usize>(row: &SummaryRow) -> String {
-    let found = row.variant.point.and_then(|point| point.values().nth(N));
-    found.map_or_else(|| NONE.to_owned(), |(key, value)| plain(key, value))
+/// A column over the rows of `record` for each key that varies, but for `without`.
+pub(super) fn points(record: &Record, without: Option<SweepKey>) -> Vec<Shown> {
+    let keys = record.scenario.sweep.iter().flat_map(Sweep::lists);
+    let of = |key: SweepKey| {
+        let rows = record.summary.iter();
+        let cells = rows.map(|row| {
+            let value = row.variant.point.and_then(|point| point.value(key));
+            value.map_or_else(|| NONE.to_owned(), |value| plain(key, value))
+        });
+        // The path of a key is too wide for a heading.
+        let name = key.id().rsplit('.').next().unwrap_or_default();
+        let (word, unit) = name.split_once('_').unwrap_or((name, ""));
+        Shown::new(&heading(word, &unit.replace("per_", "/")), cells)
+    };
+    let shown = keys.map(|(key, _)| key).filter(|key| Some(*key) != without);
+    shown.map(of).collect()
 }
 
 /// A value of a sweep as it was given: a count in full, a rate to three digits.

@@ -1,20 +1,21 @@
 //! The closing table: what was delivered and how late, then what it cost, then every doubt.
 //!
 //! Two tables, one under the other, because one would be wider than a terminal. Each column has
-//! one unit, which stands in its heading, so that rows can be compared by eye. With a sweep, each
+//! one unit, in its heading, so that rows can be compared by eye. With a sweep, each
 //! transport is a curve: a row a point, and below it how its cost grows.
 
 use super::answer::answer;
+use super::columns::{COST, of_rows};
 use super::limits;
 use super::measures;
-use super::sweep::{ends, growth, with_point};
+use super::sweep::{ends, growth, points};
 use super::view::View;
-use crate::analysis::compare::metric::{Metric, find};
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
-use crate::record::{Pair, Record, Status, SummaryRow, Verdict};
+use crate::metrics::find;
+use crate::record::{Pair, Record, Status, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
-use crate::text::figure::{NONE, count, in_unit, ms, three};
+use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use std::fmt::Write;
@@ -22,8 +23,8 @@ use std::fmt::Write;
 /// Prose in lines shorter than this is harder to read than what the terminal makes of long ones.
 const MIN_WIDTH: u16 = 60;
 
-/// The report of `record` for a terminal of `width` columns. Prose is broken to that width; tables
-/// need about 100 and are never broken, since a number over two lines reads as two numbers.
+/// The report of `record` for a terminal of `width` columns. Prose is broken to that width; of a
+/// table that is wider, the last columns follow below, since a number over two lines reads as two.
 pub fn render(record: &Record, width: u16) -> String {
     let width = width.max(MIN_WIDTH);
     if !record.limits.is_empty() {
@@ -35,27 +36,52 @@ pub fn render(record: &Record, width: u16) -> String {
         out.push_str("\nno trial was run\n");
         return out;
     }
-    let rows = &record.summary;
-    let scenario = &record.scenario;
-    let delivery = with_point(DELIVERY, scenario, Some(SweepKey::CLIENTS));
-    section(&mut out, "deliveries and latency", table(&delivery, rows));
-    let cost = with_point(COST, scenario, None);
-    section(&mut out, "cost", table(&cost, rows));
     let view = View::of(record);
-    named(&mut out, &view, width);
+    let points = points(record, Some(SweepKey::CLIENTS));
+    section(
+        &mut out,
+        "deliveries and latency",
+        &view,
+        &points,
+        delivery(&view),
+        width,
+    );
+    let points = self::points(record, None);
+    section(
+        &mut out,
+        "cost",
+        &view,
+        &points,
+        shown(&view, &of_rows(COST)),
+        width,
+    );
+    for measure in measures::tables(&view) {
+        let columns = shown(&view, &measure.columns_in(&view));
+        section(
+            &mut out,
+            &measure.title.to_lowercase(),
+            &view,
+            &points,
+            columns,
+            width,
+        );
+        out.push('\n');
+        paragraph(&mut out, width, "", measure.note);
+    }
     if !record.growth.is_empty() {
         let title = "growth of server CPU per delivery along the sweep";
-        section(&mut out, title, growth(&record.growth));
+        titled(&mut out, title, &growth(&record.growth));
     }
     out.push('\n');
     paragraph(
         &mut out,
         width,
         "",
-        "m/d/o: missing/duplicate/out of order. last: from the intended publish time to the last \
-         subscriber. neither: CPU of the machine that neither server nor harness was charged with. \
-         KB: 1,000 bytes; kernel memory counts both ends of a connection. –: too few samples, or \
-         not to be measured here.",
+        &format!(
+            "{LOST_AND_LAST} other CPU: of the machine, charged to neither server nor harness. KB: \
+             1,000 bytes; kernel memory counts both ends of a connection. –: too few samples, or not \
+             measurable here."
+        ),
     );
     // What it comes to, in words: the same as on the page.
     let found = answer(&view);
@@ -66,72 +92,127 @@ pub fn render(record: &Record, width: u16) -> String {
     out
 }
 
-/// The named measures: a table each, broken into several where it is too wide for the terminal.
-fn named(out: &mut String, view: &View<'_>, width: u16) {
-    for measure in measures::tables(view) {
-        let columns = measure.columns_in(view);
-        let _ = writeln!(out, "\n{}", measure.title.to_lowercase());
-        for part in parts(view, &columns, width) {
-            let headings = part.iter().map(|column| heading(column).join("\n"));
-            let mut table = bare(std::iter::once("transport".to_owned()).chain(headings));
-            for (row, key) in view.rows.iter().enumerate() {
-                let figures = part.iter().map(|column| shown(view, row, column));
-                table.add_row(std::iter::once(key.to_string()).chain(figures));
+/// A column as the terminal shows it: a heading of some lines, and a cell for each row.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    heading: String,
+    cells: Vec<String>,
+}
+
+impl Shown {
+    /// A column of cells.
+    pub(super) fn new(heading: &str, cells: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            heading: heading.to_owned(),
+            cells: cells.into_iter().collect(),
+        }
+    }
+
+    /// As wide as its widest line, and the space before it.
+    fn width(&self) -> usize {
+        let lines = self
+            .heading
+            .lines()
+            .chain(self.cells.iter().map(|cell| &**cell));
+        1 + lines.map(|line| line.chars().count()).max().unwrap_or(0)
+    }
+}
+
+/// A heading on three lines at most: the last word and the unit on lines of their own, so that it is
+/// hardly wider than the figures.
+pub(super) fn heading(words: &str, unit: &str) -> String {
+    let (first, last) = words.rsplit_once(' ').unwrap_or(("", words));
+    let unit = unit.replace("delivery", "del.");
+    let lines = [first, last, &unit].into_iter();
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
+}
+
+fn shown(view: &View<'_>, columns: &[super::columns::Column]) -> Vec<Shown> {
+    let of = |column: &super::columns::Column| {
+        let value = |row| view.tree.at(&format!("summary/{row}/{}", column.key));
+        let cells = (0..view.rows.len()).map(|row| column.show.text(value(row)));
+        Shown::new(&heading(&column.heading, &column.unit), cells)
+    };
+    columns.iter().map(of).collect()
+}
+
+/// What was delivered and how late. Wherever two numbers only say something together, they share a
+/// column.
+fn delivery(view: &View<'_>) -> Vec<Shown> {
+    let rows = &view.record.summary;
+    let clients = rows.iter().map(|row| match (row.connected, row.target) {
+        (_, 0) => NONE.to_owned(),
+        (connected, target) if connected == target => count(target),
+        (connected, target) => format!("{}/{}", count(connected), count(target)),
+    });
+    let lost = rows.iter().map(|row| match row.failed == row.trials {
+        true => NONE.to_owned(),
+        false => lost(row.missing, row.duplicate, row.out_of_order),
+    });
+    let mut columns = vec![Shown::new("clients", clients)];
+    columns.extend(shown(view, &of_rows(&["achieved", "received"])));
+    columns.push(Shown::new(LOST, lost));
+    let latency = [
+        "p50", "p99", "p999", "max", "last_p50", "last_p99", "verdict",
+    ];
+    columns.extend(shown(view, &of_rows(&latency)));
+    columns
+}
+
+/// Heading of [`lost`].
+pub(super) const LOST: &str = "lost/dup/\nreordered";
+
+/// What tables of deliveries say below.
+pub(super) const LOST_AND_LAST: &str = "lost/dup/reordered: deliveries that never arrived, arrived twice, arrived after a later one. \
+     last: from the intended publish time to the last subscriber.";
+
+/// What the ledgers found wrong, in one cell.
+pub(super) fn lost(missing: u64, duplicate: u64, reordered: u64) -> String {
+    [missing, duplicate, reordered].map(count).join("/")
+}
+
+/// Tables of the rows of the summary: as many columns at a time as the terminal has room for, each
+/// time after the columns `points`.
+fn section(
+    out: &mut String,
+    title: &str,
+    view: &View<'_>,
+    points: &[Shown],
+    columns: Vec<Shown>,
+    width: u16,
+) {
+    let names = || view.rows.iter().map(|row| row.side.to_string());
+    let fixed: Vec<Shown> = std::iter::once(Shown::new("transport", names()))
+        .chain(points.iter().cloned())
+        .collect();
+    let taken: usize = fixed.iter().map(Shown::width).sum();
+    let room = usize::from(width).saturating_sub(taken - 1);
+    let (mut parts, mut left): (Vec<Vec<Shown>>, usize) = (Vec::new(), 0);
+    for column in columns {
+        let wide = column.width();
+        match parts.last_mut() {
+            Some(part) if left >= wide => part.push(column),
+            _ => {
+                left = room.max(wide);
+                parts.push([&fixed[..], &[column]].concat());
             }
-            out.push('\n');
-            for line in aligned(table).lines() {
-                let _ = writeln!(out, "{}", line.trim_end());
+        }
+        left -= wide;
+    }
+    let _ = writeln!(out, "\n{title}");
+    for part in parts {
+        let mut table = bare(part.iter().map(|column| &column.heading));
+        for (row, variant) in view.rows.iter().enumerate() {
+            // A line between the curves of a sweep.
+            if row > 0 && variant.point.is_some() && variant.side != view.rows[row - 1].side {
+                table.add_row([""]);
             }
+            table.add_row(part.iter().map(|column| &column.cells[row]));
         }
         out.push('\n');
-        paragraph(out, width, "", measure.note);
+        lines(out, &aligned(table));
     }
-}
-
-/// The heading of a measure's column on two lines: its last word goes to the unit.
-fn heading(column: &super::columns::Column) -> [String; 2] {
-    let words = column.heading.trim();
-    let (first, last) = words.rsplit_once(' ').unwrap_or((words, ""));
-    let below = [last, column.unit]
-        .into_iter()
-        .filter(|text| !text.is_empty());
-    [first.to_owned(), below.collect::<Vec<_>>().join(" ")]
-}
-
-fn shown(view: &View<'_>, row: usize, column: &super::columns::Column) -> String {
-    let place = format!("summary/{row}/{}", column.key);
-    column.show.text(view.tree.at(&place))
-}
-
-/// As many columns at a time as the terminal has room for.
-fn parts(
-    view: &View<'_>,
-    columns: &[super::columns::Column],
-    width: u16,
-) -> Vec<Vec<super::columns::Column>> {
-    let first = view.rows.iter().map(|key| key.to_string().len()).max();
-    let room = usize::from(width).saturating_sub(first.unwrap_or(0).max("transport".len()));
-    let mut parts: Vec<Vec<super::columns::Column>> = Vec::new();
-    let mut left = 0;
-    for column in columns {
-        let figures = (0..view.rows.len()).map(|row| shown(view, row, column).chars().count());
-        let heading = column.heading.trim().chars().count();
-        let wide = 1 + figures
-            .chain([heading, column.unit.chars().count()])
-            .max()
-            .unwrap_or(0);
-        match parts.last_mut() {
-            Some(part) if left >= wide => {
-                left -= wide;
-                part.push(*column);
-            }
-            _ => {
-                left = room.saturating_sub(wide);
-                parts.push(vec![*column]);
-            }
-        }
-    }
-    parts
 }
 
 /// What may be said of each pair: transports of one profile, and profiles of one transport. The
@@ -167,7 +248,7 @@ fn differences(out: &mut String, record: &Record, width: u16) {
         paragraph(out, width, "  ", &text);
     }
     let text = format!(
-        "Ratios of {} paired trials with {:.0}% intervals, p50, p99 and cpu corrected for being three; \
+        "Ratios of {} paired trials with {:.0}% intervals, the first three corrected for being three; \
          same: within {:.0}%.",
         record
             .comparisons
@@ -182,7 +263,7 @@ fn differences(out: &mut String, record: &Record, width: u16) {
 }
 
 fn difference(metric: &MetricComparison) -> String {
-    let name = find(&metric.metric).map_or_else(|| metric.metric.clone(), Metric::title);
+    let name = find(&metric.metric).map_or(&*metric.metric, |metric| metric.title);
     let interval = format!(
         "× {} ({}–{})",
         three(metric.ratio),
@@ -197,88 +278,6 @@ fn difference(metric: &MetricComparison) -> String {
         }
         (Says::Undecided, None) => format!("{name} undecided, {interval}"),
     }
-}
-
-/// Heading and content of a column.
-pub(super) type Column = (&'static str, fn(&SummaryRow) -> String);
-
-const DELIVERY: &[Column] = &[
-    ("transport", name),
-    ("clients", |row| {
-        if row.target == 0 {
-            NONE.to_owned()
-        } else if row.connected == row.target {
-            count(row.connected)
-        } else {
-            format!("{}/{}", count(row.connected), count(row.target))
-        }
-    }),
-    ("publ.\n/s", |row| in_unit(row.achieved_per_s, 1.0)),
-    ("received\n/s", |row| in_unit(row.received_per_s, 1.0)),
-    ("m/d/o", |row| {
-        let counts = [row.missing, row.duplicate, row.out_of_order];
-        if row.failed == row.trials {
-            NONE.to_owned()
-        } else {
-            counts.map(count).join("/")
-        }
-    }),
-    ("p50\nms", |row| ms(row.latency_ns.p50)),
-    ("p99\nms", |row| ms(row.latency_ns.p99)),
-    ("p99.9\nms", |row| ms(row.latency_ns.p999)),
-    ("max\nms", |row| ms(row.latency_ns.max)),
-    // No maximum of these: it is that of the deliveries.
-    ("last\np50 ms", |row| ms(row.fanout_ns.p50)),
-    ("last\np99 ms", |row| ms(row.fanout_ns.p99)),
-    ("verdict", |row| row.verdict.to_string()),
-];
-
-const COST: &[Column] = &[
-    ("transport", name),
-    ("server CPU\nµs/delivery", |row| {
-        in_unit(row.server_cpu_ns_per_delivery, 1e3)
-    }),
-    ("× tcp", |row| in_unit(row.cpu_multiple_of_tcp, 1.0)),
-    ("harness\nµs/del.", |row| {
-        in_unit(row.harness_cpu_ns_per_delivery, 1e3)
-    }),
-    ("neither\nµs/del.", |row| {
-        in_unit(row.unattributed_cpu_ns_per_delivery, 1e3)
-    }),
-    ("server user\nKB/client", |row| {
-        in_unit(row.user_bytes_per_client, 1e3)
-    }),
-    ("kernel\nKB/client", |row| {
-        in_unit(row.kernel_bytes_per_client, 1e3)
-    }),
-    ("down\nB/del.", |row| {
-        in_unit(row.server_to_client_bytes_per_delivery, 1.0)
-    }),
-    ("up\nB/del.", |row| {
-        in_unit(row.client_to_server_bytes_per_delivery, 1.0)
-    }),
-    ("segments\n/delivery", |row| {
-        in_unit(row.segments_per_delivery, 1.0)
-    }),
-];
-
-fn name(row: &SummaryRow) -> String {
-    row.variant.side.to_string()
-}
-
-fn table(columns: &[Column], rows: &[SummaryRow]) -> Table {
-    let mut table = bare(columns.iter().map(|(heading, _)| *heading));
-    let mut before = None;
-    for row in rows {
-        let side = row.variant.side;
-        // A line between the curves of a sweep.
-        if row.variant.point.is_some() && before.is_some_and(|before| before != side) {
-            table.add_row([""]);
-        }
-        before = Some(side);
-        table.add_row(columns.iter().map(|(_, content)| Cell::new(content(row))));
-    }
-    aligned(table)
 }
 
 pub(super) fn bare<T: Into<Cell>>(headings: impl IntoIterator<Item = T>) -> Table {
@@ -303,8 +302,13 @@ pub(super) fn aligned(mut table: Table) -> Table {
     table
 }
 
-pub(super) fn section(out: &mut String, title: &str, table: Table) {
+/// A table under its title.
+pub(super) fn titled(out: &mut String, title: &str, table: &Table) {
     let _ = writeln!(out, "\n{title}\n");
+    lines(out, table);
+}
+
+fn lines(out: &mut String, table: &Table) {
     for line in table.lines() {
         let _ = writeln!(out, "{}", line.trim_end());
     }
@@ -387,7 +391,8 @@ fn doubts(out: &mut String, record: &Record, width: u16) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Reason, sample, summarise};
+    use crate::metrics::summarise;
+    use crate::record::{Reason, sample};
 
     #[test]
     fn the_closing_table_of_a_run_reads_like_this() {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::distribution::{self, Distribution};
 use super::tree::Tree;
+use crate::metrics::Metric;
+use crate::metrics::aggregate::figures;
 use crate::record::{Record, Variant};
 use crate::scenario::Point;
 
@@ -23,10 +25,19 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     /// Of a record.
     pub(super) fn of(record: &'a Record) -> Self {
+        let mut tree = Tree::of(record);
+        // Of a run that was recorded before a metric was in its summary.
+        for (place, row) in record.summary.iter().enumerate() {
+            if row.figures.is_empty() {
+                let of_it = record.trials.iter().filter(|t| t.variant == row.variant);
+                let figures = figures("figures/", &of_it.collect::<Vec<_>>());
+                tree.set(&format!("summary/{place}/figures"), Tree::of(&figures));
+            }
+        }
         Self {
             rows: record.summary.iter().map(|row| row.variant).collect(),
             trials: record.trials.iter().map(|trial| trial.variant).collect(),
-            tree: Tree::of(record),
+            tree,
             record,
         }
     }
@@ -43,6 +54,20 @@ impl<'a> View<'a> {
     /// A number of row `row` of the summary.
     pub(super) fn of_row(&self, row: usize, key: &str) -> Option<f64> {
         self.tree.at(&format!("summary/{row}/{key}"))?.number()
+    }
+
+    /// Whether row `row` has `metric`.
+    pub(super) fn has(&self, row: usize, metric: &Metric) -> bool {
+        self.of_row(row, &metric.in_row()).is_some()
+    }
+
+    /// `metric` of row `row` in the unit of its columns: `8.94 µs`.
+    pub(super) fn figure(&self, row: usize, metric: &Metric) -> Option<String> {
+        let figure = metric.figure(Some(self.of_row(row, &metric.in_row())?));
+        Some(match metric.unit.symbol() {
+            "" => figure,
+            unit => format!("{figure} {unit}"),
+        })
     }
 
     /// A number of trial `trial`.

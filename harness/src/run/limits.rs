@@ -21,11 +21,11 @@ use self::objective::Objective;
 use self::search::{Found, Search};
 use crate::environment::layout::{Layout, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
+use crate::metrics::summarise;
 use crate::observe::memory::available_bytes;
 use crate::record::Family;
 use crate::record::{
     Broke, Cause, Ended, Limit, LimitOf, LimitStep, Record, Side, Status, Trial, create_folder,
-    summarise,
 };
 use crate::run::{
     Done, MergedHistograms, RunError, Watch, congestion, environment, fresh_seed, write_histograms,

@@ -17,12 +17,11 @@ use pushbench_protocol::transport::{Profile, Transport};
 use crate::analysis::compare::{MIN_ROUNDS, all_decided, compare_all};
 use crate::environment::layout::{Layout, LayoutError, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
+use crate::metrics::{growth, summarise};
 use crate::observe::environment::{Environment, Pinning};
-use crate::record::Family;
-use crate::record::histogram;
 use crate::record::{
-    Latency, Merged, Quantiles, Record, RecordError, Side, Status, Variant, create_folder, growth,
-    summarise, write_log,
+    Family, Latency, Merged, Quantiles, Record, RecordError, Side, Status, Variant, create_folder,
+    histogram, write_log,
 };
 use crate::scenario::{Point, Scenario};
 use crate::trial::{self, Histograms, Progress};

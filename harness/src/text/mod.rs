@@ -43,6 +43,13 @@ pub(crate) fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
         .join(", ")
 }
 
+/// `text` with a capital first letter.
+pub(crate) fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(chars).collect()
+}
+
 /// `text` with lines broken at spaces, each after `indent`.
 pub(crate) fn paragraph(out: &mut String, width: u16, indent: &str, text: &str) {
     let mut line = indent.to_owned();

@@ -41,7 +41,9 @@ fn sources() -> Vec<(String, String)> {
             let path = entry.expect("readable").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs")
+            } else if path.extension().is_some_and(|end| end == "rs")
+                // The sample is a record for tests.
+                && !["tests.rs", "sample.rs"].iter().any(|name| path.ends_with(name))
             {
                 let code = std::fs::read_to_string(&path).expect("UTF-8");
                 let code = code.split("#[cfg(test)]\nmod tests {").next();

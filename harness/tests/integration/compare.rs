@@ -71,7 +71,7 @@ fn a_slower_server_is_worse_and_fails_the_gate_with_status_1() {
         "pushbench: gate 'p50@sse-tuned>+20%' failed: sse tuned: p50 went from 100 µs to 150 µs"
     ));
     assert!(
-        out.contains("worse in sse tuned p50 +50.0%; websocket tuned p50 +50.0%"),
+        out.contains("worse in sse tuned median latency +50.0%; websocket tuned median"),
         "{out}"
     );
     let told = read(&summary);
@@ -150,7 +150,7 @@ fn bad_input_is_told_with_file_and_field_and_status_2() {
     for (arguments, told) in [
         (
             "--fail-on p9>+10%",
-            "'p9>+10%' is no gate: 'p9' is no metric; did you mean 'p90'?",
+            "'p9>+10%' is not a gate: 'p9' is not a metric; did you mean 'p90'?",
         ),
         ("--fail-on p99>+10%", "gate 'p99>+10%': '"),
         (

@@ -13,7 +13,9 @@
 
 use std::ops::Range;
 
-use super::metric::{METRICS, Metric, Unit, find};
+use crate::metrics::table::compared;
+use crate::metrics::unit::UNITS;
+use crate::metrics::{Metric, find};
 use crate::record::Selector;
 use crate::text::{nearest, quoted};
 
@@ -58,7 +60,7 @@ impl std::fmt::Display for GateError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let width = |range: Range<usize>| self.text.get(range).map_or(0, |t| t.chars().count());
         let carets = "^".repeat(width(self.span.clone()).max(1));
-        writeln!(f, "'{}' is no gate: {}", self.text, self.message)?;
+        writeln!(f, "'{}' is not a gate: {}", self.text, self.message)?;
         writeln!(f, "  {}", self.text)?;
         writeln!(
             f,
@@ -71,29 +73,10 @@ impl std::fmt::Display for GateError {
             "expected METRIC[@TRANSPORT[-PROFILE]]>[+]N[%|unit], such as 'p99>+10%', 'missing>0' or \
              'p50@sse-tuned>5ms'"
         )?;
-        let names: Vec<&str> = METRICS.iter().map(|m| m.name).collect();
+        let names: Vec<&str> = compared().map(|m| m.id).collect();
         write!(f, "metrics: {}", names.join(", "))
     }
 }
-
-/// Units of a gate's number, and what they are worth in that of the record.
-const UNITS: [(&str, Unit, f64); 15] = [
-    ("ns", Unit::Ns, 1.0),
-    ("us", Unit::Ns, 1e3),
-    ("µs", Unit::Ns, 1e3),
-    ("ms", Unit::Ns, 1e6),
-    ("s", Unit::Ns, 1e9),
-    ("B", Unit::Bytes, 1.0),
-    ("KB", Unit::Bytes, 1e3),
-    ("kB", Unit::Bytes, 1e3),
-    ("MB", Unit::Bytes, 1e6),
-    ("GB", Unit::Bytes, 1e9),
-    ("KiB", Unit::Bytes, 1024.0),
-    ("MiB", Unit::Bytes, 1024.0 * 1024.0),
-    ("GiB", Unit::Bytes, 1024.0 * 1024.0 * 1024.0),
-    ("/s", Unit::PerS, 1.0),
-    ("", Unit::Number, 1.0),
-];
 
 impl std::str::FromStr for Gate {
     type Err = GateError;
@@ -117,10 +100,10 @@ impl std::str::FromStr for Gate {
                 (&left[..sign], Some(selector))
             }
         };
-        let Some(metric) = find(name) else {
-            let names = METRICS.iter().map(|m| m.name);
+        let Some(metric) = find(name).filter(|m| m.is_compared()) else {
+            let names = compared().map(|m| m.id);
             let hint = nearest(name, names).map(|n| format!("; did you mean '{n}'?"));
-            let message = format!("'{name}' is no metric{}", hint.unwrap_or_default());
+            let message = format!("'{name}' is not a metric{}", hint.unwrap_or_default());
             return Err(wrong(0..name.len(), message));
         };
         let above = text[at..].starts_with('>');
@@ -136,13 +119,15 @@ impl std::str::FromStr for Gate {
             .filter(|v| v.is_finite())
             .ok_or_else(|| {
                 let end = (start + split).max(start);
-                wrong(start..end, format!("'{number}' is no number"))
+                wrong(start..end, format!("'{number}' is not a number"))
             })?;
         let unit_span = start + split..text.len();
         let bound = if unit == "%" {
             Bound::Relative(value / 100.0)
         } else {
-            let known = UNITS.iter().filter(|(_, of, _)| *of == metric.unit);
+            let known = UNITS
+                .iter()
+                .filter(|(_, of, _)| *of == metric.unit.quantity());
             let scale = match known.clone().find(|(name, _, _)| *name == unit) {
                 Some((_, _, scale)) => *scale,
                 // Nothing of anything is nothing.
@@ -153,7 +138,7 @@ impl std::str::FromStr for Gate {
                         "" => "'%' or nothing".to_owned(),
                         names => format!("{names} or '%'"),
                     };
-                    let message = format!("'{unit}' is no unit of '{name}'; expected {may}");
+                    let message = format!("'{unit}' is not a unit of '{name}'; expected {may}");
                     return Err(wrong(unit_span, message));
                 }
             };
@@ -216,7 +201,7 @@ mod tests {
             ("received<100/s", "received", Bound::Value(100.0)),
         ] {
             let found = gate(text);
-            assert_eq!((found.metric.name, found.bound), (metric, bound), "{text}");
+            assert_eq!((found.metric.id, found.bound), (metric, bound), "{text}");
             assert_eq!(found.above, text.contains('>'), "{text}");
         }
         let only = gate("p50@sse-tuned>5ms").only.expect("a selector");
@@ -227,27 +212,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_gate_is_pointed_at() {
+    fn what_is_not_a_gate_is_pointed_at() {
         for (text, message, carets) in [
-            ("p9>+10%", "'p9' is no metric; did you mean 'p90'?", "^^"),
-            ("zzzzzz>1", "'zzzzzz' is no metric", "^^^^^^"),
+            ("p9>+10%", "'p9' is not a metric; did you mean 'p90'?", "^^"),
+            ("zzzzzz>1", "'zzzzzz' is not a metric", "^^^^^^"),
             ("p99", "'>' and a bound are missing", "   ^"),
-            ("p99>", "'' is no number", "    ^"),
-            ("p99>+x%", "'+' is no number", "    ^"),
-            ("p99>1.2.3ms", "'1.2.3' is no number", "    ^^^^^"),
+            ("p99>", "'' is not a number", "    ^"),
+            ("p99>+x%", "'+' is not a number", "    ^"),
+            ("p99>1.2.3ms", "'1.2.3' is not a number", "    ^^^^^"),
             (
                 "p99>5",
-                "'' is no unit of 'p99'; expected 'ns', 'us', 'µs', 'ms', 's' or '%'",
+                "'' is not a unit of 'p99'; expected 's', 'ms', 'µs', 'ns', 'us' or '%'",
                 "     ^",
             ),
             (
                 "p99>5 ms",
-                "' ms' is no unit of 'p99'; expected 'ns', 'us', 'µs', 'ms', 's' or '%'",
+                "' ms' is not a unit of 'p99'; expected 's', 'ms', 'µs', 'ns', 'us' or '%'",
                 "     ^^^",
             ),
             (
                 "missing>3ms",
-                "'ms' is no unit of 'missing'; expected '%' or nothing",
+                "'ms' is not a unit of 'missing'; expected '%' or nothing",
                 "         ^^",
             ),
             (
@@ -258,7 +243,7 @@ mod tests {
         ] {
             let error = text.parse::<Gate>().expect_err(text).to_string();
             let lines: Vec<&str> = error.lines().collect();
-            assert_eq!(lines[0], format!("'{text}' is no gate: {message}"));
+            assert_eq!(lines[0], format!("'{text}' is not a gate: {message}"));
             assert_eq!(lines[1], format!("  {text}"));
             assert_eq!(lines[2], format!("  {carets}"), "{text}");
             assert!(lines[3].contains("METRIC[@TRANSPORT[-PROFILE]]>[+]N[%|unit]"));

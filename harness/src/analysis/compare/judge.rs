@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::gate::{Bound, Gate};
-use super::metric::Kind;
 use super::records::{CompareError, Line, Report, Row};
+use crate::metrics::Role;
 
 /// What a gate says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,7 +61,7 @@ pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError
             None if report.identical && needs_a => return None,
             None => "cannot be judged: no trial tells it".to_owned(),
         };
-        Some(format!("{}: {} {why}", row.pair, gate.metric.name))
+        Some(format!("{}: {} {why}", row.pair, gate.metric.id))
     });
     Ok(Judged {
         gate: gate.text.clone(),
@@ -85,13 +85,13 @@ fn fails(gate: &Gate, line: &Line) -> Option<String> {
     };
     // What is counted is exact; what is measured is believed as far as its interval goes.
     let near = match (
-        gate.metric.kind,
+        gate.metric.role,
         if gate.above { line.low } else { line.high },
     ) {
         (_, Some(near)) => near,
         // No change at all where both records are one, and where both are 0 throughout.
         (_, None) if a == b => 0.0,
-        (Kind::Counted, None) => match (gate.bound, line.change) {
+        (Role::Count, None) => match (gate.bound, line.change) {
             (Bound::Relative(_), None) => f64::INFINITY,
             (_, change) => change.unwrap_or(0.0),
         },
@@ -105,8 +105,8 @@ fn fails(gate: &Gate, line: &Line) -> Option<String> {
     let (found, limit, failed) = match gate.bound {
         Bound::Relative(limit) => (percent(near), percent(limit), gate.beyond(near, limit)),
         Bound::Difference(limit) => {
-            let found = match gate.metric.kind {
-                Kind::Counted => b - a,
+            let found = match gate.metric.role {
+                Role::Count => b - a,
                 // The interval is one of ratios, so it is taken of A's value.
                 _ => near * a,
             };

@@ -19,13 +19,14 @@ use super::CONFIDENCE;
 use super::environment::{self, Difference};
 use super::gate::Gate;
 use super::judge::{Judged, judge};
-use super::metric::{Better, Kind, METRICS, Metric};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::analysis::stats::family::simultaneous;
 use crate::analysis::stats::welch::MIN_TRIALS;
 use crate::analysis::stats::{
     Decision, decide, decide_unpaired, holm, paired_log_ratio, unpaired_log_ratio,
 };
+use crate::metrics::table::compared;
+use crate::metrics::{Better, Metric, Role};
 use crate::record::{Pair, Record, Selector, Trial, Variant, Verdict};
 
 /// One side of the comparison.
@@ -243,7 +244,7 @@ pub fn compare_records(
             rows_b: names(of_b.keys()),
         });
     }
-    let primary = METRICS.iter().filter(|m| m.kind == Kind::Primary).count();
+    let primary = compared().filter(|m| m.role == Role::Primary).count();
     let each = simultaneous(CONFIDENCE, primary * pairs.len());
     let row = |(a, b): &(Variant, Variant)| row((a, &of_a[a]), (b, &of_b[b]), one_record, each);
     let mut rows: Vec<Row> = pairs.iter().map(row).collect();
@@ -377,11 +378,11 @@ fn row(
             side.sort_by_key(|t| t.index);
         }
     }
-    let lines = METRICS.iter().filter_map(|metric| {
-        let mut line = if metric.kind == Kind::Counted {
+    let lines = compared().filter_map(|metric| {
+        let mut line = if metric.role == Role::Count {
             counted(metric, of_a, of_b)?
         } else {
-            let level = if metric.kind == Kind::Primary {
+            let level = if metric.role == Role::Primary {
                 each
             } else {
                 CONFIDENCE
@@ -420,7 +421,7 @@ impl Line {
     fn new(metric: &'static Metric, a: Option<f64>, b: Option<f64>) -> Self {
         Self {
             metric,
-            primary: metric.kind == Kind::Primary,
+            primary: metric.role == Role::Primary,
             better: metric.better,
             a,
             b,
@@ -450,7 +451,7 @@ impl Line {
 fn counted(metric: &'static Metric, of_a: &[&Trial], of_b: &[&Trial]) -> Option<Line> {
     // Of what no trial counts, the sum is not 0 but unknown.
     let sum = |trials: &[&Trial]| {
-        let told = trials.iter().filter_map(|t| (metric.of)(t));
+        let told = trials.iter().filter_map(|t| (metric.read)(t));
         told.reduce(|sum, value| sum + value)
     };
     let (a, b) = (sum(of_a), sum(of_b));
@@ -479,7 +480,7 @@ fn measured(
     confidence: f64,
 ) -> Option<Line> {
     let values = kept.each_ref().map(|trials| {
-        let told = trials.iter().map(|t| (metric.of)(t));
+        let told = trials.iter().map(|t| (metric.read)(t));
         told.collect::<Vec<Option<f64>>>()
     });
     let told = values.each_ref().map(|v| v.iter().flatten().count());

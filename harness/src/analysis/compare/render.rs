@@ -6,9 +6,9 @@ use std::fmt::Write;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
 use super::judge::percent;
-use super::metric::Kind;
 use super::records::{Line, Report, Row, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
+use crate::metrics::Role;
 use crate::text::figure::NONE;
 use crate::text::paragraph;
 
@@ -53,12 +53,12 @@ pub fn answer(report: &Report) -> String {
         });
         let primary: Vec<String> = lines
             .clone()
-            .filter(|(_, l)| l.primary || l.metric.kind == Kind::Counted)
+            .filter(|(_, l)| l.primary || l.metric.role == Role::Count)
             .map(|(row, line)| match line.change {
                 Some(change) => {
-                    format!("{} {} {}", row.pair, line.metric.title(), percent(change))
+                    format!("{} {} {}", row.pair, line.metric.title, percent(change))
                 }
-                None => format!("{} {}", row.pair, line.metric.title()),
+                None => format!("{} {}", row.pair, line.metric.title),
             })
             .collect();
         let of = lines.count() - primary.len();
@@ -180,15 +180,15 @@ fn says(line: &Line) -> String {
 
 /// Counts that are 0 on both sides say nothing that a reader needs line by line.
 fn shown(line: &&Line) -> bool {
-    line.metric.kind != Kind::Counted || line.a != Some(0.0) || line.b != Some(0.0)
+    line.metric.role != Role::Count || line.a != Some(0.0) || line.b != Some(0.0)
 }
 
 fn hidden(row: &Row) -> Option<String> {
-    let none: Vec<String> = row
+    let none: Vec<&str> = row
         .lines
         .iter()
         .filter(|l| !shown(l))
-        .map(|l| l.metric.title())
+        .map(|l| l.metric.title)
         .collect();
     (!none.is_empty()).then(|| format!("none in either: {}", none.join(", ")))
 }
@@ -196,7 +196,7 @@ fn hidden(row: &Row) -> Option<String> {
 fn cells(line: &Line) -> [String; 6] {
     let star = if line.primary { " *" } else { "" };
     [
-        format!("{}{star}", line.metric.title()),
+        format!("{}{star}", line.metric.title),
         line.metric.show(line.a),
         line.metric.show(line.b),
         change(line),
@@ -252,7 +252,7 @@ fn text(report: &Report) -> String {
             let _ = writeln!(out, "{}", line.trim_end());
         }
         if let Some(hidden) = hidden(row) {
-            let _ = writeln!(out, "  {hidden}");
+            paragraph(&mut out, WIDTH, "  ", &hidden);
         }
     }
     out.push('\n');

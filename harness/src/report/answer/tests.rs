@@ -1,16 +1,16 @@
-use pushbench_protocol::transport::Transport;
-
 use super::*;
 use crate::analysis::compare::compare_all;
-use crate::record::{Record, RoundTrip, Status, sample, summarise};
+use crate::metrics::summarise;
+use crate::record::{Record, RoundTrip, Status, sample};
 use crate::report::tests::rounds;
+use pushbench_protocol::transport::Transport;
 
 fn of(record: &Record) -> Answer {
     answer(&View::of(record))
 }
 
 fn metric(name: &str) -> usize {
-    let place = METRICS.iter().position(|metric| metric.key == name);
+    let place = DECISIVE.iter().position(|&id| id == name);
     place.expect("a metric")
 }
 
@@ -32,7 +32,7 @@ fn a_winner_is_named_where_every_interval_says_so_and_held_against_the_nearest()
             "short_poll tuned"
         ]
     );
-    let Finding::Wins { relation, .. } = &found.findings[metric("latency_ns.p50")] else {
+    let Finding::Wins { relation, .. } = &found.findings[metric("p50")] else {
         panic!("{found:?}");
     };
     // 1.31 against 1.62, give or take the noise.
@@ -83,14 +83,14 @@ fn what_a_scenario_measures_by_name_comes_first_and_is_judged_like_the_rest() {
         "{sentence}"
     );
     let (metric, finding) = found.board().next().expect("a board");
-    assert_eq!(metric.name, "median round trip");
+    assert_eq!(metric.title, "median round trip");
     assert!(matches!(finding, Finding::Wins { .. }), "{finding:?}");
-    assert_eq!(found.board().count(), METRICS.len() + 1);
+    assert_eq!(found.board().count(), DECISIVE.len() + 1);
     // Of too few rounds only the figures are said.
     record.comparisons.clear();
     let found = of(&record);
     assert!(!found.sentences[0].contains(';'), "{}", found.sentences[0]);
-    assert_eq!(found.board().count(), METRICS.len());
+    assert_eq!(found.board().count(), DECISIVE.len());
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn what_is_the_same_and_what_is_undecided_is_said_plainly() {
     let record = rounds();
     let found = of(&record);
     // All of them send 129 bytes.
-    let same = &found.findings[metric("wire.server_to_client_bytes_per_delivery")];
+    let same = &found.findings[metric("down")];
     assert!(
         matches!(same, Finding::Same { rows } if rows.len() == 4),
         "{same:?}"
@@ -120,7 +120,7 @@ fn what_is_the_same_and_what_is_undecided_is_said_plainly() {
     }
     record.comparisons = compare_all(&record.trials);
     let found = of(&record);
-    let Finding::Undecided { rows, .. } = &found.findings[metric("latency_ns.p50")] else {
+    let Finding::Undecided { rows, .. } = &found.findings[metric("p50")] else {
         panic!("{found:?}");
     };
     assert!(rows.len() >= 2);
@@ -143,27 +143,22 @@ fn one_trial_each_names_no_winner() {
     );
     assert_eq!(
         found.sentences[0],
-        "No winner is named: one trial of each is one observation, and whether a difference is real \
-         needs at least 5 ('--trials 5')."
+        "No winner is named: one trial of each cannot separate a difference from noise; run at least 5 \
+         ('--trials 5')."
     );
     // Both that are not the baseline are void, and void rows are no witness.
-    assert_eq!(
-        found.sentences[1],
-        "Nothing was seen that could be set side by side."
-    );
+    assert_eq!(found.sentences[1], "No valid rows to compare.");
     assert_eq!(
         found.sentences[2],
         "Of 3 trials, 1 is valid and 2 are void (they say nothing about the server)."
     );
     let mut record = rounds();
     record.trials.retain(|trial| trial.index == 1);
-    record.summary = crate::record::summarise(&record.trials, &Default::default());
+    record.summary = crate::metrics::summarise(&record.trials, &Default::default());
     record.comparisons = compare_all(&record.trials);
     let seen = of(&record).sentences[1].clone();
     assert!(
-        seen.starts_with(
-            "Seen lowest (tuned), which may be chance: median latency (sse, 0.110 ms)"
-        ),
+        seen.starts_with("Lowest (tuned), which may be chance: median latency (sse, 0.110 ms)"),
         "{seen}"
     );
     assert!(

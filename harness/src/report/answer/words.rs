@@ -1,11 +1,11 @@
 //! The answer's sentences: findings, figures and verdicts in words.
 
-use super::{Finding, LATENCIES, METRICS, Metric};
+use super::{DECISIVE, Finding, LATENCIES};
 use crate::analysis::compare::MIN_ROUNDS;
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
+use crate::metrics::{Metric, named};
 use crate::record::Variant;
 use crate::record::{Status, Verdict};
-use crate::report::columns::Show;
 use crate::report::relation::Relation;
 use crate::report::view::View;
 use crate::scenario::ChannelCount;
@@ -91,27 +91,6 @@ pub(in super::super) fn less(relation: &Relation) -> String {
     )
 }
 
-/// The figure of a row: from the summary, or the least and greatest of its trials.
-fn figure(view: &View<'_>, row: usize, metric: &Metric) -> Option<String> {
-    if let Some(key) = metric.in_summary {
-        let value = view.of_row(row, key)?;
-        return Some(format!("{} {}", three(value / metric.over), metric.unit));
-    }
-    let key = metric.key.replace('.', "/");
-    let values: Vec<f64> = view
-        .trials_of(&view.rows[row])
-        .filter_map(|trial| view.of_trial(trial, &key))
-        .collect();
-    let least = values.iter().copied().reduce(f64::min)?;
-    let most = values.iter().copied().reduce(f64::max)?;
-    let (least, most) = (three(least / metric.over), three(most / metric.over));
-    Some(if least == most {
-        format!("{least} {}", metric.unit)
-    } else {
-        format!("{least} to {most} {}", metric.unit)
-    })
-}
-
 /// What is found of a metric, as a part of a sentence.
 pub(super) fn clause(
     view: &View<'_>,
@@ -119,7 +98,7 @@ pub(super) fn clause(
     metric: &Metric,
     found: &Finding,
 ) -> String {
-    let name = metric.name;
+    let name = metric.title;
     let behind = |rows: &[usize]| {
         let rest: Vec<usize> = candidates
             .iter()
@@ -138,7 +117,9 @@ pub(super) fn clause(
             against,
             relation,
         } => {
-            let figure = figure(view, *row, metric).map(|figure| format!(" with {figure}"));
+            let figure = view
+                .figure(*row, metric)
+                .map(|figure| format!(" with {figure}"));
             format!(
                 "{} wins on {name}{}, {} than {}",
                 names(view, &[*row]),
@@ -179,25 +160,27 @@ fn where_candidates_are(view: &View<'_>, candidates: &[usize]) -> String {
 }
 
 pub(super) fn latency(view: &View<'_>, candidates: &[usize], findings: &[Finding]) -> String {
-    let clauses = clauses(view, candidates, findings, 0..LATENCIES);
+    let clauses = clauses(view, candidates, findings).take(LATENCIES);
     let place = where_candidates_are(view, candidates);
-    format!("Latency{place}: {clauses}.")
+    format!(
+        "Latency{place}: {}.",
+        clauses.collect::<Vec<_>>().join("; ")
+    )
 }
 
 pub(super) fn cost(view: &View<'_>, candidates: &[usize], findings: &[Finding]) -> String {
-    let clauses = clauses(view, candidates, findings, LATENCIES..METRICS.len());
+    let clauses = clauses(view, candidates, findings).skip(LATENCIES);
     let place = where_candidates_are(view, candidates);
-    format!("Cost{place}: {clauses}.")
+    format!("Cost{place}: {}.", clauses.collect::<Vec<_>>().join("; "))
 }
 
 fn clauses(
     view: &View<'_>,
     candidates: &[usize],
     findings: &[Finding],
-    range: std::ops::Range<usize>,
-) -> String {
-    let of = |place: usize| clause(view, candidates, &METRICS[place], &findings[place]);
-    range.map(of).collect::<Vec<_>>().join("; ")
+) -> impl Iterator<Item = String> {
+    let of = |(metric, found)| clause(view, candidates, metric, found);
+    named(&DECISIVE).zip(findings).map(of)
 }
 
 /// How sure the two sentences before are.
@@ -235,7 +218,7 @@ pub(in super::super) fn trials_in_words(view: &View<'_>) -> String {
     let trials = &view.record.trials;
     let meaning = |verdict: Verdict| match verdict {
         Verdict::Valid => "",
-        Verdict::Suspect => " (something may have bent the numbers)",
+        Verdict::Suspect => " (something may have skewed the numbers)",
         Verdict::Void => " (they say nothing about the server)",
     };
     let kinds: Vec<(Verdict, usize)> = [Verdict::Valid, Verdict::Suspect, Verdict::Void]
@@ -267,20 +250,19 @@ pub(super) fn why_no_winner(view: &View<'_>, candidates: &[usize]) -> String {
     match (trials, candidates.len()) {
         (None, _) => "No winner is named: no trial was run.".to_owned(),
         (Some(_), 0 | 1) => {
-            "No winner is named: there are not two transports beside the baseline to compare."
-                .to_owned()
+            "No winner is named: it takes two transports besides the baseline.".to_owned()
         }
         (Some(1), _) => format!(
-            "No winner is named: one trial of each is one observation, and whether a difference is \
-             real needs at least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')."
+            "No winner is named: one trial of each cannot separate a difference from noise; run at \
+             least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')."
         ),
         (Some(n), _) if (n as usize) < MIN_ROUNDS => format!(
-            "No winner is named: {n} trials of each are too few to tell a difference from chance, \
-             which needs at least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')."
+            "No winner is named: {n} trials of each are too few to separate a difference from noise; \
+             run at least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')."
         ),
         (Some(_), _) => format!(
             "No winner is named: no two transports have {MIN_ROUNDS} rounds in which neither is \
-             void; the reasons stand with each trial."
+             void; the reasons are listed with each trial."
         ),
     }
 }
@@ -289,31 +271,21 @@ pub(super) fn why_no_winner(view: &View<'_>, candidates: &[usize]) -> String {
 pub(super) fn observed(view: &View<'_>, candidates: &[usize]) -> String {
     let witness = |row: &&usize| view.record.summary[**row].verdict != Verdict::Void;
     let least = |metric: &Metric| {
-        let key = metric.in_summary?;
+        let of = |row: usize| view.of_row(row, &metric.in_row());
         let rows = candidates.iter().filter(witness);
         let (row, value) = rows
-            .filter_map(|&row| Some((row, view.of_row(row, key)?)))
+            .filter_map(|&row| Some((row, of(row)?)))
             .min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        let figure = Show::Over(metric.over).text(view.tree.at(&format!("summary/{row}/{key}")));
         // A figure that another row shares is nobody's.
-        let shared = candidates
-            .iter()
-            .filter(|&&other| view.of_row(other, key) == Some(value))
-            .count();
-        (shared == 1).then(|| {
-            format!(
-                "{} ({}, {figure} {})",
-                metric.name,
-                names(view, &[row]),
-                metric.unit
-            )
-        })
+        let shared = candidates.iter().filter(|&&row| of(row) == Some(value));
+        let (name, figure) = (names(view, &[row]), view.figure(row, metric)?);
+        (shared.count() == 1).then(|| format!("{} ({name}, {figure})", metric.title))
     };
-    let seen: Vec<String> = METRICS.iter().filter_map(least).collect();
+    let seen: Vec<String> = named(&DECISIVE).filter_map(least).collect();
     match seen.len() {
-        0 => "Nothing was seen that could be set side by side.".to_owned(),
+        0 => "No valid rows to compare.".to_owned(),
         _ => format!(
-            "Seen lowest{}, which may be chance: {}.",
+            "Lowest{}, which may be chance: {}.",
             where_candidates_are(view, candidates),
             seen.join(", ")
         ),
@@ -332,7 +304,7 @@ pub(in super::super) fn board(
             against,
             relation,
         } => {
-            let figure = figure(view, *row, metric).unwrap_or_default();
+            let figure = view.figure(*row, metric).unwrap_or_default();
             (
                 names(view, &[*row]),
                 format!(
@@ -365,10 +337,10 @@ fn why_not(view: &View<'_>, metric: &Metric) -> String {
         format!("needs {MIN_ROUNDS} rounds that are not void")
     } else if metric.key.contains("memory") {
         format!(
-            "not told by every trial; a slope needs {} clients",
+            "not measured in every trial; a slope needs {} clients",
             count(crate::record::MIN_CLIENTS_FOR_SLOPE)
         )
     } else {
-        "not told by every trial".to_owned()
+        "not measured in every trial".to_owned()
     }
 }

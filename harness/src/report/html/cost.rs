@@ -2,10 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::super::columns::{BYTES, CONNECT, CPU, Column, MEMORY, SPLIT};
+use super::super::columns::{CONNECT, SPLIT, of_rows, of_trials};
 use super::super::view::View;
 use super::svg::{Scale, chart, marker, path, px};
 use super::table::{class, fold, is_hollow, summary_rows, table, trial_rows};
+use crate::metrics::{Metric, find, named};
 use crate::record::Variant;
 use crate::text::figure::{NONE, three};
 
@@ -15,87 +16,63 @@ pub(super) const WIDTH: f64 = 470.0;
 const LINE: f64 = 27.0;
 /// Where bars begin: behind the longest name.
 const LEFT: f64 = 130.0;
-const NS_PER_MS: f64 = 1e6;
 
 /// A chart of bars: for each row one or two parts, end to end.
-struct Bars<'a> {
-    id: &'a str,
-    title: &'a str,
-    unit: &'a str,
-    /// Keys of the summary, and what each part is called.
-    parts: &'a [(&'a str, &'a str)],
-    /// The record's units in one that is shown.
-    over: f64,
+#[derive(Debug)]
+pub(in super::super) struct Bars {
+    id: &'static str,
+    title: &'static str,
+    /// Ids of the parts.
+    parts: &'static [&'static str],
     /// Whether the row of `tcp` is drawn as a floor under all others.
     floor: bool,
-    note: &'a str,
-    columns: &'a [Column],
+    note: &'static str,
+    /// Ids of the columns of its table.
+    pub(in super::super) columns: &'static [&'static str],
 }
 
-/// Memory a client.
-pub(super) fn memory(view: &View<'_>) -> Markup {
-    bars(
-        view,
-        &Bars {
-            id: "memory",
-            title: "Memory per client",
-            unit: "KB",
-            parts: &[
-                ("user_bytes_per_client", "server, user"),
-                ("kernel_bytes_per_client", "kernel, both ends"),
-            ],
-            over: 1e3,
-            floor: false,
-            note: "Slope over the number of clients while they connect. KB: 1,000 bytes. Kernel memory \
-                   counts both ends of a connection, since both are on this machine.",
-            columns: MEMORY,
-        },
-    )
+/// The charts of cost.
+pub(in super::super) const BARS: [Bars; 3] = [
+    Bars {
+        id: "memory",
+        title: "Memory per client",
+        parts: &["user_memory", "kernel_memory"],
+        floor: false,
+        note: "Slope over the number of clients while they connect. KB: 1,000 bytes. Kernel memory \
+               counts both ends of a connection, since both are on this machine.",
+        columns: &["user_memory", "kernel_memory", "harness_memory"],
+    },
+    Bars {
+        id: "cpu",
+        title: "Server CPU per delivery",
+        parts: &["cpu"],
+        floor: true,
+        note: "CPU time of the server process over deliveries received, median of trials.",
+        columns: &["cpu", "cpu_multiple", "harness_cpu", "other_cpu"],
+    },
+    Bars {
+        id: "bytes",
+        title: "Bytes on the wire per delivery",
+        parts: &["down", "up"],
+        floor: true,
+        note: "Payload of TCP by the kernel's counters, keep-alives and empty answers included; \
+               median of trials.",
+        columns: &["down", "up", "segments"],
+    },
+];
+
+/// The charts of cost.
+pub(super) fn section(view: &View<'_>) -> Markup {
+    html! { div.pair { @for what in &BARS { (bars(view, what)) } } }
 }
 
-/// CPU a delivery.
-pub(super) fn cpu(view: &View<'_>) -> Markup {
-    bars(
-        view,
-        &Bars {
-            id: "cpu",
-            title: "Server CPU per delivery",
-            unit: "µs",
-            parts: &[("server_cpu_ns_per_delivery", "server")],
-            over: 1e3,
-            floor: true,
-            note: "CPU time of the server process over deliveries received, median of trials.",
-            columns: CPU,
-        },
-    )
-}
-
-/// Bytes a delivery.
-pub(super) fn bytes(view: &View<'_>) -> Markup {
-    bars(
-        view,
-        &Bars {
-            id: "bytes",
-            title: "Bytes on the wire per delivery",
-            unit: "B",
-            parts: &[
-                ("server_to_client_bytes_per_delivery", "down"),
-                ("client_to_server_bytes_per_delivery", "up"),
-            ],
-            over: 1.0,
-            floor: true,
-            note: "Payload of TCP by the kernel's counters, keep-alives and empty answers included; \
-                   median of trials.",
-            columns: BYTES,
-        },
-    )
-}
-
-fn bars(view: &View<'_>, what: &Bars<'_>) -> Markup {
+fn bars(view: &View<'_>, what: &Bars) -> Markup {
+    let metrics: Vec<&Metric> = named(what.parts).collect();
+    let unit = metrics[0].unit.symbol();
     let values: Vec<Vec<Option<f64>>> = (0..view.rows.len())
         .map(|row| {
-            let part = |(key, _): &(&str, &str)| Some(view.of_row(row, key)? / what.over);
-            what.parts.iter().map(part).collect()
+            let part = |m: &&Metric| Some(view.of_row(row, &m.in_row())? / m.unit.over());
+            metrics.iter().map(part).collect()
         })
         .collect();
     let total = |row: &Vec<Option<f64>>| row.iter().flatten().sum::<f64>();
@@ -124,14 +101,14 @@ fn bars(view: &View<'_>, what: &Bars<'_>) -> Markup {
         .rows
         .iter()
         .zip(&values)
-        .map(|(key, row)| format!("{} {} {}", key, label(row), what.unit))
+        .map(|(key, row)| format!("{} {} {}", key, label(row), unit))
         .collect();
     let inside = html! {
         @for (value, text) in x.ticks() {
             line.grid x1=(px(x.at(value))) x2=(px(x.at(value))) y1="4" y2=(px(height - 28.0)) {}
             text.tick.middle x=(px(x.at(value))) y=(px(height - 13.0)) { (text) }
         }
-        text.axis.end x=(px(WIDTH - 4.0)) y=(px(height - 13.0)) { (what.unit) }
+        text.axis.end x=(px(WIDTH - 4.0)) y=(px(height - 13.0)) { (unit) }
         @for (place, (key, row)) in view.rows.iter().zip(&values).enumerate() {
             @let y = 6.0 + LINE * place as f64;
             text.name.end x=(px(LEFT - 8.0)) y=(px(y + 14.0)) { (key.side) }
@@ -151,9 +128,9 @@ fn bars(view: &View<'_>, what: &Bars<'_>) -> Markup {
             text.value x=(px(x.at(total(row)) + 7.0)) y=(px(y + 14.0)) { (label(row)) }
         }
     };
-    let title = format!("{}, {}", what.title, what.unit);
+    let title = format!("{}, {}", what.title, unit);
     let has_floor = view.rows.iter().any(|row| floor(row).is_some());
-    let parts: Vec<&str> = what.parts.iter().map(|(_, name)| *name).collect();
+    let parts: Vec<&str> = metrics.iter().map(|metric| metric.short).collect();
     html! {
         figure {
             h3 { (what.title) }
@@ -175,7 +152,7 @@ fn bars(view: &View<'_>, what: &Bars<'_>) -> Markup {
                 &format!("{}. All numbers are in the table below.", described.join("; ")), &inside))
             p.note { (what.note) }
             (fold("The numbers of this chart", false, &table(
-                view, &title, "transport", &summary_rows(view), what.columns,
+                view, &title, "transport", &summary_rows(view), &of_rows(what.columns),
             )))
         }
     }
@@ -184,6 +161,7 @@ fn bars(view: &View<'_>, what: &Bars<'_>) -> Markup {
 /// One series of a chart of dots: the quantiles between which a trial's line goes, dot at the first.
 struct Series<'a> {
     name: &'a str,
+    /// Ids of its metrics.
     from: &'a str,
     to: &'a str,
     /// Drawn in ink rather than the transport's colour.
@@ -199,14 +177,14 @@ pub(super) fn split(view: &View<'_>) -> Markup {
     let series = [
         Series {
             name: "server and network",
-            from: "probe/server_and_network_ns/p50",
-            to: "probe/server_and_network_ns/p90",
+            from: "probe_server_p50",
+            to: "probe_server_p90",
             plain: false,
         },
         Series {
             name: "harness",
-            from: "probe/harness_ns/p50",
-            to: "probe/harness_ns/p90",
+            from: "probe_harness_p50",
+            to: "probe_harness_p90",
             plain: true,
         },
     ];
@@ -218,7 +196,7 @@ pub(super) fn split(view: &View<'_>) -> Markup {
              the kernel's loopback and is not told from the server. Medians need not add up."
         } }
         (fold("The numbers of this chart", false, &table(
-            view, "Probes: where the time of a delivery went", "trial", &trial_rows(view), SPLIT,
+            view, "Probes: where the time of a delivery went", "trial", &trial_rows(view), &of_trials(SPLIT),
         )))
     }
 }
@@ -227,26 +205,29 @@ pub(super) fn split(view: &View<'_>) -> Markup {
 pub(super) fn connects(view: &View<'_>) -> Markup {
     let series = [Series {
         name: "connect to cursor",
-        from: "clients/connect_ns/p50",
-        to: "clients/connect_ns/p99",
+        from: "connect_p50",
+        to: "connect_p99",
         plain: false,
     }];
     html! {
         div.pair { (dots(view, "chart-connects", "Connection set-up", &series)) p.note {
             "From the start of a connect to the subscription's cursor. A dot is the median of a trial, \
-             its line goes to p99 where that can be told."
+             its line goes to p99 where there are enough connections."
         } }
         (fold("The numbers of this chart", false, &table(
-            view, "Connection set-up, ms", "trial", &trial_rows(view), CONNECT,
+            view, "Connection set-up, ms", "trial", &trial_rows(view), &of_trials(CONNECT),
         )))
     }
 }
 
 fn dots(view: &View<'_>, id: &str, title: &str, series: &[Series<'_>]) -> Markup {
-    let read = |trial: usize, key: &str| Some(view.of_trial(trial, key)? / NS_PER_MS);
+    let read = |trial: usize, id: &str| {
+        let metric = find(id)?;
+        Some((metric.read)(&view.record.trials[trial])? / metric.unit.over())
+    };
     let all = (0..view.trials.len()).flat_map(|trial| {
-        let keys = series.iter().flat_map(|s| [s.from, s.to]);
-        keys.filter_map(move |key| read(trial, key))
+        let ids = series.iter().flat_map(|s| [s.from, s.to]);
+        ids.filter_map(move |id| read(trial, id))
     });
     let line = if series.len() > 1 { 38.0 } else { 27.0 };
     let height = 36.0 + line * view.rows.len() as f64;
@@ -267,7 +248,7 @@ fn dots(view: &View<'_>, id: &str, title: &str, series: &[Series<'_>]) -> Markup
                             format!("{} {} to {} ms", s.name, three(a), three(b))
                         }
                         Some((a, _)) => format!("{} {} ms", s.name, three(a)),
-                        None => format!("{} not told", s.name),
+                        None => format!("{} not measured", s.name),
                     }
                 })
                 .collect();

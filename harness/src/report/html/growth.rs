@@ -4,39 +4,19 @@
 
 use maud::{Markup, html};
 
-use super::super::columns::{Column, Show};
+use super::super::columns::{LIMIT, STEP};
 use super::super::tree::Tree;
 use super::super::view::View;
 use super::cost::WIDTH;
 use super::svg::{Scale, chart, marker, path, px};
 use super::table::{Row, class, fold, is_hollow, swatch, table};
+use crate::metrics::{Metric, named};
 use crate::record::Variant;
+use crate::text::capitalised;
 use crate::text::figure::{count, three};
 
-/// What is drawn over the points of a sweep: key of the summary, title, unit, units in one.
-const GROWTH: [(&str, &str, &str, f64); 6] = [
-    ("latency_ns/p50", "Median latency", "ms", 1e6),
-    ("latency_ns/p99", "p99 latency", "ms", 1e6),
-    ("fanout_ns/p50", "To the last subscriber, median", "ms", 1e6),
-    (
-        "server_cpu_ns_per_delivery",
-        "Server CPU per delivery",
-        "µs",
-        1e3,
-    ),
-    (
-        "user_bytes_per_client",
-        "Server memory per client",
-        "KB",
-        1e3,
-    ),
-    (
-        "server_to_client_bytes_per_delivery",
-        "Bytes sent per delivery",
-        "B",
-        1.0,
-    ),
-];
+/// What is drawn over the points of a sweep.
+const GROWTH: [&str; 6] = ["p50", "p99", "last_p50", "cpu", "user_memory", "down"];
 
 /// The section of growth; nothing without a sweep or a search for limits.
 pub(super) fn growth(view: &View<'_>) -> Option<Markup> {
@@ -62,9 +42,8 @@ fn sweep(view: &View<'_>) -> Option<Markup> {
             sides.push(key);
         }
     }
-    let drawn: Vec<Markup> = GROWTH
-        .iter()
-        .filter_map(|what| growth_chart(view, &sides, along, what))
+    let drawn: Vec<Markup> = named(&GROWTH)
+        .filter_map(|metric| growth_chart(view, &sides, along, metric))
         .collect();
     Some(html! {
         ul.legend { @for key in &sides { li { (swatch(key)) (key.side) } } }
@@ -78,14 +57,15 @@ fn growth_chart(
     view: &View<'_>,
     sides: &[&Variant],
     along: &str,
-    (key, title, unit, over): &(&str, &str, &str, f64),
+    metric: &Metric,
 ) -> Option<Markup> {
     let curve = |side: &Variant| -> Vec<(f64, f64)> {
         let rows = view.rows.iter().enumerate();
         rows.filter(|(_, row)| row.side == side.side)
             .filter_map(|(place, row)| {
                 let at = row.point?.leading()?.1;
-                Some((at, view.of_row(place, key)? / over))
+                let value = view.of_row(place, &metric.in_row())?;
+                Some((at, value / metric.unit.over()))
             })
             .collect()
     };
@@ -94,9 +74,9 @@ fn growth_chart(
         return None;
     }
     Some(lines(
-        &format!("growth-{}", key.replace('/', "-")),
-        title,
-        (along, unit),
+        &format!("growth-{}", metric.id),
+        metric,
+        along,
         sides,
         &curves,
     ))
@@ -105,11 +85,12 @@ fn growth_chart(
 /// Curves over something that grows, both axes logarithmic.
 fn lines(
     id: &str,
-    title: &str,
-    (along, unit): (&str, &str),
+    metric: &Metric,
+    along: &str,
     sides: &[&Variant],
     curves: &[Vec<(f64, f64)>],
 ) -> Markup {
+    let (title, unit) = (capitalised(metric.title), metric.unit.symbol());
     let (height, left, right, top) = (270.0, 60.0, WIDTH - 16.0, 12.0);
     let bottom = height - 44.0;
     let all = || curves.iter().flatten();
@@ -154,114 +135,15 @@ fn lines(
     };
     html! {
         figure {
-            h3 { (title) }
+            h3 { (&title) }
             (chart(id, "bars", (WIDTH, height), &format!("{title} over {along}"),
                 &format!("{}.", described.join("; ")), &inside))
         }
     }
 }
 
-/// What is drawn over the steps of a search: key of the trial, title, unit, units in one.
-const STEPS: [(&str, &str, &str, f64); 5] = [
-    ("latency_ns/p50", "Median latency", "ms", 1e6),
-    ("latency_ns/p99", "p99 latency", "ms", 1e6),
-    (
-        "server/cpu_ns_per_delivery",
-        "Server CPU per delivery",
-        "µs",
-        1e3,
-    ),
-    (
-        "server/memory/settled_bytes",
-        "Server memory, settled",
-        "MB",
-        1e6,
-    ),
-    (
-        "throughput/received_per_s",
-        "Deliveries received",
-        "/s",
-        1.0,
-    ),
-];
-
-const LIMIT: &[Column] = &[
-    Column {
-        key: "of",
-        heading: "of",
-        unit: "",
-        show: Show::Text,
-    },
-    Column {
-        key: "objective",
-        heading: "objective",
-        unit: "",
-        show: Show::Text,
-    },
-    Column {
-        key: "last_good",
-        heading: "held at most",
-        unit: "",
-        show: Show::Count,
-    },
-    Column {
-        key: "first_bad",
-        heading: "broke at",
-        unit: "",
-        show: Show::Count,
-    },
-    Column {
-        key: "broke",
-        heading: "what broke",
-        unit: "",
-        show: Show::Text,
-    },
-    Column {
-        key: "ended",
-        heading: "search",
-        unit: "",
-        show: Show::Text,
-    },
-];
-
-const STEP: &[Column] = &[
-    Column {
-        key: "value",
-        heading: "value",
-        unit: "",
-        show: Show::Count,
-    },
-    Column {
-        key: "held",
-        heading: "held",
-        unit: "",
-        show: Show::Text,
-    },
-    Column {
-        key: "broke",
-        heading: "what broke",
-        unit: "",
-        show: Show::Text,
-    },
-    Column {
-        key: "evidence",
-        heading: "how that was seen",
-        unit: "",
-        show: Show::Text,
-    },
-    Column {
-        key: "server_cpu_share",
-        heading: "server CPU",
-        unit: "% of its cores",
-        show: Show::Over(0.01),
-    },
-    Column {
-        key: "harness_cpu_share",
-        heading: "harness CPU",
-        unit: "% of its cores",
-        show: Show::Over(0.01),
-    },
-];
+/// What is drawn over the steps of a search.
+const STEPS: [&str; 5] = ["p50", "p99", "cpu", "settled_memory", "received"];
 
 /// What was searched for limits, in the order of the record.
 fn searched(view: &View<'_>) -> Vec<Variant> {
@@ -303,26 +185,25 @@ fn limits(view: &View<'_>) -> Option<Markup> {
         })
         .collect();
     let sides: Vec<&Variant> = keys.iter().collect();
-    let curve = |place: usize, key: &str, over: f64| -> Vec<(f64, f64)> {
+    let curve = |place: usize, metric: &Metric| -> Vec<(f64, f64)> {
         let at = |step: usize| {
-            let place = format!("limits/{place}/steps/{step}");
-            let number = |key: &str| view.tree.at(&format!("{place}/{key}"))?.number();
-            let trial = number("trial")? as usize;
-            Some((number("value")?, view.of_trial(trial, key)? / over))
+            let step = view.record.limits[place].steps.get(step)?;
+            let trial = view.record.trials.get(step.trial)?;
+            Some((
+                step.value as f64,
+                (metric.read)(trial)? / metric.unit.over(),
+            ))
         };
         let mut curve: Vec<(f64, f64)> = (0..steps(place)).filter_map(at).collect();
         curve.sort_by(|a, b| a.0.total_cmp(&b.0));
         curve
     };
-    let charts: Vec<Markup> = STEPS
-        .iter()
-        .filter_map(|(key, title, unit, over)| {
-            let curves: Vec<_> = (0..keys.len())
-                .map(|place| curve(place, key, *over))
-                .collect();
+    let charts: Vec<Markup> = named(&STEPS)
+        .filter_map(|metric| {
+            let curves: Vec<_> = (0..keys.len()).map(|place| curve(place, metric)).collect();
             let any = curves.iter().any(|curve| curve.len() > 1);
-            let id = format!("limits-{}", key.replace('/', "-"));
-            any.then(|| lines(&id, title, (&of, unit), &sides, &curves))
+            let id = format!("limits-{}", metric.id);
+            any.then(|| lines(&id, metric, &of, &sides, &curves))
         })
         .collect();
     Some(html! {

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::columns::{INTERVALS, QUANTILES};
+use super::super::columns::{QUANTILES, intervals, of_rows};
 use super::super::distribution::Distribution;
 use super::super::tree::Tree;
 use super::super::view::View;
@@ -65,9 +65,9 @@ pub(super) fn percentiles(view: &View<'_>, curves: &[Distribution]) -> Markup {
         }
         (fold("The numbers of this chart", false, &html! {
             (table(view, "Delivery latency by percentile, over all trials", "transport",
-                &summary_rows(view), QUANTILES))
+                &summary_rows(view), &of_rows(QUANTILES)))
             (table(view, "95% intervals of percentiles, trial by trial", "trial",
-                &trial_rows(view), INTERVALS))
+                &trial_rows(view), &intervals()))
         }))
     }
 }

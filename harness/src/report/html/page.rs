@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::super::answer::{Answer, Finding, answer, board};
 use super::super::columns::{
-    CHECK, COST, Column, DELIVERY, DIFFERENCE, LEDGER, Show, TRIAL_LEDGER,
+    CHECK, COST, DELIVERY, DIFFERENCE, LEDGER, MEMORY_POINT, Show, TRIAL_LEDGER, of_rows, of_trials,
 };
 use super::super::measures;
 use super::super::repeat::repeat;
@@ -48,15 +48,7 @@ pub(in super::super) fn render(view: &View<'_>, folder: Option<&Path>) -> String
             "Harness, network, server",
             rows.then(|| cost::split(view)),
         ),
-        (
-            "cost",
-            "Cost",
-            rows.then(|| {
-                html! { div.pair {
-                    (cost::memory(view)) (cost::cpu(view)) (cost::bytes(view))
-                } }
-            }),
-        ),
+        ("cost", "Cost", rows.then(|| cost::section(view))),
         ("growth", "Growth", growth),
         ("connects", "Connects", rows.then(|| cost::connects(view))),
         ("ledger", "Delivery ledger", rows.then(|| ledger(view))),
@@ -138,7 +130,7 @@ fn the_answer(view: &View<'_>, answer: &Answer) -> Markup {
                     Finding::Same { .. } => "card same",
                     _ => "card open",
                 }) {
-                    h3 { (metric.name) }
+                    h3 { (metric.title) }
                     p.who {
                         @if let Finding::Wins { row, .. } = found { (swatch(&view.rows[*row])) }
                         (who)
@@ -147,10 +139,10 @@ fn the_answer(view: &View<'_>, answer: &Answer) -> Markup {
                 }
             } }
         }
-        (table(view, "Deliveries and latency", "transport", &summary_rows(view), DELIVERY))
-        (table(view, "Cost", "transport", &summary_rows(view), COST))
+        (table(view, "Deliveries and latency", "transport", &summary_rows(view), &of_rows(DELIVERY)))
+        (table(view, "Cost", "transport", &summary_rows(view), &of_rows(COST)))
         p.note {
-            "last: from the intended publish time to the last subscriber. CPU of neither: what the \
+            "last: from the intended publish time to the last subscriber. other CPU: what the \
              machine did that neither server nor harness was charged with. KB: 1,000 bytes. tcp is the \
              floor that the others are held against, and no candidate."
         }
@@ -165,9 +157,9 @@ fn ledger(view: &View<'_>) -> Markup {
     html! {
         p { "What was owed and what arrived, by the ledgers of all clients: missing, duplicated and out \
              of order are counted over every trial." }
-        (table(view, "Delivery ledger, sums over trials", "transport", &summary_rows(view), LEDGER))
+        (table(view, "Delivery ledger, sums over trials", "transport", &summary_rows(view), &of_rows(LEDGER)))
         (fold("Trial by trial", false, &table(
-            view, "Delivery ledger of each trial", "trial", &trial_rows(view), TRIAL_LEDGER,
+            view, "Delivery ledger of each trial", "trial", &trial_rows(view), &of_trials(TRIAL_LEDGER),
         )))
     }
 }
@@ -386,32 +378,6 @@ fn numbers(view: &View<'_>) -> Markup {
             },
         )
     };
-    let points: &[Column] = &[
-        Column {
-            key: "clients",
-            heading: "clients",
-            unit: "",
-            show: Show::Count,
-        },
-        Column {
-            key: "user_bytes",
-            heading: "user_bytes",
-            unit: "",
-            show: Show::Count,
-        },
-        Column {
-            key: "fleet_bytes",
-            heading: "fleet_bytes",
-            unit: "",
-            show: Show::Count,
-        },
-        Column {
-            key: "kernel_bytes",
-            heading: "kernel_bytes",
-            unit: "",
-            show: Show::Count,
-        },
-    ];
     let point_rows: Vec<Row> = view
         .record
         .trials
@@ -432,6 +398,6 @@ fn numbers(view: &View<'_>) -> Markup {
             &whole("Summary", "summary", &summary_rows(view))))
         (fold("Trials: a row each", false, &whole("Trials", "trials", &trial_rows(view))))
         (fold("Memory while clients connected", false,
-            &table(view, "Readings of memory", "trial", &point_rows, points)))
+            &table(view, "Readings of memory", "trial", &point_rows, MEMORY_POINT)))
     }
 }

@@ -1,10 +1,11 @@
 //! The service-level objective of a search: what must hold for a step to be good.
 //!
 //! In: text such as `p99<=1s,missing=0,connects=all`, and trials. Out: the terms of which a trial
-//! falls short, in words. A quantile that cannot be told of so few deliveries is held against the
+//! falls short, in words. A quantile of too few deliveries is replaced by the
 //! largest of them: where that is small enough, the quantile is.
 
-use crate::record::Trial;
+use crate::metrics::{Metric, find};
+use crate::record::{MIN_BEYOND, Trial};
 use crate::text;
 use std::time::Duration;
 
@@ -18,53 +19,39 @@ pub struct Objective {
     terms: Vec<Term>,
 }
 
-/// A quantile of delivery latency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Quantile {
-    P50,
-    P90,
-    P99,
-    P999,
-    Max,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Term {
     /// Delivery latency, at most.
-    Latency(Quantile, Duration),
+    Latency(&'static Metric, Duration),
     /// Missing deliveries, at most.
     Missing(u64),
     /// Clients that must be connected, as a share.
     Connects(f64),
 }
 
-const WORDS: [(&str, Quantile); 5] = [
-    ("p50", Quantile::P50),
-    ("p90", Quantile::P90),
-    ("p99", Quantile::P99),
-    ("p999", Quantile::P999),
-    ("max", Quantile::Max),
+/// Quantiles of delivery latency, and what share of deliveries lies beyond each.
+const LATENCIES: [(&str, f64); 5] = [
+    ("p50", 0.5),
+    ("p90", 0.1),
+    ("p99", 0.01),
+    ("p999", 0.001),
+    ("max", 0.0),
 ];
 
-/// What a term may be about.
-const KNOWN: [&str; 7] = ["p50", "p90", "p99", "p999", "max", "missing", "connects"];
+/// What else a term may be about.
+const OTHERS: [&str; 2] = ["missing", "connects"];
 
-impl Quantile {
-    fn of(self, trial: &Trial) -> Option<u64> {
-        let latency = &trial.latency_ns;
-        match self {
-            Self::P50 => latency.p50,
-            Self::P90 => latency.p90,
-            Self::P99 => latency.p99,
-            Self::P999 => latency.p999,
-            Self::Max => latency.max,
-        }
-    }
+/// The latency that is called `word`.
+fn latency(word: &str) -> Option<&'static Metric> {
+    let known = LATENCIES.iter().any(|(id, _)| *id == word);
+    find(word).filter(|_| known)
+}
 
-    fn id(self) -> &'static str {
-        let of = WORDS.into_iter().find(|(_, quantile)| *quantile == self);
-        of.map_or("max", |(word, _)| word)
-    }
+/// Deliveries that a quantile needs: as many must lie beyond it as a record asks for.
+fn needed(quantile: &Metric) -> u64 {
+    let beyond = LATENCIES.iter().find(|(id, _)| *id == quantile.id);
+    let beyond = beyond.map_or(1.0, |(_, beyond)| *beyond);
+    (MIN_BEYOND as f64 / beyond).round() as u64
 }
 
 impl Objective {
@@ -97,9 +84,9 @@ impl Term {
         match self {
             Self::Latency(quantile, most) => {
                 let most_ns = most.as_nanos() as u64;
-                let word = quantile.id();
-                let largest = trial.latency_ns.max;
-                match (quantile.of(trial), largest) {
+                let word = quantile.id;
+                let found = (quantile.read)(trial).map(|ns| ns as u64);
+                match (found, trial.latency_ns.max) {
                     (Some(found), _) if found > most_ns => Some(format!(
                         "{word} was {}, above {}",
                         seconds(found),
@@ -108,7 +95,8 @@ impl Term {
                     (Some(_), _) => None,
                     (None, Some(largest)) if largest <= most_ns => None,
                     (None, Some(largest)) => Some(format!(
-                        "{word} cannot be told of {} deliveries, and the largest took {}, above {}",
+                        "{word} needs {} deliveries; there were {}, and the largest took {}, above {}",
+                        needed(quantile),
                         trial.latency_ns.count,
                         seconds(largest),
                         seconds(most_ns)
@@ -195,7 +183,7 @@ fn term<'a>(text: &str, part: &'a str) -> Result<(&'a str, Term), String> {
         )),
     };
     let wrong = |expected: &str| format!("'{text}' has '{part}', but '{word}' takes {expected}");
-    if let Some((_, quantile)) = WORDS.into_iter().find(|(known, _)| *known == word) {
+    if let Some(quantile) = latency(word) {
         let expected = format!("a longest time, such as '{word}<=250ms'");
         expect(&["<="], &expected)?;
         let most = duration(value).ok_or_else(|| wrong(&expected))?;
@@ -222,13 +210,14 @@ fn term<'a>(text: &str, part: &'a str) -> Result<(&'a str, Term), String> {
             Ok((word, Term::Connects(share)))
         }
         _ => {
-            let hint = match text::nearest(word, KNOWN) {
+            let known = || LATENCIES.into_iter().map(|(id, _)| id).chain(OTHERS);
+            let hint = match text::nearest(word, known()) {
                 Some(near) => format!("; did you mean '{near}'?"),
                 None => String::new(),
             };
             Err(format!(
                 "'{text}' asks for '{word}'{hint}; expected one of {}",
-                text::quoted(KNOWN)
+                text::quoted(known())
             ))
         }
     }
@@ -307,7 +296,7 @@ mod tests {
         (trial.latency_ns.p99, trial.latency_ns.count) = (None, 40);
         assert_eq!(
             short_of("p99<=1s", &trial),
-            ["p99 cannot be told of 40 deliveries, and the largest took 1.40 s, above 1.00 s"]
+            ["p99 needs 600 deliveries; there were 40, and the largest took 1.40 s, above 1.00 s"]
         );
         assert_eq!(short_of("p99<=1.5s", &trial), [""; 0]);
         trial.latency_ns = Latency::default();

@@ -41,7 +41,7 @@ fn against(a: &Record, b: &Record, gates: &[&str]) -> Result<Report, CompareErro
 
 fn line<'a>(report: &'a Report, row: usize, name: &str) -> &'a Line {
     let lines = &report.rows[row].lines;
-    lines.iter().find(|l| l.metric.name == name).expect(name)
+    lines.iter().find(|l| l.metric.id == name).expect(name)
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_measure_that_only_one_record_has_is_undecided_and_one_that_none_has_is_no_l
         (Says::Undecided, None, Some(0.0))
     );
     assert_eq!(lost.why.as_deref(), Some("no trial of A tells it"));
-    let named = |m: &Line| m.metric.name.starts_with("set_up");
+    let named = |m: &Line| m.metric.id.starts_with("set_up");
     assert!(!report.rows[0].lines.iter().any(named));
     let told = against(&with, &plain, &["trips_lost>0"]).expect_err("not measured");
     let told = told.to_string();

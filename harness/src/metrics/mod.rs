@@ -1,0 +1,240 @@
+//! What is measured, metric by metric.
+//!
+//! Place on the data path: between a record and whoever reads it. [`METRICS`](table) has a row for
+//! each metric: what it is called, where the record has it, its unit, how trials add up to a row,
+//! whether and how it is compared. Columns, charts, sentences, comparisons, gates, objectives and
+//! claims are lists of ids of that table, so that a metric is described once. [`aggregate`] adds
+//! trials up by it.
+//!
+//! To add a metric: the line that measures it, a field in a type of `record`, and a row in a file of
+//! `table/`. It is then in the summary of a run, in comparisons of two records, in gates and in the
+//! page's list of all numbers; a report's table shows it once its id is in the list of that table.
+
+pub mod aggregate;
+pub mod table;
+pub mod unit;
+
+pub use aggregate::{growth, summarise};
+pub use table::{all, find, named};
+pub use unit::{Per, Quantity, Unit};
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+
+use crate::record::Trial;
+
+/// Which way a metric gets better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Better {
+    /// Less is better.
+    Lower,
+    /// More is better.
+    Higher,
+}
+
+/// Whether a metric is compared, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// By its ratio; corrected for the number of such comparisons. What decides.
+    Primary,
+    /// By its ratio; not corrected.
+    Secondary,
+    /// As a secondary metric, but only of two records: within a run, another metric that says nearly
+    /// the same is enough.
+    Detail,
+    /// As a count over all trials, void ones too: what is counted needs no statistics.
+    Count,
+    /// Not compared: it is shown next to metrics that are.
+    Context,
+}
+
+/// When a metric is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Window {
+    /// While clients connect.
+    Connect,
+    /// The measure phase, by the intended time of each message.
+    Measure,
+    /// From the start of the load to the end of the drain.
+    Workload,
+    /// The whole trial.
+    Trial,
+}
+
+/// How the trials of a row add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pool {
+    /// To their median.
+    Median,
+    /// To their sum, failed trials included: one loss in one trial must not vanish in a median.
+    Sum,
+    /// To the least of them.
+    Min,
+    /// To the greatest of them.
+    Max,
+    /// By one histogram over all trials, since percentiles cannot be averaged.
+    Histogram,
+    /// Of the row as a whole; single trials do not have it.
+    Row,
+}
+
+/// A metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// What gates, objectives and claims call it.
+    pub id: &'static str,
+    /// Its key in a trial of the record. Where no trial has it as such, what it would be.
+    pub key: &'static str,
+    /// Its name in a sentence, on a chart and in a comparison.
+    pub title: &'static str,
+    /// Its name in a table's head.
+    pub short: &'static str,
+    /// What it counts in.
+    pub unit: Unit,
+    /// What it is measured against.
+    pub per: Per,
+    /// Which way it gets better.
+    pub better: Better,
+    /// Whether it is compared.
+    pub role: Role,
+    /// When it is measured.
+    pub window: Window,
+    /// How trials add up.
+    pub pool: Pool,
+    /// Its key in a row of the summary, where that is not derived from `key`.
+    row: &'static str,
+    /// Its value in a trial; `None` where the trial does not have it.
+    pub read: fn(&Trial) -> Option<f64>,
+}
+
+/// Begins the key of every metric that only some scenarios have.
+const OF_MEASURES: &str = "measures.";
+
+impl Metric {
+    /// What a scenario must measure for it: the key in `measures` of a trial. `None` where every
+    /// trial has it.
+    pub fn needs(&self) -> Option<&'static str> {
+        let path = self.key.strip_prefix(OF_MEASURES)?;
+        path.split('.').next()
+    }
+
+    /// Whether people are shown its comparison before they ask for everything: it decides, or the
+    /// scenario asked for it.
+    pub fn is_headline(&self) -> bool {
+        self.role == Role::Primary || self.needs().is_some()
+    }
+
+    /// Whether it is compared at all.
+    pub fn is_compared(&self) -> bool {
+        self.role != Role::Context
+    }
+
+    /// Where a row of the summary has it, as steps of a JSON pointer.
+    pub fn in_row(&self) -> Cow<'static, str> {
+        match (self.row, self.pool, self.key.strip_prefix(OF_MEASURES)) {
+            ("", _, Some(path)) => format!("measures/{path}").into(),
+            ("", Pool::Histogram, None) => self.in_trial().into(),
+            ("", _, None) => format!("figures/{}", self.key).into(),
+            (row, ..) => row.into(),
+        }
+    }
+
+    /// Where a trial has it, as steps of a JSON pointer.
+    pub fn in_trial(&self) -> String {
+        self.key.replace('.', "/")
+    }
+
+    /// The unit of its columns: `µs/delivery`.
+    pub fn unit_text(&self) -> String {
+        format!("{}{}", self.unit.symbol(), self.per.symbol())
+    }
+
+    /// `value` in the unit of its columns, without the unit.
+    pub fn figure(&self, value: Option<f64>) -> String {
+        self.unit.figure(value)
+    }
+
+    /// `value` in the unit that people read best, with three significant digits.
+    pub fn show(&self, value: Option<f64>) -> String {
+        self.unit.show(value)
+    }
+}
+
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.key)
+    }
+}
+
+/// A metric as a row of the table begins: shown but not compared, the median of trials, less is
+/// better. The methods below say what is different.
+const fn metric(
+    window: Window,
+    id: &'static str,
+    (key, read): (&'static str, fn(&Trial) -> Option<f64>),
+    title: &'static str,
+    short: &'static str,
+    unit: Unit,
+) -> Metric {
+    Metric {
+        id,
+        key,
+        title,
+        short,
+        unit,
+        per: Per::Nothing,
+        better: Better::Lower,
+        role: Role::Context,
+        window,
+        pool: Pool::Median,
+        row: "",
+        read,
+    }
+}
+
+impl Metric {
+    const fn role(self, role: Role) -> Self {
+        Self { role, ..self }
+    }
+
+    const fn primary(self) -> Self {
+        self.role(Role::Primary)
+    }
+
+    const fn secondary(self) -> Self {
+        self.role(Role::Secondary)
+    }
+
+    const fn detail(self) -> Self {
+        self.role(Role::Detail)
+    }
+
+    const fn count(self) -> Self {
+        self.role(Role::Count).pool(Pool::Sum)
+    }
+
+    const fn higher(self) -> Self {
+        let better = Better::Higher;
+        Self { better, ..self }
+    }
+
+    const fn per(self, per: Per) -> Self {
+        Self { per, ..self }
+    }
+
+    const fn pool(self, pool: Pool) -> Self {
+        Self { pool, ..self }
+    }
+
+    const fn row(self, row: &'static str) -> Self {
+        Self { row, ..self }
+    }
+}
