@@ -81,7 +81,12 @@ impl Found {
 impl Row {
     /// Makes the check and enters what it found.
     pub(super) fn check(&self, trial: &mut Trial, evidence: &Evidence<'_>) {
-        let (outcome, figures, not_tested) = match (self.find)(trial, evidence) {
+        let lack = evidence.lacking.iter().find(|(of, _)| *of == self.name);
+        let found = match lack {
+            Some((_, why)) => Found::not_tested(*why),
+            None => (self.find)(trial, evidence),
+        };
+        let (outcome, figures, not_tested) = match found {
             Found::Absent => return,
             Found::NotTested(why) => (Outcome::NotTested, None, Some(why.into_owned())),
             Found::Measured(measured, limit, verdict, message) => {

@@ -21,6 +21,7 @@ struct Case {
     disturbed: Option<&'static str>,
     server_replaced: bool,
     told_lost: u64,
+    lacking: &'static [(&'static str, &'static str)],
 }
 
 fn exponential_gaps() -> Vec<u64> {
@@ -88,6 +89,7 @@ fn good() -> Case {
         disturbed: None,
         server_replaced: false,
         told_lost: 0,
+        lacking: &[],
     }
 }
 
@@ -112,6 +114,7 @@ fn judge(mut case: Case) -> Trial {
         disturbed: case.disturbed,
         server_replaced: case.server_replaced,
         told_lost: case.told_lost,
+        lacking: case.lacking,
     };
     audit(&mut case.trial, &evidence);
     case.trial

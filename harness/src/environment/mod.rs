@@ -5,7 +5,10 @@
 //! started, pinned and reaped.
 
 pub mod doctor;
+pub(crate) mod fleet;
 pub mod guard;
 pub mod layout;
+pub(crate) mod own;
 pub mod process;
 pub mod relay;
+pub(crate) mod target;

@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use pushbench_os::allocator::Allocator;
+use pushbench_protocol::transport::Transport;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -60,6 +62,12 @@ pub enum ChildError {
         /// What it said.
         answer: String,
     },
+    /// It listens for something else.
+    #[error("the server did not say where it listens for {0}")]
+    NoAddress(Transport),
+    /// It was asked for something while it did not run.
+    #[error("the {0} does not run")]
+    NotThere(&'static str),
     /// It did not answer.
     #[error("the {role} did not answer '{request}': {source}")]
     Silent {
@@ -253,4 +261,15 @@ impl ManagedProcess {
             let _ = self.child.kill().await;
         }
     }
+}
+
+/// What a child said of its allocator.
+pub(super) fn allocator_of(child: &ManagedProcess) -> Option<Allocator> {
+    serde_json::from_value(child.greeting["allocator"].clone()).ok()
+}
+
+/// Cores as `--cpus` takes them; `None` for all.
+pub(super) fn cpu_list(cpus: &[usize]) -> Option<String> {
+    let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
+    (!list.is_empty()).then(|| list.join(","))
 }

@@ -254,23 +254,13 @@ impl LimitSearch<'_> {
         }
         let first_source = self.sources_of(at.clients.count);
         let plan = trial::Plan {
-            scenario: &at,
-            transport,
-            profile,
             index,
             family: options.family,
             seed: self.seed,
-            layout: &layout,
             congestion: self.congestion.as_deref(),
-            check_payloads: false,
-            probes: true,
             sources: options.sources,
             first_source,
-            allocator: scenario.run.allocator,
-            program: options.program,
-            relay: None,
-            stalls: Vec::new(),
-            starve: None,
+            ..trial::Plan::new(&at, side, &layout, options.program)
         };
         let patience = takes.mul_f64(PATIENCE) + GRACE;
         let progress = |progress| self.watch.progress(progress);

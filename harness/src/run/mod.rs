@@ -153,23 +153,14 @@ pub async fn run(
             let variant = Side { transport, profile }.at(*point);
             watch.trial(number, of, variant);
             let plan = trial::Plan {
-                scenario: at,
-                transport,
-                profile,
                 index,
                 family: options.family,
                 seed,
-                layout,
                 congestion: congestion.as_deref(),
                 check_payloads: options.check_payloads,
-                probes: true,
                 sources: options.sources,
                 first_source: first_source(scenario, number),
-                allocator: scenario.run.allocator,
-                program: options.program,
-                relay: None,
-                stalls: Vec::new(),
-                starve: None,
+                ..trial::Plan::new(at, variant.side, layout, options.program)
             };
             let progress = |progress| watch.progress(progress);
             let ended = trial::run_until(&plan, &progress, &mut interrupted).await;

@@ -3,20 +3,19 @@
 //! Around the data path. In: the fleet's status, the machine's and the processes' memory. Out: how
 //! many clients are connected, memory at the pauses on the way, and, where a limit was met, its name.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pushbench_os::sys::monotonic_ns;
-use pushbench_protocol::control::Stats;
-use serde_json::Value;
+use tokio::time::Instant;
 
-use super::{Running, TrialError, network_since};
+use super::TrialError;
+use super::phases::Running;
 use crate::environment::guard::MemoryGuard;
+use crate::environment::target::{Fleet, Target};
 use crate::load::Status;
-use crate::load::control::Connect;
 use crate::observe::kernel::{self, KernelMemory};
 use crate::observe::network::NetworkCounters;
 use crate::observe::process;
-use crate::record::{Cause, Check, MemoryPoint, Outcome, Reason, Span, Trial, Verdict};
+use crate::record::{Cause, Check, MemoryPoint, Outcome, Reason, Trial, Verdict};
 
 /// How long memory is left to come to rest before it is read.
 const MEMORY_REST: Duration = Duration::from_millis(100);
@@ -59,7 +58,7 @@ struct Stop {
     words: String,
 }
 
-impl Running<'_> {
+impl<T: Target, F: Fleet> Running<'_, T, F> {
     /// Opens the clients, with pauses on the way at which memory is read. `false`: a limit was met,
     /// and the trial is to end.
     pub(super) async fn connect(&mut self, trial: &mut Trial) -> Result<bool, TrialError> {
@@ -72,13 +71,13 @@ impl Running<'_> {
             "user: PSS of server and fleet, /proc/PID/smaps_rollup; {}",
             kernel::METHOD
         );
-        memory.base_bytes = process::pss_bytes(self.server.pid);
+        memory.base_bytes = process::pss_bytes(self.server());
         memory.kernel_base_bytes = base.map(|k| k.bytes());
         memory.time_wait = base.map(|k| k.time_wait);
         let guard = MemoryGuard::of_this_machine();
         // Where there is no slope, memory is read once and waited for nowhere.
         let (pauses, rest) = match clients {
-            _ if self.is_small() => (1, Duration::ZERO),
+            _ if self.plan.is_small() => (1, Duration::ZERO),
             ..MANY => (MEMORY_PAUSES, MEMORY_REST),
             _ => (MANY_PAUSES, MEMORY_REST),
         };
@@ -86,11 +85,8 @@ impl Running<'_> {
         let mut connecting_ns = 0;
         for pause in 1..=pauses {
             let up_to = (u64::from(clients) * u64::from(pause) / u64::from(pauses)) as u32;
-            let began_ns = monotonic_ns();
-            let _: Value = self
-                .fleet
-                .post("/v1/fleet/connect", &Connect { up_to })
-                .await?;
+            let began_ns = self.clocks.now_ns();
+            self.fleet.connect(up_to).await?;
             let (status, stopped) = self.await_connected(up_to, &guard, network).await?;
             connecting_ns += status.last_connected_ns.saturating_sub(began_ns);
             trial.clients.connected = status.connected;
@@ -98,14 +94,13 @@ impl Running<'_> {
             trial.clients.disconnected = status.disconnected;
             if stopped.is_some() {
                 // Those under way may still come; no others.
-                let halt = Connect { up_to: 0 };
-                let _: Value = self.fleet.post("/v1/fleet/connect", &halt).await?;
+                self.fleet.connect(0).await?;
             }
             tokio::time::sleep(rest).await;
             trial.server.memory.points.push(MemoryPoint {
                 clients: status.connected,
-                user_bytes: process::pss_bytes(self.server.pid),
-                fleet_bytes: process::pss_bytes(self.fleet.pid),
+                user_bytes: process::pss_bytes(self.server()),
+                fleet_bytes: process::pss_bytes(self.fleet.process()),
                 kernel_bytes: KernelMemory::read().map(|k| k.bytes()),
             });
             if stopped.is_some() {
@@ -120,12 +115,9 @@ impl Running<'_> {
         trial.harness.memory_fit = trial.server.memory.fleet_fit();
         trial.harness.memory_bytes_per_client =
             trial.harness.memory_fit.map(|fit| fit.bytes_per_client);
-        trial.server.threads = process::threads(self.server.pid);
-        self.connecting = network_since(network, NetworkCounters::read());
-        trial.phase_ns.connect = Some(Span {
-            start,
-            end: self.now(),
-        });
+        trial.server.threads = process::threads(self.server());
+        self.connecting = since(network);
+        trial.phase_ns.connect = self.since(start);
         let Some(stop) = stop else {
             return Ok(true);
         };
@@ -147,8 +139,8 @@ impl Running<'_> {
         let (mut progressed, mut came) = (Instant::now(), 0);
         let mut suspected = false;
         loop {
-            self.server.check()?;
-            let status: Status = self.fleet.get("/v1/fleet").await?;
+            self.target.check()?;
+            let status = self.fleet.status().await?;
             if status.dead_shards > 0 {
                 return Err(TrialError::DeadShards(status.dead_shards));
             }
@@ -180,14 +172,13 @@ impl Running<'_> {
             }
             if progressed.elapsed() > SUSPICION
                 && !std::mem::replace(&mut suspected, true)
-                && let Some((open, limit)) = process::full_table(self.server.pid)
+                && let Some((open, limit)) = process::full_table(self.server())
             {
                 let words = format!("the server has {open} of {limit} descriptors open");
                 return Ok((status, stop(Cause::ServerDescriptors, words)));
             }
             if progressed.elapsed() > STALL || Instant::now() > deadline {
-                let lost = network_since(network, NetworkCounters::read())
-                    .map_or(0, |counted| counted.listen_overflows);
+                let lost = since(network).map_or(0, |counted| counted.listen_overflows);
                 let found = if lost > 0 {
                     let words = format!("a listener's queue was full {lost} times");
                     stop(Cause::Backlog, words)
@@ -205,11 +196,11 @@ impl Running<'_> {
     pub(super) async fn disconnect(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
         let start = self.now();
         self.show("disconnect", 0, 1);
-        let _: Value = self.fleet.delete("/v1/fleet").await?;
+        self.fleet.close().await?;
         let each = Duration::from_secs_f64(trial.clients.connected as f64 / FORGOTTEN_PER_S);
         let deadline = Instant::now() + FORGET + each;
         loop {
-            let stats: Stats = self.server.get("/v1/stats").await?;
+            let stats = self.target.stats().await?;
             if stats.subscribers == 0 || Instant::now() > deadline {
                 break;
             }
@@ -217,13 +208,10 @@ impl Running<'_> {
         }
         let kernel = self.kernel_at_rest().await;
         let memory = &mut trial.server.memory;
-        memory.after_disconnect_bytes = process::pss_bytes(self.server.pid);
+        memory.after_disconnect_bytes = process::pss_bytes(self.server());
         memory.kernel_after_disconnect_bytes = kernel.map(|k| k.bytes());
         memory.give_back();
-        trial.phase_ns.disconnect = Some(Span {
-            start,
-            end: self.now(),
-        });
+        trial.phase_ns.disconnect = self.since(start);
         self.show("disconnect", 1, 1);
         Ok(())
     }
@@ -232,7 +220,7 @@ impl Running<'_> {
     /// late. At once where there are too few clients for it to matter.
     async fn kernel_at_rest(&self) -> Option<KernelMemory> {
         let mut before = KernelMemory::read();
-        if self.is_small() {
+        if self.plan.is_small() {
             return before;
         }
         for _ in 0..REST_LOOKS {
@@ -246,6 +234,11 @@ impl Running<'_> {
         }
         before
     }
+}
+
+/// What the kernel counted since then.
+fn since(before: Option<NetworkCounters>) -> Option<NetworkCounters> {
+    Some(NetworkCounters::read()?.since(&before?))
 }
 
 /// Enters that the growth ended early: the trial says nothing of the workload.

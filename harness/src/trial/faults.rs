@@ -5,17 +5,14 @@
 //! fault began and was over. The publish schedule stands for a durable log upstream: whoever takes
 //! over knows it, refills its rings from it and goes on where it stands.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use pushbench_os::sys::monotonic_ns;
-use pushbench_protocol::control::PublishPlan;
-use serde_json::{Value, json};
+use nix::sys::signal::Signal;
 
-use super::{Running, TrialError, server_arguments};
-use crate::environment::process::ManagedProcess;
+use super::TrialError;
+use super::phases::Running;
+use crate::environment::target::{Fleet, Target};
 use crate::observe::process;
 use crate::record::FaultDone;
 use crate::scenario::{Fault, FaultKind};
@@ -26,167 +23,105 @@ const DRAIN_GRACE: Duration = Duration::from_secs(5);
 /// How often a server that drains is looked at: what it used in the last stretch is not seen.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
-/// What the trial knows of its servers, of which there may be several one after another.
+/// What was done to the servers of a trial, of which there may be several one after another.
 #[derive(Debug, Default)]
-pub(super) struct Servers {
-    /// What every one of them publishes.
-    pub(super) publish: Option<PublishPlan>,
-    /// CPU time of those that have ended.
-    pub(super) ended_cpu_ns: u64,
-    /// Whether the last has ended and the next is not there yet.
-    pub(super) is_down: bool,
+pub(super) struct Faults {
+    /// CPU time of each process of the target, as last read: the clock of one that has ended is gone.
+    cpu_ns: BTreeMap<u32, u64>,
     /// How many have ended.
     pub(super) ended: u32,
-    /// The one that drains, beside the one that took over.
-    pub(super) draining: Option<u32>,
     /// What was done.
-    pub(super) faults: Vec<FaultDone>,
+    pub(super) done: Vec<FaultDone>,
 }
 
-impl Running<'_> {
+impl<T: Target, F: Fleet> Running<'_, T, F> {
     /// CPU time of all servers so far.
-    pub(super) fn server_cpu_ns(&self) -> Option<u64> {
-        let now = if self.servers.is_down {
-            0
-        } else {
-            process::cpu_ns(self.server.pid)?
-        };
-        let draining = self.servers.draining.and_then(process::cpu_ns);
-        Some(now + draining.unwrap_or(0) + self.servers.ended_cpu_ns)
+    pub(super) fn server_cpu_ns(&mut self) -> Option<u64> {
+        for process in self.target.processes() {
+            let used_ns = self.clocks.cpu_ns(process)?;
+            self.faults.cpu_ns.insert(process, used_ns);
+        }
+        Some(self.faults.cpu_ns.values().sum())
     }
 
     /// Resident memory of all servers that there are.
     pub(super) fn server_resident_bytes(&self) -> Option<u64> {
-        let now = process::resident_bytes(self.server.pid);
-        let draining = self.servers.draining.and_then(process::resident_bytes);
-        match (now, draining) {
-            (None, None) => None,
-            (now, draining) => Some(now.unwrap_or(0) + draining.unwrap_or(0)),
-        }
+        let processes = self.target.processes().into_iter();
+        processes
+            .filter_map(process::resident_bytes)
+            .reduce(|a, b| a + b)
     }
 
     /// The measure phase: waits for its end, and does to the server what the scenario says.
-    pub(super) async fn through_faults(
-        &mut self,
-        measure_from: Instant,
-        until: Instant,
-    ) -> Result<(), TrialError> {
-        let faults = self.plan.scenario.faults.clone();
-        for fault in faults.iter().filter(|f| f.is_of_the_run()) {
-            self.wait(
-                "measure",
-                measure_from + Duration::from_secs_f64(fault.at_s),
-            )
-            .await?;
-            let began_ns = monotonic_ns();
+    pub(super) async fn through_faults(&mut self, until_ns: u64) -> Result<(), TrialError> {
+        let scenario = self.plan.scenario;
+        for fault in scenario.faults.iter().filter(|f| f.is_of_the_run()) {
+            let from_ns = self.measure_from_ns;
+            self.wait("measure", from_ns + (fault.at_s * 1e9) as u64)
+                .await?;
+            let began_ns = self.clocks.now_ns();
             match fault.kind {
                 FaultKind::ServerKill => self.kill_and_restart(fault, began_ns).await?,
                 FaultKind::ServerDrain => self.hand_over(fault).await?,
                 FaultKind::ServerStall => self.stall(fault).await?,
                 FaultKind::ConnectionCuts => {}
-                FaultKind::ShardPanic => {
-                    let _: Value = self.fleet.post("/v1/fleet/panic", &Value::Null).await?;
-                }
+                FaultKind::ShardPanic => self.fleet.panic().await?,
             }
-            let from_ns = self.measure_from_ns;
-            self.servers.faults.push(FaultDone {
+            self.faults.done.push(FaultDone {
                 kind: fault.kind,
                 at_ns: began_ns.saturating_sub(from_ns),
-                over_ns: monotonic_ns().saturating_sub(from_ns),
+                over_ns: self.clocks.now_ns().saturating_sub(from_ns),
             });
         }
-        self.wait("measure", until).await
+        self.wait("measure", until_ns).await
     }
 
     async fn kill_and_restart(&mut self, fault: &Fault, began_ns: u64) -> Result<(), TrialError> {
         // Its clock ends with it.
-        let used = self.server_cpu_ns();
-        self.server.kill().await;
-        self.servers.ended_cpu_ns = used.unwrap_or(self.servers.ended_cpu_ns);
-        self.servers.is_down = true;
-        self.servers.ended += 1;
-        let down = Duration::from_millis(fault.down_ms.unwrap_or(0));
-        let back =
-            Instant::now() + down.saturating_sub(Duration::from_nanos(monotonic_ns() - began_ns));
-        self.pass("down", back).await?;
-        self.server = self.successor(false).await?;
-        self.servers.is_down = false;
-        Ok(())
+        let _ = self.server_cpu_ns();
+        self.target.kill().await;
+        self.faults.ended += 1;
+        self.wait("down", began_ns + ns(fault.down_ms)).await?;
+        Ok(self.target.restart().await?)
     }
 
     async fn hand_over(&mut self, fault: &Fault) -> Result<(), TrialError> {
-        let next = self.successor(true).await?;
-        let mut old = std::mem::replace(&mut self.server, next);
-        self.servers.draining = Some(old.pid);
         let over_ms = fault.over_ms.unwrap_or(0);
-        let _: Value = old
-            .post("/v1/drain", &json!({ "over_ms": over_ms }))
-            .await?;
-        let deadline = Instant::now() + Duration::from_millis(over_ms) + DRAIN_GRACE;
-        let mut used = 0;
-        while old.check().is_ok() {
-            used = process::cpu_ns(old.pid).unwrap_or(used);
-            if Instant::now() > deadline {
-                return Err(TrialError::Undrained(over_ms));
+        self.target.hand_over(over_ms).await?;
+        let deadline_ns = self.clocks.now_ns() + ns(fault.over_ms) + DRAIN_GRACE.as_nanos() as u64;
+        loop {
+            let _ = self.server_cpu_ns();
+            if self.target.has_handed_over().await {
+                break;
             }
-            self.pass("drain", Instant::now() + DRAIN_LOOK).await?;
+            let now_ns = self.clocks.now_ns();
+            if now_ns > deadline_ns {
+                return Err(TrialError::Undrained {
+                    over_ms,
+                    grace_s: DRAIN_GRACE.as_secs(),
+                });
+            }
+            self.wait("drain", now_ns + DRAIN_LOOK.as_nanos() as u64)
+                .await?;
         }
-        self.servers.draining = None;
-        self.servers.ended_cpu_ns += used;
-        self.servers.ended += 1;
-        old.end().await;
+        self.faults.ended += 1;
         Ok(())
     }
 
     async fn stall(&mut self, fault: &Fault) -> Result<(), TrialError> {
-        let pid = Pid::from_raw(self.server.pid as i32);
-        let signal = |signal| kill(pid, signal).map_err(|e| TrialError::Interference(e.into()));
-        signal(Signal::SIGSTOP)?;
-        let until = Instant::now() + Duration::from_millis(fault.for_ms.unwrap_or(0));
-        let passed = self.pass("stopped", until).await;
+        let signal = |target: &mut T, signal| {
+            let sent = target.signal(signal);
+            sent.map_err(TrialError::Interference)
+        };
+        signal(&mut self.target, Signal::SIGSTOP)?;
+        let until_ns = self.clocks.now_ns() + ns(fault.for_ms);
+        let passed = self.wait("stopped", until_ns).await;
         // Also where all is to end: a process that is stopped does not end by itself.
-        signal(Signal::SIGCONT)?;
+        signal(&mut self.target, Signal::SIGCONT)?;
         passed
-    }
-
-    /// A server that takes the port of the one before, with the log refilled.
-    async fn successor(&self, beside: bool) -> Result<ManagedProcess, TrialError> {
-        let plan = self.plan;
-        let mut arguments = server_arguments(plan, Some(self.address));
-        let channels = format!(
-            "{}*{}",
-            plan.scenario.channels.prefix,
-            plan.scenario.channel_count()
-        );
-        let policy = plan.scenario.channels.overflow[0];
-        arguments.extend(["--channel".to_owned(), format!("{channels}:{policy}")]);
-        if let Some(publish) = &self.servers.publish {
-            let publish = serde_json::to_string(publish).unwrap_or_default();
-            arguments.extend(["--publish-plan".to_owned(), publish]);
-        }
-        if beside {
-            arguments.push("--share-port".to_owned());
-        }
-        Ok(ManagedProcess::start("server", plan.program, &arguments).await?)
-    }
-
-    /// Lets time pass while there may be no server; the fleet is looked after, and what is kept over
-    /// time is kept.
-    async fn pass(&mut self, phase: &'static str, until: Instant) -> Result<(), TrialError> {
-        loop {
-            self.show(phase, 0, 1);
-            self.look_over_time();
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            self.nap(left).await?;
-            self.fleet.check()?;
-        }
     }
 }
 
-/// Where a server is to listen; any port where it is the first.
-pub(super) fn listen(address: Option<SocketAddr>) -> String {
-    address.map_or_else(|| "127.0.0.1:0".to_owned(), |a| a.to_string())
+fn ns(ms: Option<u64>) -> u64 {
+    ms.unwrap_or(0).saturating_mul(1_000_000)
 }

@@ -8,9 +8,11 @@
 //! The question costs the fleet's control thread one request a second. It is asked whether anybody
 //! watches or not, so that a run on a terminal measures what a run in a script does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::environment::process::ManagedProcess;
+use tokio::time::Instant;
+
+use crate::environment::target::{Clocks, Fleet};
 use crate::load::Status;
 use crate::observe::process;
 
@@ -68,27 +70,28 @@ impl LiveSampler {
     /// no reason to end a trial, whose phases look themselves whether its processes live.
     pub(crate) async fn sample(
         &mut self,
-        server: &ManagedProcess,
-        fleet: &mut ManagedProcess,
+        server: u32,
+        fleet: &mut impl Fleet,
+        clocks: &dyn Clocks,
         offered_per_s: f64,
     ) {
         let before = self.last;
         if before.is_some_and(|last| last.at.elapsed() < PERIOD) {
             return;
         }
-        let answer = tokio::time::timeout(PATIENCE, fleet.get::<Status>("/v1/fleet")).await;
+        let answer = tokio::time::timeout(PATIENCE, fleet.status()).await;
         let Ok(Ok(status)) = answer else {
             return;
         };
         let now = Reading {
             at: Instant::now(),
             received: status.received,
-            server_ns: process::cpu_ns(server.pid),
-            fleet_ns: process::cpu_ns(fleet.pid),
+            server_ns: clocks.cpu_ns(server),
+            fleet_ns: clocks.cpu_ns(fleet.process()),
         };
         self.live = Some(Live {
-            server_bytes: process::resident_bytes(server.pid),
-            fleet_bytes: process::resident_bytes(fleet.pid),
+            server_bytes: process::resident_bytes(server),
+            fleet_bytes: process::resident_bytes(fleet.process()),
             ..figures(before, now, &status, offered_per_s)
         });
         self.last = Some(now);

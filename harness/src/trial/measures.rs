@@ -4,12 +4,10 @@
 //! Beside the data path. In: reports and readings. Out: [`Measures`]. Nothing is measured here but
 //! the memory and CPU of processes, at each look.
 
-use pushbench_os::sys::monotonic_ns;
-use pushbench_protocol::control::Stats;
-use pushbench_protocol::histogram;
-use pushbench_servers::transport;
-
-use super::{Running, TrialError};
+use super::TrialError;
+use super::collect::decoded;
+use super::phases::Running;
+use crate::environment::target::{Fleet, Target};
 use crate::load::tally::CounterId;
 use crate::load::{FleetReport, RecoveryReport, RoundTripReport, Setup, SlowReport};
 use crate::observe::kernel::KernelMemory;
@@ -25,10 +23,10 @@ const MAX_MOMENTS: usize = 2_500;
 /// Looks around a moment whose median stands for it, in ns either way.
 const AROUND_NS: u64 = 500_000_000;
 
-impl Running<'_> {
+impl<T: Target, F: Fleet> Running<'_, T, F> {
     /// Notes where memory and CPU stand, where a measure of the scenario needs it.
     pub(super) fn look_over_time(&mut self) {
-        let now_ns = monotonic_ns();
+        let now_ns = self.clocks.now_ns();
         if self.measure_from_ns == 0
             || now_ns < self.measure_from_ns
             || !self.plan.scenario.needs_samples()
@@ -52,7 +50,6 @@ impl Running<'_> {
         &self,
         trial: &mut Trial,
         report: &FleetReport,
-        stats: Stats,
     ) -> Result<(), TrialError> {
         let scenario = self.plan.scenario;
         let mut measures = Measures::default();
@@ -84,7 +81,7 @@ impl Running<'_> {
                 }
             }
         }
-        let policies = &scenario.channels.overflow;
+        let (policies, stats) = (&scenario.channels.overflow, &self.stats);
         if scenario.slow_readers.is_some() || policies.iter().any(|p| *p != Default::default()) {
             measures.overflow = Some(Overflow {
                 lagged: stats.lagged,
@@ -102,7 +99,7 @@ impl Running<'_> {
         found: &RecoveryReport,
         report: &FleetReport,
     ) -> Result<Recovery, TrialError> {
-        let first_ns = self.servers.faults.first().map(|f| f.at_ns);
+        let first_ns = self.faults.done.first().map(|f| f.at_ns);
         let last_ns = found.last_return_ns.saturating_sub(self.measure_from_ns);
         let bytes = |from: u64, to: u64| {
             let within = self
@@ -123,7 +120,7 @@ impl Running<'_> {
         let first_ns = first_ns.unwrap_or(found.first_loss_ns.saturating_sub(self.measure_from_ns));
         let was_lost = found.lost > 0;
         Ok(Recovery {
-            faults: self.servers.faults.clone(),
+            faults: self.faults.done.clone(),
             lost: found.lost,
             cut: found.cut,
             cut_by_reset: found.cut_by_reset,
@@ -166,8 +163,7 @@ impl Running<'_> {
         let rings = ring as u64
             * u64::from(scenario.channel_count())
             * self.plan.layout.server.shards as u64;
-        let held =
-            transport::stalled_bytes(self.plan.transport, self.plan.profile, envelope) as u64;
+        let held = self.target.stalled_bytes(envelope);
         let segment = (envelope + FRAMING_BYTES).next_multiple_of(PAGE_BYTES) as u64;
         let buffers = server.send_buffer_bytes.map(|send| {
             // The kernel doubles what is asked for, and counts its own bookkeeping in it (socket(7)).
@@ -275,10 +271,7 @@ const FRAMING_BYTES: usize = 64;
 fn quantiles(text: Option<&str>) -> Result<Quantiles, TrialError> {
     match text {
         None | Some("") => Ok(Quantiles::default()),
-        Some(text) => {
-            let histogram = histogram::decode(text).map_err(TrialError::Histogram)?;
-            Ok(Quantiles::from_histogram(&histogram))
-        }
+        Some(text) => Ok(Quantiles::from_histogram(&decoded(text)?)),
     }
 }
 
@@ -286,6 +279,5 @@ fn latency(text: &str) -> Result<Latency, TrialError> {
     if text.is_empty() {
         return Ok(Latency::default());
     }
-    let histogram = histogram::decode(text).map_err(TrialError::Histogram)?;
-    Ok(Latency::from_histogram(&histogram))
+    Ok(Latency::from_histogram(&decoded(text)?))
 }

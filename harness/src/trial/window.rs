@@ -10,18 +10,18 @@
 //! began, holds whole intervals, and closes while messages are still published, so that its length
 //! changes no figure per delivery.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::transport::Polls;
 
-use super::{Running, TrialError};
+use super::TrialError;
+use super::phases::Running;
 use crate::audit::Waited;
+use crate::environment::target::{Fleet, Target};
 use crate::load::Timing;
 use crate::load::tally::{CounterId, Counters};
 use crate::observe::machine::{MachineCpu, MachineUse};
 use crate::observe::network::NetworkCounters;
-use crate::observe::process;
 use crate::observe::run_queue::{ProcessSchedstat, RunQueue};
 use crate::record::{Trial, WorkloadWindow};
 
@@ -69,12 +69,6 @@ impl Window {
             (Some(_), None) => Some(last_ns),
             _ => None,
         }
-    }
-
-    /// How long until the next edge is due by the clock.
-    pub(super) fn until_due(&self) -> Option<Duration> {
-        let due_ns = self.due_ns()?;
-        Some(Duration::from_nanos(due_ns.saturating_sub(monotonic_ns())))
     }
 
     /// What it cost and what was done; `None` before it has closed.
@@ -167,7 +161,7 @@ impl Found {
     }
 }
 
-impl Running<'_> {
+impl<T: Target, F: Fleet> Running<'_, T, F> {
     /// The schedule is known, and nothing is published yet: opens the window, or plans its edges.
     pub(super) async fn plan_window(&mut self, timing: &Timing) -> Result<(), TrialError> {
         if self.plan.transport.polls() == Some(Polls::AtIntervals) {
@@ -180,13 +174,17 @@ impl Running<'_> {
         Ok(())
     }
 
+    /// How long until the next edge is due by the clock.
+    pub(super) fn until_edge(&self) -> Option<Duration> {
+        let now_ns = self.clocks.now_ns();
+        let due_ns = self.window.due_ns()?;
+        Some(Duration::from_nanos(due_ns.saturating_sub(now_ns)))
+    }
+
     /// Takes the edge that is due by the clock, where one is.
     pub(super) async fn take_due_edge(&mut self) -> Result<(), TrialError> {
-        if self
-            .window
-            .due_ns()
-            .is_none_or(|due_ns| monotonic_ns() < due_ns)
-        {
+        let now_ns = self.clocks.now_ns();
+        if self.window.due_ns().is_none_or(|due_ns| now_ns < due_ns) {
             return Ok(());
         }
         match self.window.first {
@@ -199,7 +197,7 @@ impl Running<'_> {
     // at the first edge and after them at the last, so that those calls are in no cost.
 
     async fn open_window(&mut self) -> Result<(), TrialError> {
-        let counters = self.sample_fleet().await?;
+        let counters = self.fleet.sample().await?;
         self.window.first = Some(self.snapshot(counters));
         Ok(())
     }
@@ -208,24 +206,20 @@ impl Running<'_> {
     pub(super) async fn close_window(&mut self) -> Result<(), TrialError> {
         if self.window.last.is_none() {
             let clocks = self.snapshot(Counters::default());
-            let counters = self.sample_fleet().await?;
+            let counters = self.fleet.sample().await?;
             self.window.last = Some(Snapshot { counters, ..clocks });
         }
         Ok(())
     }
 
-    async fn sample_fleet(&mut self) -> Result<Counters, TrialError> {
-        let nothing = serde_json::Value::Null;
-        Ok(self.fleet.post("/v1/fleet/sample", &nothing).await?)
-    }
-
-    fn snapshot(&self, counters: Counters) -> Snapshot {
+    fn snapshot(&mut self, counters: Counters) -> Snapshot {
+        let (server, fleet) = (self.server(), self.fleet.process());
         Snapshot {
             at_ns: self.now(),
             server_ns: self.server_cpu_ns(),
-            fleet_ns: process::cpu_ns(self.fleet.pid),
-            server_threads: ProcessSchedstat::read(self.server.pid),
-            fleet_threads: ProcessSchedstat::read(self.fleet.pid),
+            fleet_ns: self.clocks.cpu_ns(fleet),
+            server_threads: ProcessSchedstat::read(server),
+            fleet_threads: ProcessSchedstat::read(fleet),
             machine: MachineCpu::read(),
             network: NetworkCounters::read(),
             counters,
@@ -241,15 +235,10 @@ impl Running<'_> {
             // The threads of two processes have nothing to do with each other.
             server: window
                 .waited(cores(&layout.server.cpus), |s| &s.server_threads)
-                .filter(|_| self.servers.ended == 0),
+                .filter(|_| self.faults.ended == 0),
             fleet: window.waited(cores(&layout.fleet.cpus), |s| &s.fleet_threads),
         }
     }
-}
-
-/// The moment of a time of `CLOCK_MONOTONIC`; now, where it has passed.
-pub(super) fn moment_of(at_ns: u64) -> Instant {
-    Instant::now() + Duration::from_nanos(at_ns.saturating_sub(monotonic_ns()))
 }
 
 #[cfg(test)]

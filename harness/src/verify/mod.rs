@@ -7,12 +7,11 @@
 
 use std::path::PathBuf;
 
-use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::environment::layout::Layout;
 use crate::environment::relay::RelayPlan;
-use crate::record::{Family, Trial};
+use crate::record::Trial;
 use crate::run::{RunError, Watch, congestion_of_this_machine};
 use crate::scenario::Scenario;
 use crate::trial::interfere::{Stall, Starve};
@@ -119,24 +118,16 @@ impl Bench {
     ) -> Result<(Trial, Option<Histograms>), RunError> {
         let layout = Layout::plan(subject.scenario.clients.count, None)?;
         let disturbance = &subject.disturbance;
+        let side = (subject.transport, Profile::Tuned);
         let plan = trial::Plan {
-            scenario: &subject.scenario,
-            transport: subject.transport,
-            profile: Profile::Tuned,
             index: subject.index,
-            family: Family::Lean,
-            seed: 1,
-            layout: &layout,
             congestion: self.congestion.as_deref(),
-            check_payloads: false,
             probes: subject.probes,
-            sources: &[],
             first_source: self.done % REMEMBERED_TRIALS,
-            allocator: Allocator::DEFAULT,
-            program: &self.program,
             relay: disturbance.relay,
             stalls: disturbance.stalls.clone(),
             starve: disturbance.starve,
+            ..trial::Plan::new(&subject.scenario, side, &layout, &self.program)
         };
         self.done += 1;
         Ok(trial::run(&plan, progress).await)

@@ -23,12 +23,7 @@ const LAYERS: [&str; 15] = [
 ];
 
 /// The files that may know our own server: the one that starts it as a target, and the command.
-const KNOW_THE_SERVER: [&str; 3] = [
-    "environment/own.rs",
-    "cmd/serve.rs",
-    // Until the control interface's statistics are part of the protocol.
-    "trial/measures.rs",
-];
+const KNOW_THE_SERVER: [&str; 2] = ["environment/own.rs", "cmd/serve.rs"];
 
 /// Every source file but those of tests alone: its path under `src`, and its code without comments
 /// and without the tests at its end.

@@ -1,0 +1,109 @@
+//! The fleet as a child process, under its control interface (`load/control.rs`).
+//!
+//! Around the data path. In: what a trial asks of its clients. Out: their answers.
+
+use std::path::Path;
+
+use pushbench_os::allocator::Allocator;
+use serde_json::Value;
+
+use super::layout::Side;
+use super::process::{ChildError, ManagedProcess, allocator_of, cpu_list};
+use super::target::Fleet;
+use crate::load::control::Connect;
+use crate::load::tally::Counters;
+use crate::load::{FleetReport, Setup, Status, Timing};
+
+/// The process with the clients.
+#[derive(Debug)]
+pub(crate) struct FleetProcess<'a> {
+    /// This program.
+    program: &'a Path,
+    arguments: Vec<String>,
+    /// `None` before the start.
+    process: Option<ManagedProcess>,
+}
+
+impl<'a> FleetProcess<'a> {
+    pub(crate) fn new(program: &'a Path, side: &Side, allocator: Allocator) -> Self {
+        let mut arguments = vec!["fleet".to_owned()];
+        arguments.extend(["--allocator".to_owned(), allocator.to_string()]);
+        if let Some(cpus) = cpu_list(&side.cpus) {
+            arguments.extend(["--cpus".to_owned(), cpus]);
+        }
+        Self {
+            program,
+            arguments,
+            process: None,
+        }
+    }
+
+    fn running(&mut self) -> Result<&mut ManagedProcess, ChildError> {
+        self.process.as_mut().ok_or(ChildError::NotThere("fleet"))
+    }
+}
+
+impl Fleet for FleetProcess<'_> {
+    async fn start(&mut self) -> Result<(), ChildError> {
+        let process = ManagedProcess::start("fleet", self.program, &self.arguments).await?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn process(&self) -> u32 {
+        self.process.as_ref().map_or(0, |process| process.pid)
+    }
+
+    fn allocator(&self) -> Option<Allocator> {
+        allocator_of(self.process.as_ref()?)
+    }
+
+    fn check(&mut self) -> Result<(), ChildError> {
+        self.running()?.check()
+    }
+
+    async fn set_up(&mut self, setup: &Setup) -> Result<(), ChildError> {
+        self.running()?.post("/v1/fleet", setup).await.map(nothing)
+    }
+
+    async fn connect(&mut self, up_to: u32) -> Result<(), ChildError> {
+        let all = Connect { up_to };
+        let answer = self.running()?.post("/v1/fleet/connect", &all);
+        answer.await.map(nothing)
+    }
+
+    async fn status(&mut self) -> Result<Status, ChildError> {
+        self.running()?.get("/v1/fleet").await
+    }
+
+    async fn begin(&mut self, timing: &Timing) -> Result<(), ChildError> {
+        let answer = self.running()?.post("/v1/fleet/begin", timing);
+        answer.await.map(nothing)
+    }
+
+    async fn sample(&mut self) -> Result<Counters, ChildError> {
+        self.running()?.post("/v1/fleet/sample", &()).await
+    }
+
+    async fn finish(&mut self) -> Result<FleetReport, ChildError> {
+        self.running()?.post("/v1/fleet/finish", &()).await
+    }
+
+    async fn panic(&mut self) -> Result<(), ChildError> {
+        let answer = self.running()?.post("/v1/fleet/panic", &());
+        answer.await.map(nothing)
+    }
+
+    async fn close(&mut self) -> Result<(), ChildError> {
+        self.running()?.delete("/v1/fleet").await.map(nothing)
+    }
+
+    async fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.end().await;
+        }
+    }
+}
+
+/// An answer that says no more than that all is well.
+fn nothing(_: Value) {}

@@ -1,0 +1,178 @@
+//! From what each side counted to the row of a trial.
+//!
+//! Around the data path, after it. In: the reports of target and fleet, the window, readings of
+//! memory. Out: the record's keys, the histograms behind them, and the verdict of the audit.
+
+use std::time::SystemTime;
+
+use pushbench_protocol::histogram;
+use pushbench_protocol::schedule::Arrival;
+
+use super::phases::Running;
+use super::{Histograms, TrialError};
+use crate::audit::{Evidence, Waited, audit};
+use crate::environment::target::{Fleet, Target};
+use crate::load::{FleetReport, MeasurePhase, Setup};
+use crate::observe::process;
+use crate::record::{IntervalNs, Latency, LatencyIntervals, Probe, Quantiles, Trial};
+
+impl<T: Target, F: Fleet> Running<'_, T, F> {
+    /// Ends publishing and settles every account.
+    pub(super) async fn finish(
+        &mut self,
+        trial: &mut Trial,
+        phase: &MeasurePhase,
+    ) -> Result<FleetReport, TrialError> {
+        self.end_publishing(trial, phase).await?;
+        let memory = &mut trial.server.memory;
+        let peak = process::peak_bytes(self.server());
+        // Another process has another peak.
+        let is_fresh = self.peak_is_fresh && self.faults.ended == 0;
+        memory.measure_peak_bytes = peak.filter(|_| is_fresh);
+        memory.peak_bytes = peak.max(memory.peak_bytes);
+        // Walks the page tables of the process: after the clocks, so that nothing is charged.
+        memory.loaded_bytes = process::pss_bytes(self.server());
+        memory.load(trial.clients.connected);
+        let report = self.fleet.finish().await?;
+        self.stats = self.target.stats().await?;
+        Ok(report)
+    }
+
+    async fn end_publishing(
+        &mut self,
+        trial: &mut Trial,
+        phase: &MeasurePhase,
+    ) -> Result<(), TrialError> {
+        if phase.timetable.is_empty() || self.plan.scenario.publish.is_none() {
+            return Ok(());
+        }
+        // A publisher that is still behind is stopped: what it did not do is missing.
+        let report = self.target.end_publishing().await?;
+        let offered = phase.messages();
+        let is_whole = self.faults.ended == 0;
+        let phase_ns = phase.timing.measure_until_ns - phase.timing.measure_from_ns;
+        trial.publish.offered_per_s = offered as f64 * 1e9 / phase_ns as f64;
+        // What a publisher reported that has ended is not known, nor how late it was.
+        if !is_whole {
+            return Ok(());
+        }
+        // The last message's lateness stretches the time in which they all were published.
+        let last = phase.first_message() + report.measured.max(1) - 1;
+        let late_ns = report
+            .last_actual_ns
+            .saturating_sub(phase.timetable.message(last).intended_ns);
+        trial.publish.achieved_per_s =
+            Some(report.measured as f64 * 1e9 / (phase_ns + late_ns) as f64);
+        self.gaps_ns = report.gaps_ns;
+        let lag = decoded(&report.lag_histogram)?;
+        trial.publish.lag_ns = Quantiles::from_histogram(&lag);
+        Ok(())
+    }
+
+    /// Enters what was counted.
+    pub(super) fn collect(
+        &mut self,
+        trial: &mut Trial,
+        report: &FleetReport,
+        phase: &MeasurePhase,
+        measure_started: SystemTime,
+    ) -> Result<Histograms, TrialError> {
+        if let Some(found) = self.window.found() {
+            let knows_sockets = self.setup.as_ref().is_some_and(Setup::knows_sockets);
+            found.enter(trial, knows_sockets);
+        }
+        let waited = self.waited();
+        trial.server.run_queue_wait_ns = waited.server.map(|w| w.waited_ns);
+        trial.harness.run_queue_wait_ns = waited.fleet.map(|w| w.waited_ns);
+        enter_counts(trial, report, phase);
+        enter_latencies(trial, report)?;
+        self.enter_measures(trial, report)?;
+        let intervals = report.intervals.iter();
+        let intervals = intervals.map(|(number, text)| Ok((*number, decoded(text)?)));
+        Ok(Histograms {
+            delivery: decoded(&report.delivery)?,
+            fanout: decoded(&report.fanout)?,
+            intervals: intervals.collect::<Result<_, TrialError>>()?,
+            measure_started,
+            interfered: self.interference.end(phase.timing.clone()),
+        })
+    }
+
+    /// Has the audit look at everything.
+    pub(super) fn judge(&self, trial: &mut Trial, report: &FleetReport) {
+        let cores = pushbench_os::sys::allowed_cpus().len().max(1);
+        let fleet_cores = self.plan.layout.fleet.cpus.len();
+        let publish = self.plan.scenario.publish.as_ref();
+        let window = self.window.found();
+        let evidence = Evidence {
+            report,
+            window_ns: window.map_or(0, |found| found.length_ns()),
+            fleet_cores: if fleet_cores == 0 { cores } else { fleet_cores },
+            cores,
+            connecting: self.connecting,
+            measuring: window.and_then(|found| found.network),
+            // A relay runs on the same cores, and is not another program.
+            waited: match self.plan.relay {
+                None => self.waited(),
+                Some(_) => Waited::default(),
+            },
+            arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
+            gaps_ns: &self.gaps_ns,
+            disturbed: self.plan.scenario.disturbed(),
+            server_replaced: self.faults.ended > 0,
+            lacking: &self.target.can().lacking(),
+            told_lost: report.lagged_messages + self.stats.conflated_messages,
+        };
+        audit(trial, &evidence);
+    }
+}
+
+/// Clients, the ledger and rates.
+fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
+    let counts = report.counts;
+    trial.clients.disconnected = report.disconnected;
+    trial.clients.refused = report.refused;
+    let deliveries = &mut trial.deliveries;
+    deliveries.expected = counts.expected;
+    deliveries.received = counts.received;
+    deliveries.missing = counts.missing;
+    deliveries.duplicate = counts.duplicate;
+    deliveries.out_of_order = counts.out_of_order;
+    let timing = &phase.timing;
+    let end_ns = report.last_received_ns.max(timing.measure_until_ns);
+    let seconds = (end_ns - timing.measure_from_ns) as f64 / 1e9;
+    if !phase.timetable.is_empty() {
+        trial.throughput.received_per_s = Some(counts.received as f64 / seconds);
+        trial.throughput.received_bytes_per_s = Some(report.received_bytes as f64 / seconds);
+    }
+}
+
+fn enter_latencies(trial: &mut Trial, report: &FleetReport) -> Result<(), TrialError> {
+    let quantiles = |text: &str| Ok::<_, TrialError>(Quantiles::from_histogram(&decoded(text)?));
+    trial.clients.connect_ns = quantiles(&report.connect)?;
+    trial.latency_ns = Latency::from_histogram(&decoded(&report.delivery)?);
+    trial.service_ns = Latency::from_histogram(&decoded(&report.service)?);
+    trial.fanout_ns = quantiles(&report.fanout)?;
+    trial.harness.scheduler_lag_ns = quantiles(&report.scheduler_lag)?;
+    let interval = |i: Option<(u64, u64)>| i.map(|(low, high)| IntervalNs { low, high });
+    let of = report.intervals_of_quantiles;
+    trial.latency_interval_ns = LatencyIntervals {
+        p50: interval(of.p50),
+        p90: interval(of.p90),
+        p99: interval(of.p99),
+        p999: interval(of.p999),
+    };
+    trial.latency_over_time_ns.clone_from(&report.series);
+    if report.probes.reads > 0 {
+        trial.probe = Some(Probe {
+            reads: report.probes.reads,
+            harness_ns: quantiles(&report.probes.waited)?,
+            server_and_network_ns: quantiles(&report.probes.rest)?,
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn decoded(text: &str) -> Result<hdrhistogram::Histogram<u64>, TrialError> {
+    histogram::decode(text).map_err(TrialError::Histogram)
+}
