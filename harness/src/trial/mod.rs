@@ -163,3 +163,8 @@ async fn run_on(
         }
     }
 }
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! Trials of a fake target by a paused clock: phases, windows, faults, and every way to end early.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::time::Duration;
+
+use pushbench_protocol::transport::{Profile, Transport};
+
+use super::fake::{FakeFleet, FakeTarget, MS, SERVER_SHARE, World};
+use super::{Plan, Progress, run_on};
+use crate::environment::layout::{Layout, Side};
+use crate::record::{Cause, Outcome, Span, Trial, Verdict};
+use crate::scenario::Scenario;
+
+/// Ten messages a second to four clients, polled once a second.
+const SCENARIO: &str = r#"
+summary = "four clients"
+purpose = "The phases of a trial."
+cannot_show = "Anything about a server."
+
+[clients]
+count = 4
+poll_interval_ms = 1000
+
+[publish]
+rate_per_s = 10
+payload_bytes = 128
+
+[phases]
+settle_s = 0.5
+warm_up_s = 0.5
+measure_s = 10.0
+drain_s = 20
+"#;
+
+/// What came of a trial, and what was done on the way.
+struct Done {
+    trial: Trial,
+    is_whole: bool,
+    was_interrupted: bool,
+    phases: Vec<&'static str>,
+    calls: Vec<&'static str>,
+}
+
+impl Done {
+    fn check(&self, name: &str) -> Outcome {
+        let checks = &self.trial.validity.checks;
+        let check = checks.iter().find(|check| check.check == name);
+        check.expect(name).outcome
+    }
+}
+
+/// Runs a trial of `text` over `transport`, with target and fleet as `set` leaves them.
+async fn trial(
+    text: &str,
+    transport: Transport,
+    set: impl FnOnce(&mut FakeTarget, &mut FakeFleet),
+    interrupted: impl Future<Output = ()>,
+) -> Done {
+    let scenario = Scenario::parse("fake.toml", text).expect("a scenario");
+    let side = Side {
+        cpus: Vec::new(),
+        shards: 1,
+        own_tables: false,
+    };
+    let layout = Layout {
+        server: side.clone(),
+        fleet: side,
+    };
+    let plan = Plan::new(
+        &scenario,
+        (transport, Profile::Tuned),
+        &layout,
+        Path::new("none"),
+    );
+    let world = World::new();
+    let (mut target, mut fleet) = (FakeTarget::new(&world), FakeFleet::new(&world));
+    set(&mut target, &mut fleet);
+    let phases = RefCell::new(Vec::new());
+    let watch = |progress: Progress| phases.borrow_mut().push(progress.phase);
+    let ended = run_on(&plan, (target, fleet, &world), &watch, interrupted).await;
+    let (trial, histograms, was_interrupted) = ended;
+    let mut phases = phases.into_inner();
+    phases.dedup();
+    Done {
+        trial,
+        is_whole: histograms.is_some(),
+        was_interrupted,
+        phases,
+        calls: world.calls.take(),
+    }
+}
+
+async fn whole(text: &str, transport: Transport) -> Done {
+    trial(text, transport, |_, _| {}, std::future::pending()).await
+}
+
+fn length_ns(span: Option<Span>) -> u64 {
+    span.map_or(0, |span| span.end - span.start)
+}
+
+#[tokio::test(start_paused = true)]
+async fn phases_follow_each_other_and_last_as_long_as_the_scenario_says() {
+    let done = whole(SCENARIO, Transport::Sse).await;
+    assert_eq!(done.trial.error, None);
+    let names = [
+        "start",
+        "connect",
+        "settle",
+        "warm-up",
+        "measure",
+        "drain",
+        "disconnect",
+    ];
+    assert_eq!(done.phases, names);
+    assert_eq!(
+        done.calls,
+        [
+            "set up",
+            "connect",
+            "begin",
+            "publish",
+            "sample",
+            "sample",
+            "end publishing",
+            "finish",
+            "close",
+            "stop"
+        ]
+    );
+    let phases = done.trial.phase_ns;
+    let within = |span, expected_ms: u64| {
+        let found = length_ns(span);
+        assert!(
+            found.abs_diff(expected_ms * MS) <= 2 * MS,
+            "{found} for {expected_ms} ms"
+        );
+    };
+    within(phases.settle, 500);
+    // The lead of a small fleet, and the warm-up.
+    within(phases.warm_up, 550);
+    within(phases.measure, 10_000);
+    assert!(done.is_whole);
+    assert_eq!(done.trial.clients.connected, 4);
+    assert_eq!(done.trial.deliveries.expected, 400);
+    assert_eq!(done.trial.publish.achieved_per_s, Some(10.0));
+    assert_eq!(done.trial.latency_ns.count, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_of_a_stream_holds_everything_that_is_published_and_the_drain() {
+    let done = whole(SCENARIO, Transport::Sse).await;
+    let (trial, phases) = (&done.trial, done.trial.phase_ns);
+    let window = trial.workload.expect("the trial is whole");
+    let warm_up = phases.warm_up.expect("it came to it");
+    assert_eq!(window.from_ns, warm_up.start, "in the lead");
+    assert_eq!(window.until_ns, phases.drain.expect("it came to it").end);
+    // Ten and a half seconds, ten messages a second, four clients.
+    assert_eq!(window.deliveries, Some(420));
+    assert_eq!(trial.wire.server_to_client_bytes_per_delivery, Some(129.0));
+    let cpu_ns = window.length_ns() as f64 * SERVER_SHARE;
+    let found = trial.server.cpu_ns.expect("it has a clock") as f64;
+    assert!((found - cpu_ns).abs() <= 2.0, "{found} for {cpu_ns}");
+    assert_eq!(trial.server.cpu_ns_per_delivery, Some(found / 420.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_of_polls_holds_whole_intervals_while_messages_are_published() {
+    let done = whole(SCENARIO, Transport::ShortPoll).await;
+    let window = done.trial.workload.expect("the trial is whole");
+    // From 1 s after the schedule's start, which is in the measure phase, to its end.
+    assert!(
+        window.length_ns().abs_diff(9_000 * MS) <= 4 * MS,
+        "{window:?}"
+    );
+    assert_eq!(window.deliveries, Some(9 * 10 * 4));
+    assert_eq!(done.trial.wire.requests, Some(9 * 4));
+    let measure = done.trial.phase_ns.measure.expect("it came to it");
+    assert!(window.from_ns > measure.start && window.until_ns <= measure.end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_delivery_costs_over_polls_does_not_depend_on_the_length_of_the_phase() {
+    let mut costs = Vec::new();
+    for seconds in ["2.0", "7.5", "10.0", "24.0"] {
+        let text = SCENARIO.replace("measure_s = 10.0", &format!("measure_s = {seconds}"));
+        // Many messages: one more or less at an edge is no matter.
+        let text = text.replace("rate_per_s = 10", "rate_per_s = 1000");
+        let late = |_: &mut FakeTarget, fleet: &mut FakeFleet| fleet.last_after_ns = Some(900 * MS);
+        let done = trial(&text, Transport::ShortPoll, late, std::future::pending()).await;
+        costs.push(
+            done.trial
+                .server
+                .cpu_ns_per_delivery
+                .expect("it has a cost"),
+        );
+    }
+    let (first, rest) = costs.split_first().expect("four");
+    for cost in rest {
+        assert!((cost / first - 1.0).abs() < 0.001, "{costs:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_when_nothing_is_outstanding_and_at_the_latest_with_its_time() {
+    for (last, lasting_ms, missing) in
+        [(Some(0), 0, 0), (Some(333 * MS), 333, 0), (None, 20_000, 1)]
+    {
+        let set = |_: &mut FakeTarget, fleet: &mut FakeFleet| fleet.last_after_ns = last;
+        let done = trial(SCENARIO, Transport::Sse, set, std::future::pending()).await;
+        let lasted = length_ns(done.trial.phase_ns.drain);
+        assert!(
+            lasted.abs_diff(lasting_ms * MS) <= 7 * MS,
+            "{lasted} for {lasting_ms} ms"
+        );
+        assert_eq!(done.trial.deliveries.missing, missing);
+        let failed = done.trial.validity.verdict == Verdict::Void;
+        assert_eq!(failed, missing > 0, "{:?}", done.trial.validity.reasons);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_leaves_a_void_row_with_what_was_measured_before() {
+    let dies = |target: &mut FakeTarget, _: &mut FakeFleet| {
+        target.dies_after_ns = Some(5_000 * MS);
+    };
+    let done = trial(SCENARIO, Transport::Sse, dies, std::future::pending()).await;
+    let error = done.trial.error.as_deref().expect("it died");
+    assert!(
+        error.starts_with("the server died in the middle of the trial"),
+        "{error}"
+    );
+    assert_eq!(done.trial.validity.verdict, Verdict::Void);
+    assert_eq!(done.trial.clients.connected, 4);
+    let phases = done.trial.phase_ns;
+    assert!(phases.settle.is_some() && phases.warm_up.is_some() && phases.measure.is_none());
+    assert_eq!(done.trial.workload, None, "its window never closed");
+    assert!(!done.is_whole && !done.was_interrupted && !done.trial.killed);
+    assert_eq!(done.phases.last(), Some(&"measure"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_ends_a_trial_in_whatever_phase_it_is() {
+    for (after_ms, phase) in [(100, "settle"), (700, "warm-up"), (3_000, "measure")] {
+        let interrupt = tokio::time::sleep(Duration::from_millis(after_ms));
+        let done = trial(SCENARIO, Transport::Sse, |_, _| {}, interrupt).await;
+        assert!(done.was_interrupted);
+        let error = format!("interrupted in phase '{phase}'");
+        assert_eq!(done.trial.error, Some(error));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_met_while_connecting_ends_the_trial_in_order() {
+    let limited = |_: &mut FakeTarget, fleet: &mut FakeFleet| {
+        fleet.limit = Some((3, Cause::ClientDescriptors));
+    };
+    let done = trial(SCENARIO, Transport::Sse, limited, std::future::pending()).await;
+    let trial = &done.trial;
+    assert_eq!(
+        (trial.error.as_deref(), trial.validity.verdict),
+        (None, Verdict::Void)
+    );
+    assert_eq!((trial.clients.connected, trial.clients.target), (3, 4));
+    assert_eq!(trial.clients.stopped_by, Some(Cause::ClientDescriptors));
+    assert_eq!(done.check("clients_connected"), Outcome::Failed);
+    assert!(trial.phase_ns.settle.is_none() && trial.phase_ns.disconnect.is_some());
+    assert_eq!(
+        done.calls,
+        ["set up", "connect", "connect", "close", "stop"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_killed_and_restarted_costs_what_both_processes_cost() {
+    let killed = format!(
+        "{SCENARIO}\n[reconnect]\ndelay_ms = 100\nmax_delay_ms = 100\n\n[[faults]]\n\
+         kind = \"server_kill\"\nat_s = 2.0\ndown_ms = 500\n"
+    );
+    let done = whole(&killed, Transport::Sse).await;
+    assert_eq!(done.trial.error, None);
+    let order = ["kill", "restart", "sample", "end publishing"];
+    let calls = done.calls.iter().filter(|call| order.contains(call));
+    assert_eq!(
+        calls.copied().collect::<Vec<_>>(),
+        ["sample", "kill", "restart", "sample", "end publishing"]
+    );
+    assert_eq!(done.phases[3..7], ["warm-up", "measure", "down", "measure"]);
+    // The clock of the fake counts from the start for both, and the first had run for 3.05 s.
+    let window = done.trial.workload.expect("the trial is whole");
+    let both = window.length_ns() as f64 * SERVER_SHARE + 3_050.0 * MS as f64 * SERVER_SHARE;
+    let found = done.trial.server.cpu_ns.expect("it has a clock") as f64;
+    assert!((found / both - 1.0).abs() < 0.01, "{found} for {both}");
+    assert_eq!(
+        done.trial.publish.achieved_per_s, None,
+        "its report is gone"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_target_cannot_do_is_not_tested_and_says_why() {
+    let plain = |target: &mut FakeTarget, _: &mut FakeFleet| target.can.cursor = false;
+    let done = trial(SCENARIO, Transport::Sse, plain, std::future::pending()).await;
+    assert_eq!(done.check("ledger_missing"), Outcome::NotTested);
+    assert_eq!(done.check("ledger_duplicate"), Outcome::Passed);
+    let checks = done.trial.validity.checks.iter();
+    let why = checks.filter_map(|check| check.not_tested.as_deref());
+    assert!(
+        why.into_iter()
+            .any(|why| why == "this target has no cursor")
+    );
+}
