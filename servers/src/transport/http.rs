@@ -23,9 +23,6 @@ use pushbench_protocol::transport::{Delivery, Framing, Profile, Transport};
 /// Carries a cursor: where a stream starts, or what the next poll should pass as `since`.
 pub(crate) const PUSH_CURSOR: HeaderName = HeaderName::from_static("push-cursor");
 
-/// Tells nginx and its kin not to hold a stream back.
-pub(crate) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-
 /// What every handler of a shard knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Http(Arc<Shared>);

@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 use http_body::Frame;
 
-use super::http::{Http, Refusal, X_ACCEL_BUFFERING, answer, subscribe};
+use super::http::{Http, Refusal, answer, subscribe};
 use super::stream;
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
 use pushbench_protocol::transport::{Profile, StreamedResponse};
@@ -64,7 +64,13 @@ fn respond(
     let headers = response.headers_mut();
     let content_type = HeaderValue::from_static(streamed.content_type);
     headers.insert(header::CONTENT_TYPE, content_type);
-    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    for (name, value) in streamed.fields {
+        let (name, value) = (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+        headers.insert(name, value);
+    }
     Ok(response)
 }
 

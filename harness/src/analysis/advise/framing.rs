@@ -31,8 +31,8 @@ const NO_CONTENT: f64 = 104.0 + DIGITS;
 /// Head of a poll's answer with messages, but for the digits of its length.
 const POLL_HEAD: f64 = 155.0 + DIGITS;
 
-/// Head of a response that does not end, but for its content type.
-const STREAM_HEAD: f64 = 163.0 + DIGITS;
+/// Head of a response that does not end, but for the fields of its own.
+const STREAM_HEAD: f64 = 124.0 + DIGITS;
 
 /// Handshake of a WebSocket: the answer, and what a request has beyond one that only subscribes.
 const UPGRADED: f64 = 181.0 + DIGITS;
@@ -109,14 +109,18 @@ fn connect(transport: Transport) -> (f64, f64) {
             } else {
                 0.0
             };
-            let content_type = response.content_type.len() as f64;
+            let fields = [("content-type", response.content_type)];
+            let fields = fields.iter().chain(response.fields);
+            let fields: usize = fields
+                .map(|(name, value)| name.len() + value.len() + 4)
+                .sum();
             // An EventSource names the type that it accepts: 'Accept: ' and a line end.
             let accept = if response.event_source {
-                content_type + 10.0
+                response.content_type.len() as f64 + 10.0
             } else {
                 0.0
             };
-            (STREAM_HEAD + content_type + open, asked + accept)
+            (STREAM_HEAD + fields as f64 + open, asked + accept)
         }
         Delivery::WebSocket => (UPGRADED, asked + UPGRADE),
         Delivery::Poll(_) => (NO_CONTENT, asked),
@@ -201,6 +205,14 @@ mod tests {
             (digits(999.0), hex_digits(255.0), hex_digits(256.0)),
             (3.0, 2.0, 3.0)
         );
+    }
+
+    #[test]
+    fn a_subscribe_takes_the_bytes_that_were_counted_on_the_wire() {
+        assert_eq!(connect(Transport::Tcp), (16.0, 17.0));
+        assert_eq!(connect(Transport::Sse), (199.0, 86.0));
+        assert_eq!(connect(Transport::WebSocket), (185.0, 178.0));
+        assert_eq!(connect(Transport::LongPoll), (108.0, 65.0));
     }
 
     #[test]

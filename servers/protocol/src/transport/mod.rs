@@ -171,6 +171,8 @@ pub enum Polls {
 pub struct StreamedResponse {
     /// Its `Content-Type`.
     pub content_type: &'static str,
+    /// Further header fields, in lower case.
+    pub fields: &'static [(&'static str, &'static str)],
     /// Form of a message, and of a keep-alive.
     pub message: Framing,
     /// The same as one chunk.

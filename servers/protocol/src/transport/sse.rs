@@ -17,6 +17,8 @@ use crate::framing::{Start, encode_range, http1, push_decimal};
 /// What a response with events carries.
 pub const RESPONSE: StreamedResponse = StreamedResponse {
     content_type: "text/event-stream",
+    // Tells nginx and its kin not to hold a stream back.
+    fields: &[("x-accel-buffering", "no")],
     message: Framing::Sse,
     chunk: Framing::SseChunk,
     encode_open: encode_open_with_retry,

@@ -44,11 +44,13 @@ impl Streamed {
     /// Writes the head, and what the body opens with.
     pub(super) fn open(&self, response: &StreamedResponse, common: &mut Common) {
         let (cursor, retry) = (self.subscription.cursor(), common.shared.retry);
-        let writer = ResponseWriter::start(200, "OK", &mut common.out)
+        let mut writer = ResponseWriter::start(200, "OK", &mut common.out)
             .number("push-cursor", cursor)
             .field(NO_STORE.0, NO_STORE.1)
-            .field("content-type", response.content_type)
-            .field("x-accel-buffering", "no");
+            .field("content-type", response.content_type);
+        for (name, value) in response.fields {
+            writer = writer.field(name, value);
+        }
         let writer = if self.chunked {
             writer.field("transfer-encoding", "chunked")
         } else {
