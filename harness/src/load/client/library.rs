@@ -55,17 +55,7 @@ impl LibraryClient {
 
 /// Server-sent events through reqwest and eventsource-stream.
 async fn sse(session: &Session) -> Result<(), ClientError> {
-    let client = http_client(session)?;
-    session.with_sink(|_, sink| sink.request());
-    let url = url(session, None);
-    let answer = client
-        .get(url)
-        .header("accept", "text/event-stream")
-        .send()
-        .await;
-    let answer = answer.map_err(|e| connect_error(session, e))?;
-    let cursor = cursor_of(&answer, &[200])?;
-    subscribed(session, cursor);
+    let answer = subscribe(session, Some("text/event-stream")).await?;
     let mut events = answer.bytes_stream().eventsource();
     let mut departure = session.departure();
     while let Some(event) = next(session, &mut departure, &mut events).await? {
@@ -80,6 +70,23 @@ async fn sse(session: &Session) -> Result<(), ClientError> {
         })?;
     }
     Ok(())
+}
+
+/// Asks for a response that does not end, and reads its head.
+pub(super) async fn subscribe(
+    session: &Session,
+    accept: Option<&str>,
+) -> Result<reqwest::Response, ClientError> {
+    session.with_sink(|_, sink| sink.request());
+    let request = http_client(session)?.get(url(session, None));
+    let request = match accept {
+        Some(accept) => request.header("accept", accept),
+        None => request,
+    };
+    let answer = request.send().await;
+    let answer = answer.map_err(|e| connect_error(session, e))?;
+    subscribed(session, cursor_of(&answer, &[200])?);
+    Ok(answer)
 }
 
 /// WebSocket through tokio-tungstenite.
@@ -282,7 +289,7 @@ fn lagged(session: &Session, range: &str) {
     }
 }
 
-fn connect_error(session: &Session, error: reqwest::Error) -> ClientError {
+pub(super) fn connect_error(session: &Session, error: reqwest::Error) -> ClientError {
     let source = std::error::Error::source(&error);
     let text = source.map_or(error.to_string(), |source| source.to_string());
     if !error.is_connect() {
@@ -313,7 +320,7 @@ async fn or_departure<F: Future>(
 }
 
 /// The next item of a stream; `None` when the client departs, an error when the server ends it.
-async fn next<S: Stream + Unpin>(
+pub(super) async fn next<S: Stream + Unpin>(
     session: &Session,
     departure: &mut Departure,
     stream: &mut S,

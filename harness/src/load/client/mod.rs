@@ -24,6 +24,7 @@ pub mod long_poll;
 pub mod short_poll;
 pub mod socket;
 pub mod sse;
+mod streamed;
 pub mod tcp;
 pub(crate) mod upstream;
 pub mod websocket;

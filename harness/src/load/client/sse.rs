@@ -2,29 +2,16 @@
 //!
 //! Place on the data path: socket → **client** → sink. Not measured here: anything.
 
-use pushbench_protocol::framing::http1::{Body, BodyLength};
 use pushbench_protocol::framing::parse_range;
 use pushbench_protocol::transport::{Transport, sse};
 
-use super::http::HeadReader;
+use super::streamed::{Messages, Streamed};
 use super::{ClientError, Next, Protocol, Sink, Target};
 
 /// The client of the `sse` transport.
 #[derive(Debug, Default)]
 pub struct Sse {
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Head(HeadReader),
-    Stream { body: Body, decoder: sse::Decoder },
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Head(HeadReader::default())
-    }
+    stream: Streamed<sse::Decoder>,
 }
 
 impl Protocol for Sse {
@@ -52,64 +39,32 @@ impl Protocol for Sse {
 
     fn receive(
         &mut self,
-        mut bytes: &mut [u8],
+        bytes: &mut [u8],
         _target: Target<'_>,
         sink: &mut impl Sink,
         _out: &mut Vec<u8>,
     ) -> Result<Next, ClientError> {
-        if let State::Head(reader) = &mut self.state {
-            let Some((head, length)) = reader.feed(bytes)? else {
-                return Ok(Next::Read);
-            };
-            if head.status != 200 {
-                return Err(ClientError::Status {
-                    expected: 200,
-                    got: head.status,
-                });
+        self.stream.receive(Transport::Sse, bytes, sink)
+    }
+}
+
+impl Messages for sse::Decoder {
+    fn feed_to(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), ClientError> {
+        let mut result = Ok(());
+        self.feed(bytes, |block| {
+            if let Some(ms) = block.retry_ms {
+                sink.retry(ms);
             }
-            // Another content type fails the connection for good (WHATWG HTML 9.2.3).
-            if head.streams != Some(Transport::Sse) {
-                return Err(ClientError::ContentType("text/event-stream"));
-            }
-            let Some(cursor) = head.push_cursor else {
-                return Err(ClientError::Protocol(
-                    "the answer has no 'Push-Cursor' header".into(),
-                ));
-            };
-            sink.subscribed(cursor);
-            bytes = &mut bytes[length..];
-            let body = Body::new(head.body);
-            debug_assert!(head.body != BodyLength::None);
-            self.state = State::Stream {
-                body,
-                decoder: sse::Decoder::default(),
-            };
-        }
-        let State::Stream { body, decoder } = &mut self.state else {
-            return Ok(Next::Read);
-        };
-        let mut result = Ok(Next::Read);
-        while !bytes.is_empty() {
-            let progress = body.decode(bytes)?;
-            decoder.feed(&bytes[..progress.payload_len], |block| {
-                if let Some(ms) = block.retry_ms {
-                    sink.retry(ms);
+            let Some(data) = &block.data else { return };
+            // Whether the stream goes on behind it is the channel's policy.
+            if block.event == sse::LAGGED_EVENT {
+                if let Some((from, to)) = parse_range(data) {
+                    sink.lagged(from, to);
                 }
-                let Some(data) = &block.data else { return };
-                // Whether the stream goes on behind it is the channel's policy.
-                if block.event == sse::LAGGED_EVENT {
-                    if let Some((from, to)) = parse_range(data) {
-                        sink.lagged(from, to);
-                    }
-                } else if let Err(error) = sink.envelope(data) {
-                    result = Err(error);
-                }
-            })?;
-            if progress.finished {
-                return result.and(Ok(Next::Closed));
+            } else if let Err(error) = sink.envelope(data) {
+                result = Err(error);
             }
-            bytes = &mut bytes[progress.consumed..];
-        }
+        })?;
         result
     }
 }

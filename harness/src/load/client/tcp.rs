@@ -4,6 +4,7 @@
 
 use pushbench_protocol::transport::tcp::{self, Decoder, Line};
 
+use super::streamed::Messages;
 use super::{ClientError, Next, Protocol, Sink, Target};
 
 /// The client of the `tcp` transport.
@@ -35,8 +36,15 @@ impl Protocol for Tcp {
         sink: &mut impl Sink,
         _out: &mut Vec<u8>,
     ) -> Result<Next, ClientError> {
-        let mut result = Ok(Next::Read);
-        self.decoder.feed(bytes, |line| match line {
+        self.decoder.feed_to(bytes, sink)?;
+        Ok(Next::Read)
+    }
+}
+
+impl Messages for Decoder {
+    fn feed_to(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), ClientError> {
+        let mut result = Ok(());
+        self.feed(bytes, |line| match line {
             Line::Envelope(envelope) => {
                 if let Err(error) = sink.envelope(envelope) {
                     result = Err(error);
