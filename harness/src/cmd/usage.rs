@@ -145,6 +145,8 @@ fn help_of(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pushbench_protocol::transport::Transport;
+
     use super::*;
     use clap::Parser;
 
@@ -160,6 +162,10 @@ mod tests {
         let commands = quoted(commands.map(clap::Command::get_name));
         let unknown =
             format!("unknown command 'rum'; did you mean 'run'?; expected one of {commands}");
+        let transports = Transport::ALL.map(Transport::id).join(", ");
+        let no_transport = format!(
+            "'--transports': 'carrier_pigeon' is not a transport; expected one of {transports}"
+        );
         for (line, told) in [
             ("pushbench rum", unknown.as_str()),
             (
@@ -194,8 +200,7 @@ mod tests {
             ),
             (
                 "pushbench run --transports tcp,carrier_pigeon",
-                "'--transports': 'carrier_pigeon' is not a transport; expected one of tcp, sse, \
-                 websocket, long_poll, short_poll",
+                no_transport.as_str(),
             ),
             (
                 "pushbench serve --listen here",

@@ -346,7 +346,7 @@ mod tests {
         for trials in rounds(1) {
             let mut seen: Vec<Transport> = trials.iter().map(|t| t.0).collect();
             seen.sort_unstable();
-            assert_eq!(seen, Transport::ALL);
+            assert_eq!(seen, scenario.run.transports);
         }
     }
 
