@@ -111,7 +111,7 @@ fn a_bad_scenario_file_is_told_with_its_line() {
             "[phases]",
             "[run]\ntransports = ['udp']\n[phases]",
             "bad.toml:17: 'transports' has 'udp'; expected one of 'tcp', 'sse', \
-                 'websocket', 'long_poll', 'short_poll'",
+                 'websocket', 'long_poll', 'short_poll', 'http_stream'",
         ),
         (
             "[phases]",

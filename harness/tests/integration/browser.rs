@@ -75,6 +75,11 @@ fn a_browser_that_polls_once_a_second_receives_every_message() {
 }
 
 #[test]
+fn a_browser_that_fetches_a_stream_receives_every_message() {
+    a_browser_receives_every_message_over("http_stream");
+}
+
+#[test]
 fn the_page_subscribes_stops_and_publishes_at_the_click_of_a_button() {
     let Some(mut browser) = Browser::start() else {
         return;
@@ -89,7 +94,7 @@ fn the_page_subscribes_stops_and_publishes_at_the_click_of_a_button() {
         page.value("[...document.getElementById('transport')?.options].map(o => o.value)");
     assert_eq!(
         transports,
-        json!(["sse", "websocket", "long_poll", "short_poll"])
+        json!(["sse", "websocket", "long_poll", "short_poll", "http_stream"])
     );
     page.click("#subscribe");
     await_some("the subscription", || {

@@ -26,6 +26,7 @@ fn list_shows_scenarios_transports_and_profiles() {
         "websocket",
         "long_poll",
         "short_poll",
+        "http_stream",
         "stock",
         "tuned",
     ] {

@@ -31,7 +31,7 @@ const COUNTED_CHECKS: [&str; 8] = [
 ];
 
 /// Every transport in every profile, the baseline in two.
-const PAIRS: usize = 14;
+const PAIRS: usize = 17;
 
 /// Everything owed has arrived, once and in order. The verdict is not asserted: it also speaks of
 /// time, and a machine that is busy elsewhere rightly makes it 'void'.

@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 
+use pushbench::load::client::http_stream::HttpStream;
 use pushbench::load::client::long_poll::LongPoll;
 use pushbench::load::client::short_poll::ShortPoll;
 use pushbench::load::client::sse::Sse;
@@ -241,7 +242,7 @@ fn stream(
 ) -> Vec<u8> {
     let mut out = Vec::new();
     let framing = match transport {
-        Transport::Tcp => Framing::Line,
+        Transport::Tcp | Transport::HttpStream => Framing::Line,
         Transport::Sse => Framing::Sse,
         Transport::WebSocket => Framing::WebSocket,
         _ => unreachable!("polls are answered one by one"),
@@ -258,6 +259,15 @@ fn stream(
                 .as_bytes(),
             );
             sse::encode_open(cursor, &mut body);
+        }
+        Transport::HttpStream => {
+            out.extend_from_slice(
+                format!(
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain; charset=utf-8\r\npush-cursor: \
+                     {cursor}\r\ntransfer-encoding: chunked\r\n\r\n"
+                )
+                .as_bytes(),
+            );
         }
         _ => {
             let key = request
@@ -279,7 +289,7 @@ fn stream(
     framing.encode(after, &message(after), &mut next);
     next.truncate(random.below(next.len() as u64) as usize);
     body.extend_from_slice(&next);
-    if transport != Transport::Sse {
+    if transport.streamed().is_none() {
         out.append(&mut body);
         return out;
     }
@@ -434,6 +444,7 @@ fn play_on(transport: Transport, script: &Script, random: &mut SplitMix64) -> Co
         Transport::WebSocket => play::<WebSocket>(transport, script, random),
         Transport::LongPoll => play::<LongPoll>(transport, script, random),
         Transport::ShortPoll => play::<ShortPoll>(transport, script, random),
+        Transport::HttpStream => play::<HttpStream>(transport, script, random),
     }
 }
 
@@ -479,6 +490,11 @@ fn long_poll_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
 #[test]
 fn short_poll_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
     every_injected_fault_is_counted_and_none_invented(Transport::ShortPoll);
+}
+
+#[test]
+fn http_stream_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
+    every_injected_fault_is_counted_and_none_invented(Transport::HttpStream);
 }
 
 #[test]

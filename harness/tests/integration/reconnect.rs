@@ -58,7 +58,7 @@ async fn comes_back(transport: Transport, by_reset: bool) {
 
 #[tokio::test]
 async fn clients_of_streams_come_back_and_miss_nothing() {
-    for transport in [Transport::Tcp, Transport::Sse, Transport::WebSocket] {
+    for transport in Transport::ALL.into_iter().filter(|t| t.is_stream()) {
         comes_back(transport, false).await;
         comes_back(transport, true).await;
     }
@@ -66,7 +66,7 @@ async fn clients_of_streams_come_back_and_miss_nothing() {
 
 #[tokio::test]
 async fn clients_that_poll_come_back_and_miss_nothing() {
-    for transport in [Transport::LongPoll, Transport::ShortPoll] {
+    for transport in Transport::ALL.into_iter().filter(|t| !t.is_stream()) {
         comes_back(transport, false).await;
         comes_back(transport, true).await;
     }
@@ -98,26 +98,21 @@ async fn misses_what_fell_off(transport: Transport) {
 
 #[tokio::test]
 async fn streams_miss_exactly_what_the_server_said_fell_off() {
-    for transport in [Transport::Tcp, Transport::Sse, Transport::WebSocket] {
+    for transport in Transport::ALL.into_iter().filter(|t| t.is_stream()) {
         misses_what_fell_off(transport).await;
     }
 }
 
 #[tokio::test]
 async fn polls_miss_exactly_what_the_server_said_fell_off() {
-    for transport in [Transport::LongPoll, Transport::ShortPoll] {
+    for transport in Transport::ALL.into_iter().filter(|t| !t.is_stream()) {
         misses_what_fell_off(transport).await;
     }
 }
 
 #[tokio::test]
 async fn an_event_source_gives_up_on_a_status_where_the_others_come_back() {
-    for transport in [
-        Transport::Sse,
-        Transport::WebSocket,
-        Transport::LongPoll,
-        Transport::ShortPoll,
-    ] {
+    for transport in Transport::ALL.into_iter().filter(|t| t.is_http()) {
         let mut bench = Bench::connected(coming_back(transport)).await;
         bench.begin(None).await;
         bench.at_ms(100).await;
@@ -161,14 +156,14 @@ async fn cut(transport: Transport, how: CutBy) -> RecoveryReport {
 
 #[tokio::test]
 async fn streams_that_the_fleet_cuts_come_back_each_time() {
-    for transport in [Transport::Tcp, Transport::Sse, Transport::WebSocket] {
+    for transport in Transport::ALL.into_iter().filter(|t| t.is_stream()) {
         cut(transport, CutBy::Both).await;
     }
 }
 
 #[tokio::test]
 async fn polls_that_the_fleet_cuts_come_back_each_time() {
-    for transport in [Transport::LongPoll, Transport::ShortPoll] {
+    for transport in Transport::ALL.into_iter().filter(|t| !t.is_stream()) {
         cut(transport, CutBy::Both).await;
     }
 }

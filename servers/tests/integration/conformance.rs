@@ -223,7 +223,8 @@ fn a_subscriber_whose_cursor_fell_off_the_ring_is_told_what_it_lost_and_counted(
                 wire.send(client_frame(CLOSE, &4001u16.to_be_bytes()));
                 wire.expect_end();
             }
-            Transport::Sse | Transport::LongPoll | Transport::ShortPoll => {}
+            Transport::Sse | Transport::HttpStream | Transport::LongPoll | Transport::ShortPoll => {
+            }
         }
         // It resumes behind the loss, on a connection of its own or the same.
         let mut wire = subscribe(&server, transport, Some(3));
@@ -252,7 +253,7 @@ fn a_subscriber_that_reads_too_slowly_gets_what_was_on_its_way_and_then_what_it_
         publish(&server, 3, &vec![&payload; MESSAGES - 3]);
 
         let (before, range) = match transport {
-            Transport::Tcp => (wire.until(b"LAGGED "), wire.until(b"\n")),
+            Transport::Tcp | Transport::HttpStream => (wire.until(b"LAGGED "), wire.until(b"\n")),
             Transport::Sse => {
                 let before = wire.until(b"event: lagged\nid: ");
                 wire.until(b"\ndata: ");
@@ -286,6 +287,7 @@ fn a_subscriber_that_reads_too_slowly_gets_what_was_on_its_way_and_then_what_it_
         match transport {
             Transport::Tcp => wire.expect_end(),
             Transport::Sse => wire.expect("\n\r\n0\r\n\r\n"),
+            Transport::HttpStream => wire.expect("\r\n0\r\n\r\n"),
             Transport::WebSocket => {
                 wire.send(client_frame(CLOSE, &4001u16.to_be_bytes()));
                 wire.expect_end();
@@ -356,7 +358,7 @@ fn a_server_that_stops_delivers_what_it_has_and_ends_every_connection_politely()
             let messages = publish(&server, 0, payloads);
             server.stop();
             match transport {
-                Transport::Tcp | Transport::Sse | Transport::WebSocket => {
+                Transport::Tcp | Transport::Sse | Transport::HttpStream | Transport::WebSocket => {
                     waiting.expect(bytes::streamed(transport, profile, &messages));
                     waiting.expect(bytes::goodbye(transport, messages.len() as u64));
                 }

@@ -55,7 +55,7 @@ fn a_server_says_who_it_is() {
             "server": "pushbench",
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
-            "transports": ["tcp", "sse", "websocket", "long_poll", "short_poll"],
+            "transports": Transport::ALL.map(Transport::id),
             "profile": Profile::Tuned.id(),
             "threads": 2,
             "addresses": {

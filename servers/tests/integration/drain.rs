@@ -32,7 +32,7 @@ fn a_drain_ends_who_waits_as_the_transport_has_it() {
         let mut wire = wait_at(&server, transport, 0);
         assert!(server.drain(Duration::ZERO));
         match transport {
-            Transport::Tcp | Transport::Sse | Transport::WebSocket => {
+            Transport::Tcp | Transport::Sse | Transport::HttpStream | Transport::WebSocket => {
                 wire.expect(bytes::goodbye(transport, 0));
             }
             Transport::LongPoll => {
@@ -59,7 +59,7 @@ fn a_drain_delivers_what_is_pending_first() {
         let messages = publish(&server, 0, &["a", "b", "c"]);
         assert!(server.drain(Duration::ZERO));
         match transport {
-            Transport::Tcp | Transport::Sse | Transport::WebSocket => {
+            Transport::Tcp | Transport::Sse | Transport::HttpStream | Transport::WebSocket => {
                 let rest = wire.rest();
                 assert_eq!(bytes::sequences(&rest), [1, 2, 3]);
                 assert!(rest.ends_with(&bytes::goodbye(transport, 3)));
@@ -103,7 +103,7 @@ fn stuffed(server: &Server, transport: Transport, most: u64) -> (Wire, u64) {
 
 #[test]
 fn a_drain_waits_for_one_that_reads_slowly() {
-    for transport in [Transport::Tcp, Transport::Sse, Transport::WebSocket] {
+    for transport in Transport::ALL.into_iter().filter(|t| t.is_stream()) {
         for profile in Profile::ALL {
             let config = Config {
                 ring: RingLimits {
@@ -152,15 +152,16 @@ fn who_was_connected_when_the_drain_began_is_answered_and_never_reset() {
                 // Without an answer, or an EventSource would never try again.
                 Transport::Sse => answer.is_empty(),
                 Transport::Tcp => answer.starts_with(b"ERROR "),
-                Transport::WebSocket | Transport::LongPoll | Transport::ShortPoll => {
-                    answer.starts_with(b"HTTP/1.1 503 ")
-                }
+                Transport::HttpStream
+                | Transport::WebSocket
+                | Transport::LongPoll
+                | Transport::ShortPoll => answer.starts_with(b"HTTP/1.1 503 "),
             };
             let served = match transport {
-                Transport::Tcp | Transport::Sse | Transport::WebSocket => {
+                Transport::Tcp | Transport::Sse | Transport::HttpStream | Transport::WebSocket => {
                     answer.starts_with(match transport {
                         Transport::Tcp => b"SUBSCRIBED 0\n",
-                        Transport::Sse => b"HTTP/1.1 200 ",
+                        Transport::Sse | Transport::HttpStream => b"HTTP/1.1 200 ",
                         _ => b"HTTP/1.1 101 ",
                     }) && answer.ends_with(&bytes::goodbye(transport, 0))
                 }
@@ -193,7 +194,7 @@ fn a_server_that_drains_serves_who_is_there_and_takes_nobody_new() {
         // Who is there gets what is published.
         publish(&server, 0, &["a"]);
         match transport {
-            Transport::Tcp | Transport::Sse | Transport::WebSocket => {
+            Transport::Tcp | Transport::Sse | Transport::HttpStream | Transport::WebSocket => {
                 assert_eq!(bytes::sequences(&wire.some()), [1]);
             }
             Transport::LongPoll => {
@@ -210,7 +211,10 @@ fn a_server_that_drains_serves_who_is_there_and_takes_nobody_new() {
             match transport {
                 Transport::Tcp => wire.expect("ERROR the server is shutting down\n"),
                 Transport::Sse => {}
-                Transport::WebSocket | Transport::LongPoll | Transport::ShortPoll => {
+                Transport::HttpStream
+                | Transport::WebSocket
+                | Transport::LongPoll
+                | Transport::ShortPoll => {
                     let (status, head, _) = wire.response();
                     assert_eq!(status, 503);
                     assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
@@ -280,9 +284,11 @@ fn a_second_server_on_the_same_port_takes_all_later_connects() {
         assert_eq!(address(&second, transport), place);
         let ended = match transport {
             Transport::LongPoll => wire.rest().starts_with(b"HTTP/1.1 204 "),
-            Transport::Tcp | Transport::Sse | Transport::WebSocket | Transport::ShortPoll => {
-                wire.rest() == bytes::goodbye(transport, 0)
-            }
+            Transport::Tcp
+            | Transport::Sse
+            | Transport::HttpStream
+            | Transport::WebSocket
+            | Transport::ShortPoll => wire.rest() == bytes::goodbye(transport, 0),
         };
         assert!(ended);
     });

@@ -226,7 +226,9 @@ fn a_cursor_that_is_due_in_a_moment_is_waited_for_and_one_of_the_far_future_is_r
         wire.expect(match transport {
             Transport::LongPoll => Vec::new(),
             Transport::ShortPoll => cursor[..9].to_vec(),
-            Transport::Tcp | Transport::Sse | Transport::WebSocket => cursor,
+            Transport::Tcp | Transport::Sse | Transport::HttpStream | Transport::WebSocket => {
+                cursor
+            }
         });
         if transport == Transport::ShortPoll {
             // 204, or 200 where this took longer: not 400 in any case.

@@ -189,7 +189,11 @@ fn what_never_ends_is_refused_before_it_is_whole() {
                 wire.expect(format!("ERROR a line has at most {MAX_LINE_BYTES} bytes\n"));
                 wire.expect_end();
             }
-            Transport::Sse | Transport::WebSocket | Transport::LongPoll | Transport::ShortPoll => {
+            Transport::Sse
+            | Transport::HttpStream
+            | Transport::WebSocket
+            | Transport::LongPoll
+            | Transport::ShortPoll => {
                 // Past the buffer of either profile. RFC 6585, section 5: 431, and the connection
                 // may be closed at once, with what is on its way.
                 wire.send("GET / HTTP/1.1\r\nHost: test\r\nX-Padding: ");

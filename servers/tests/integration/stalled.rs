@@ -70,6 +70,7 @@ fn framed_bytes(transport: Transport) -> u64 {
         // A sequence of one or two digits, its chunk's size of five and two line ends; one chunk
         // for several messages is less.
         Transport::Sse => 13 + 2 + 9,
+        Transport::HttpStream => 1 + 9,
         Transport::WebSocket => 10,
     };
     ENVELOPE_BYTES as u64 + around

@@ -30,7 +30,7 @@ fn send_upstream(server: &Server, transport: Transport, tail: u64, payload: &[u8
             wire.send_what_may_be_refused(client_frame(TEXT, payload));
             wire
         }
-        Transport::Sse | Transport::LongPoll | Transport::ShortPoll => {
+        Transport::Sse | Transport::HttpStream | Transport::LongPoll | Transport::ShortPoll => {
             let mut wire = Wire::connect(address);
             wire.send_what_may_be_refused(bytes::post("news", payload));
             wire
@@ -54,7 +54,7 @@ fn what_a_client_sends_upstream_reaches_the_other_subscribers() {
             }
             // A subscriber gets its own messages like any other.
             Transport::WebSocket => sender.expect(bytes::streamed(transport, profile, &message)),
-            Transport::Sse | Transport::LongPoll | Transport::ShortPoll => {
+            Transport::Sse | Transport::HttpStream | Transport::LongPoll | Transport::ShortPoll => {
                 sender.expect(bytes::posted(1));
                 sender.send(bytes::post("other", b""));
                 sender.expect(bytes::posted(1));
@@ -91,7 +91,10 @@ fn a_payload_with_a_line_end_or_bad_text_is_refused_and_uses_no_sequence() {
                     let reason = "the text is not UTF-8";
                     wire.expect(server_frame(CLOSE, &close_payload(1007, reason)));
                 }
-                Transport::Sse | Transport::LongPoll | Transport::ShortPoll => {
+                Transport::Sse
+                | Transport::HttpStream
+                | Transport::LongPoll
+                | Transport::ShortPoll => {
                     wire.expect(bytes::refused_response(
                         "400 Bad Request",
                         "the payload must be UTF-8 without CR or LF",
@@ -154,7 +157,7 @@ fn the_longest_payload_is_taken_and_one_byte_more_is_refused() {
                 wire.expect(bytes::behind(transport, profile, 0, &message));
             }
             Transport::WebSocket => wire.expect(bytes::streamed(transport, profile, &message)),
-            Transport::Sse | Transport::LongPoll | Transport::ShortPoll => {
+            Transport::Sse | Transport::HttpStream | Transport::LongPoll | Transport::ShortPoll => {
                 wire.expect(bytes::posted(1));
             }
         }
@@ -173,7 +176,7 @@ fn the_longest_payload_is_taken_and_one_byte_more_is_refused() {
                 let reason = "the message is too large";
                 wire.expect(server_frame(CLOSE, &close_payload(1009, reason)));
             }
-            Transport::Sse | Transport::LongPoll | Transport::ShortPoll => {
+            Transport::Sse | Transport::HttpStream | Transport::LongPoll | Transport::ShortPoll => {
                 // RFC 9110, section 15.5.14.
                 wire.expect(bytes::refused_response(
                     "413 Payload Too Large",

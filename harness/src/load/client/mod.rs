@@ -18,6 +18,7 @@ use self::library::LibraryClient;
 use crate::record::{Cause, Family};
 
 mod http;
+pub mod http_stream;
 pub mod lean;
 pub(crate) mod library;
 pub mod long_poll;
@@ -47,6 +48,7 @@ pub(crate) fn with_client<T: WithClient>(transport: Transport, taker: T) -> T::O
         Transport::WebSocket => taker.with::<websocket::WebSocket>(),
         Transport::LongPoll => taker.with::<long_poll::LongPoll>(),
         Transport::ShortPoll => taker.with::<short_poll::ShortPoll>(),
+        Transport::HttpStream => taker.with::<http_stream::HttpStream>(),
     }
 }
 
@@ -57,6 +59,7 @@ pub(crate) fn library_client(transport: Transport) -> Option<LibraryClient> {
         Transport::Sse => Some(LibraryClient::OF_EVENTS),
         Transport::WebSocket => Some(LibraryClient::OF_WEB_SOCKETS),
         Transport::LongPoll | Transport::ShortPoll => Some(LibraryClient::OF_POLLS),
+        Transport::HttpStream => Some(http_stream::LIBRARY),
     }
 }
 

@@ -29,7 +29,8 @@ fn a_winner_is_named_where_every_interval_says_so_and_held_against_the_nearest()
             "sse tuned",
             "websocket tuned",
             "long_poll tuned",
-            "short_poll tuned"
+            "short_poll tuned",
+            "http_stream tuned"
         ]
     );
     let Finding::Wins { relation, .. } = &found.findings[metric("p50")] else {
@@ -52,7 +53,7 @@ fn a_winner_is_named_where_every_interval_says_so_and_held_against_the_nearest()
         found.sentences[2]
     );
     assert!(
-        found.sentences[2].ends_with("all 54 trials are valid."),
+        found.sentences[2].ends_with("all 66 trials are valid."),
         "{}",
         found.sentences[2]
     );
@@ -100,12 +101,12 @@ fn what_is_the_same_and_what_is_undecided_is_said_plainly() {
     // All of them send 129 bytes.
     let same = &found.findings[metric("down")];
     assert!(
-        matches!(same, Finding::Same { rows } if rows.len() == 4),
+        matches!(same, Finding::Same { rows } if rows.len() == 5),
         "{same:?}"
     );
     assert!(
         found.sentences[1].contains(
-            "sse, websocket, long_poll and short_poll are the same on bytes sent per delivery"
+            "sse, websocket, long_poll, short_poll and http_stream are the same on bytes sent per delivery"
         ),
         "{}",
         found.sentences[1]

@@ -8,7 +8,8 @@
 //!
 //! | form of a message | used by | one message | keep-alive | specification |
 //! |---|---|---|---|---|
-//! | [`Framing::Line`] | `tcp`, `long_poll`, `short_poll` | envelope, LF | LF (`tcp` only) | [`tcp`] |
+//! | [`Framing::Line`] | `tcp`, `long_poll`, `short_poll`, `http_stream` | envelope, LF | LF, but for polls | [`tcp`] |
+//! | [`Framing::LineChunk`] | `http_stream` in profile `lean` | the same as one chunk | the same as one chunk | and [RFC 9112, section 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1) |
 //! | [`Framing::Sse`] | `sse` | `id: N`, `data: envelope`, blank line | `:` line | [WHATWG HTML, server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html) |
 //! | [`Framing::SseChunk`] | `sse` in profile `lean` | the same as one chunk | the same as one chunk | and [RFC 9112, section 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1) |
 //! | [`Framing::WebSocket`] | `websocket` | one unmasked text frame | ping | [RFC 6455](https://www.rfc-editor.org/rfc/rfc6455) |
@@ -18,6 +19,7 @@
 //! item is complete (most of a million clients sit between two messages at any time), and bounds
 //! that buffer. After an error the connection is of no use: the caller closes it.
 
+pub mod http_stream;
 pub mod long_poll;
 mod profile;
 pub mod short_poll;
@@ -115,6 +117,17 @@ transports! {
         multiplexed: false,
         profiles: &Profile::ALL,
         specification: "https://www.rfc-editor.org/rfc/rfc9110",
+    }
+    /// Lines in an HTTP/1.1 response that does not end, read with `fetch`.
+    HttpStream = "http_stream": {
+        summary: "lines in an HTTP/1.1 response that does not end, read with fetch",
+        delivery: Delivery::Response(&http_stream::RESPONSE),
+        path: Some("/http-stream"),
+        sends: None,
+        secure: false,
+        multiplexed: false,
+        profiles: &Profile::ALL,
+        specification: "https://www.rfc-editor.org/rfc/rfc9112#section-7.1",
     }
 }
 
@@ -306,6 +319,8 @@ impl std::str::FromStr for Transport {
 pub enum Framing {
     /// The envelope and LF: raw TCP and the bodies of polls.
     Line,
+    /// The same in a chunk of its own, where no library makes the chunks.
+    LineChunk,
     /// One server-sent event with the sequence as its id.
     Sse,
     /// One server-sent event in a chunk of its own, where no library makes the chunks.
@@ -320,6 +335,7 @@ impl Framing {
     pub fn encode(self, sequence: u64, envelope: &[u8], out: &mut Vec<u8>) {
         match self {
             Self::Line => tcp::encode(envelope, out),
+            Self::LineChunk => http1::encode_chunk(out, |out| tcp::encode(envelope, out)),
             Self::Sse => sse::encode(sequence, envelope, out),
             Self::SseChunk => http1::encode_chunk(out, |out| sse::encode(sequence, envelope, out)),
             Self::WebSocket => websocket::encode_text(envelope, out),
@@ -331,6 +347,7 @@ impl Framing {
     pub fn keep_alive(self) -> &'static [u8] {
         match self {
             Self::Line => tcp::KEEP_ALIVE,
+            Self::LineChunk => http_stream::KEEP_ALIVE_CHUNK,
             Self::Sse => sse::KEEP_ALIVE,
             Self::SseChunk => sse::KEEP_ALIVE_CHUNK,
             Self::WebSocket => websocket::KEEP_ALIVE,
@@ -351,6 +368,7 @@ mod tests {
     #[test]
     fn every_framing_appends_its_exact_bytes() {
         assert_eq!(encoded(Framing::Line), b"keptenvelope\n");
+        assert_eq!(encoded(Framing::LineChunk), b"kept9\r\nenvelope\n\r\n");
         assert_eq!(encoded(Framing::Sse), b"keptid: 42\ndata: envelope\n\n");
         assert_eq!(
             encoded(Framing::SseChunk),
@@ -362,6 +380,7 @@ mod tests {
     #[test]
     fn every_keep_alive_has_its_exact_bytes() {
         assert_eq!(Framing::Line.keep_alive(), b"\n");
+        assert_eq!(Framing::LineChunk.keep_alive(), b"1\r\n\n\r\n");
         assert_eq!(Framing::Sse.keep_alive(), b":\n");
         assert_eq!(Framing::SseChunk.keep_alive(), b"2\r\n:\n\r\n");
         assert_eq!(Framing::WebSocket.keep_alive(), [0x89, 0x00]);

@@ -59,7 +59,7 @@ pub(crate) mod opcode {
 /// Whether messages come over one connection that stays open.
 pub(crate) fn is_stream(transport: Transport) -> bool {
     match transport {
-        Transport::Tcp | Transport::Sse | Transport::WebSocket => true,
+        Transport::Tcp | Transport::Sse | Transport::HttpStream | Transport::WebSocket => true,
         Transport::LongPoll | Transport::ShortPoll => false,
     }
 }
@@ -83,6 +83,7 @@ pub(crate) fn subscribe_raw(transport: Transport, arguments: &str, headers: &str
             );
             get("/websocket", &upgrade)
         }
+        Transport::HttpStream => get("/http-stream", ""),
         Transport::LongPoll => get("/long-poll", ""),
         Transport::ShortPoll => get("/poll", ""),
     }
@@ -94,7 +95,11 @@ pub(crate) fn subscribe(transport: Transport, channel: &str, since: Option<u64>)
         (Transport::Tcp, None) => format!(" {channel}"),
         (Transport::Tcp, Some(since)) => format!(" {channel} {since}"),
         (
-            Transport::Sse | Transport::WebSocket | Transport::LongPoll | Transport::ShortPoll,
+            Transport::Sse
+            | Transport::HttpStream
+            | Transport::WebSocket
+            | Transport::LongPoll
+            | Transport::ShortPoll,
             since,
         ) => {
             let since = since.map_or(String::new(), |since| format!("&since={since}"));
@@ -104,12 +109,22 @@ pub(crate) fn subscribe(transport: Transport, channel: &str, since: Option<u64>)
     subscribe_raw(transport, &arguments, "")
 }
 
-/// The answer of `sse`: endless, so it is chunked (RFC 9112, section 7.1).
-fn sse_head(cursor: u64) -> String {
+/// The head of a response that does not end, so that it is chunked (RFC 9112, section 7.1).
+fn streamed_head(cursor: u64, fields: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\npush-cursor: {cursor}\r\ncache-control: no-store\r\n\
-         content-type: text/event-stream\r\nx-accel-buffering: no\r\n\
-         transfer-encoding: chunked\r\ndate: {ANY_DATE}\r\n\r\n"
+         {fields}x-accel-buffering: no\r\ntransfer-encoding: chunked\r\ndate: {ANY_DATE}\r\n\r\n"
+    )
+}
+
+fn sse_head(cursor: u64) -> String {
+    streamed_head(cursor, "content-type: text/event-stream\r\n")
+}
+
+fn http_stream_head(cursor: u64) -> String {
+    streamed_head(
+        cursor,
+        "content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\n",
     )
 }
 
@@ -190,6 +205,7 @@ pub(crate) fn at_tail(transport: Transport, cursor: u64) -> Vec<u8> {
             let open = chunk(format!("id: {cursor}\n\n").as_bytes());
             [sse_head(cursor).into_bytes(), open].concat()
         }
+        Transport::HttpStream => http_stream_head(cursor).into_bytes(),
         Transport::WebSocket => websocket_head(cursor).into_bytes(),
         Transport::LongPoll | Transport::ShortPoll => no_content(cursor).into_bytes(),
     }
@@ -204,7 +220,7 @@ pub(crate) fn behind(
     messages: &[Message],
 ) -> Vec<u8> {
     match transport {
-        Transport::Tcp | Transport::Sse | Transport::WebSocket => [
+        Transport::Tcp | Transport::Sse | Transport::HttpStream | Transport::WebSocket => [
             at_tail(transport, since),
             streamed(transport, profile, messages),
         ]
@@ -226,22 +242,22 @@ pub(crate) fn behind(
     }
 }
 
+/// One body frame, and so one chunk, for each message, as a library does it (`lean` keeps its messages
+/// as chunks); `tuned` has one for all.
+fn chunks(profile: Profile, messages: Vec<Vec<u8>>) -> Vec<u8> {
+    match profile {
+        Profile::Stock | Profile::Lean => messages.iter().flat_map(|one| chunk(one)).collect(),
+        Profile::Tuned if messages.is_empty() => Vec::new(),
+        Profile::Tuned => chunk(&messages.concat()),
+    }
+}
+
 /// What comes on an open stream for `messages` that wait together. Polls have none.
 pub(crate) fn streamed(transport: Transport, profile: Profile, messages: &[Message]) -> Vec<u8> {
     match transport {
         Transport::Tcp => lines(messages),
-        Transport::Sse => {
-            let events: Vec<Vec<u8>> = messages.iter().map(Message::event).collect();
-            match profile {
-                // One body frame, and so one chunk, for each event, as a library does it; `lean`
-                // keeps its events as chunks.
-                Profile::Stock | Profile::Lean => {
-                    events.iter().flat_map(|event| chunk(event)).collect()
-                }
-                Profile::Tuned if events.is_empty() => Vec::new(),
-                Profile::Tuned => chunk(&events.concat()),
-            }
-        }
+        Transport::Sse => chunks(profile, messages.iter().map(Message::event).collect()),
+        Transport::HttpStream => chunks(profile, messages.iter().map(Message::line).collect()),
         Transport::WebSocket => messages
             .iter()
             .flat_map(|message| server_frame(0x1, &message.envelope))
@@ -256,6 +272,7 @@ pub(crate) fn keep_alive(transport: Transport) -> Option<&'static [u8]> {
         Transport::Tcp => Some(b"\n"),
         // A comment (WHATWG HTML, section 9.2.6) in a chunk of its own.
         Transport::Sse => Some(b"2\r\n:\n\r\n"),
+        Transport::HttpStream => Some(b"1\r\n\n\r\n"),
         // A ping without payload (RFC 6455, section 5.5.2).
         Transport::WebSocket => Some(b"\x89\x00"),
         Transport::LongPoll | Transport::ShortPoll => None,
@@ -271,6 +288,10 @@ pub(crate) fn lagged(transport: Transport, since: u64, to: u64) -> Vec<u8> {
         Transport::Sse => {
             let event = format!("event: lagged\nid: {to}\ndata: {from} {to}\n\n");
             [&chunk(event.as_bytes())[..], LAST_CHUNK].concat()
+        }
+        Transport::HttpStream => {
+            let line = chunk(format!("LAGGED {from} {to}\n").as_bytes());
+            [&line[..], LAST_CHUNK].concat()
         }
         Transport::WebSocket => server_frame(0x8, &close_payload(4001, &format!("{from} {to}"))),
         Transport::LongPoll | Transport::ShortPoll => {
@@ -293,6 +314,7 @@ pub(crate) fn skipped(transport: Transport, from: u64, to: u64) -> Vec<u8> {
         Transport::Sse => {
             chunk(format!("event: lagged\nid: {to}\ndata: {from} {to}\n\n").as_bytes())
         }
+        Transport::HttpStream => chunk(format!("LAGGED {from} {to}\n").as_bytes()),
         Transport::WebSocket => server_frame(0x1, format!("LAGGED {from} {to}").as_bytes()),
         Transport::LongPoll | Transport::ShortPoll => Vec::new(),
     }
@@ -302,7 +324,11 @@ pub(crate) fn skipped(transport: Transport, from: u64, to: u64) -> Vec<u8> {
 pub(crate) fn subscribe_last(transport: Transport, channel: &str, last: &str) -> String {
     let arguments = match transport {
         Transport::Tcp => format!(" {channel} last={last}"),
-        Transport::Sse | Transport::WebSocket | Transport::LongPoll | Transport::ShortPoll => {
+        Transport::Sse
+        | Transport::HttpStream
+        | Transport::WebSocket
+        | Transport::LongPoll
+        | Transport::ShortPoll => {
             format!("?channel={channel}&last={last}")
         }
     };
@@ -316,7 +342,7 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 pub(crate) fn goodbye(transport: Transport, cursor: u64) -> Vec<u8> {
     match transport {
         Transport::Tcp => Vec::new(),
-        Transport::Sse => LAST_CHUNK.to_vec(),
+        Transport::Sse | Transport::HttpStream => LAST_CHUNK.to_vec(),
         // 1001: going away (RFC 6455, section 7.4.1).
         Transport::WebSocket => {
             server_frame(0x8, &close_payload(1001, "the server is shutting down"))
@@ -331,9 +357,11 @@ pub(crate) fn goodbye(transport: Transport, cursor: u64) -> Vec<u8> {
 pub(crate) fn refusal(transport: Transport, status: &str, text: &str) -> Vec<u8> {
     match transport {
         Transport::Tcp => format!("ERROR {text}\n").into_bytes(),
-        Transport::Sse | Transport::WebSocket | Transport::LongPoll | Transport::ShortPoll => {
-            refused_response(status, text)
-        }
+        Transport::Sse
+        | Transport::HttpStream
+        | Transport::WebSocket
+        | Transport::LongPoll
+        | Transport::ShortPoll => refused_response(status, text),
     }
 }
 

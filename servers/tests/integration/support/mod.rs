@@ -101,9 +101,11 @@ pub(crate) fn start_with(config: &Config, overflow: Overflow) -> Server {
 pub(crate) fn address(server: &Server, transport: Transport) -> SocketAddr {
     let address = match transport {
         Transport::Tcp => server.addresses.tcp,
-        Transport::Sse | Transport::WebSocket | Transport::LongPoll | Transport::ShortPoll => {
-            server.addresses.http
-        }
+        Transport::Sse
+        | Transport::HttpStream
+        | Transport::WebSocket
+        | Transport::LongPoll
+        | Transport::ShortPoll => server.addresses.http,
     };
     address.expect("the server serves this transport")
 }
@@ -192,7 +194,11 @@ pub(crate) fn wait_at(server: &Server, transport: Transport, tail: u64) -> Wire 
     let mut wire = subscribe(server, transport, Some(tail));
     match transport {
         Transport::LongPoll => await_subscribers(server, before + 1),
-        Transport::Tcp | Transport::Sse | Transport::WebSocket | Transport::ShortPoll => {
+        Transport::Tcp
+        | Transport::Sse
+        | Transport::HttpStream
+        | Transport::WebSocket
+        | Transport::ShortPoll => {
             wire.expect(bytes::at_tail(transport, tail));
         }
     }
@@ -231,7 +237,11 @@ pub(crate) fn expect_awaited(
 ) {
     match transport {
         Transport::LongPoll => wire.expect(bytes::behind(transport, profile, since, messages)),
-        Transport::Tcp | Transport::Sse | Transport::WebSocket | Transport::ShortPoll => {
+        Transport::Tcp
+        | Transport::Sse
+        | Transport::HttpStream
+        | Transport::WebSocket
+        | Transport::ShortPoll => {
             expect_next(server, wire, (transport, profile), since, messages);
         }
     }
