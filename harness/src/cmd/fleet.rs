@@ -13,7 +13,7 @@ pub(super) struct Arguments {
     process: Process,
 }
 
-/// Runs what its control interface is told until standard input ends.
+/// Carries out the commands of its control interface until standard input ends.
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     super::allocator::ensure(arguments.process.allocator)?;
     sys::raise_descriptor_limit();

@@ -9,7 +9,7 @@ use crate::record::{RECORD_FILE, Record, write_atomically};
 use crate::report::{DEFAULT_WIDTH, Format, hgrm, splice};
 use crate::text;
 
-/// Where `run` keeps records unless told otherwise.
+/// Where `run` keeps records by default.
 pub(super) const LOCAL: &str = "results/local";
 
 /// Arguments of `report`.
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         None => newest(Path::new(LOCAL)).map_err(usage)?,
     };
     let record = Record::read(&run).map_err(usage)?;
-    // Logs lie beside the record, wherever it was found.
+    // Logs are next to the record, wherever it was found.
     let folder = if run.is_dir() {
         run.clone()
     } else {
@@ -86,7 +86,7 @@ impl Arguments {
                 let known = Format::ALL.into_iter().find(|format| format.id() == end);
                 known.ok_or_else(|| {
                     usage(anyhow!(
-                        "'--out' is '{}', whose name does not tell the format; say it with \
+                        "'--out' is '{}', whose name does not show the format; give \
                          '--format', or let it end in '.html', '.md', '.csv', '.json' or '.hgrm'",
                         out.display()
                     ))
@@ -104,7 +104,7 @@ fn newest(folder: &Path) -> Result<PathBuf, anyhow::Error> {
         .max_by_key(|path| path.file_name().map(ToOwned::to_owned))
         .ok_or_else(|| {
             anyhow!(
-                "there is no run in '{}': name the folder of one, or make one with 'pushbench run'",
+                "no run in '{}': name the folder of one, or make one with 'pushbench run'",
                 folder.display()
             )
         })
@@ -143,7 +143,7 @@ fn renew(files: &[PathBuf], check: bool) -> Result<Outcome, Failure> {
         if check {
             for stale in &found.stale {
                 say(&format!(
-                    "pushbench: {}:{}: what stands there is not '{}' as its record has it; renew it \
+                    "pushbench: {}:{}: this is not '{}' as its record has it; renew it \
                      with 'pushbench report --splice {}'",
                     path.display(),
                     stale.line,

@@ -36,7 +36,7 @@ use crate::trial::{self, Histograms};
 /// A step may take so many times what its phases and its pace of connecting make, and [`GRACE`].
 const PATIENCE: f64 = 3.0;
 
-/// What starting, connecting, settling accounts and closing may take beside that: each of the four
+/// What starting, connecting, settling accounts and closing may take in addition: each of the four
 /// steps of connecting has 20 s of its own before it gives up, and says why.
 const GRACE: Duration = Duration::from_secs(100);
 
@@ -90,7 +90,7 @@ enum Step {
 /// early, with the record so far, when `interrupted` does.
 ///
 /// # Errors
-/// [`RunError`]; what breaks is no error but what is looked for.
+/// [`RunError`]; what breaks is not an error but what is looked for.
 pub async fn run(
     scenario: &Scenario,
     options: &Options<'_>,

@@ -3,7 +3,7 @@
 //! Above the trials. [`bytes`]: every transport delivers exactly what was published. [`answers`]:
 //! something is done to a trial on purpose, and its record must show exactly that. [`statistics`]:
 //! equal transports are not called different, and different ones are. In: what to check. Out: what
-//! held, told to a [`Listener`] as soon as it is known.
+//! held, reported to a [`Listener`] as soon as it is known.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ const FEW_CLIENTS: (&str, &str) = ("known-answers.toml", include_str!("known-ans
 /// Trials whose source addresses must differ, as connections of those before are being forgotten.
 const REMEMBERED_TRIALS: u32 = 64;
 
-/// Who is told what was found.
+/// Where results are reported.
 pub trait Listener {
     /// A result.
     fn result(&self, text: &str);

@@ -33,7 +33,7 @@ const DELAYS: [Duration; 2] = [Duration::from_millis(11), Duration::from_millis(
 /// The difference that A/B must find.
 const DIFFERENCE: f64 = 1.1;
 
-/// What delivery takes beside the delay, some 0.3 ms, is in both medians and makes +10% a little
+/// What delivery takes in addition to the delay, some 0.3 ms, is in both medians and makes +10% a little
 /// less, +9.7%: so an interval must hold what is +10% when it is rounded to a whole percent.
 const ROUNDING: f64 = 0.005;
 
@@ -239,7 +239,7 @@ impl Runner<'_> {
         b: Side,
     ) -> Result<Option<Comparison>, RunError> {
         let mut rounds = Vec::new();
-        // A void trial is no witness, and one whose cores a hypervisor took is a poor one: such
+        // A void trial is not a witness, and one whose cores a hypervisor took is a poor one: such
         // rounds are run again, a bounded number of times. No latency is looked at for that.
         for round in 0..MOST_ROUNDS {
             let (one, other) = self.pair(scenario, a, b, round).await?;

@@ -140,7 +140,7 @@ fn a_bad_record_is_told_with_file_and_field_and_nothing_is_overwritten() {
     );
     let found = bench.bad("--out kept");
     assert!(
-        found.starts_with("'--out' is 'kept', whose name does not tell the format"),
+        found.starts_with("'--out' is 'kept', whose name does not show the format"),
         "{found}"
     );
     let found = bench.bad("--format html --out no/such/folder.html");
@@ -169,7 +169,7 @@ fn a_bad_record_is_told_with_file_and_field_and_nothing_is_overwritten() {
     let empty = tempfile::tempdir().expect("a temporary folder");
     assert_eq!(
         complaint(pushbench("report").current_dir(empty.path())),
-        "there is no run in 'results/local': name the folder of one, or make one with \
+        "no run in 'results/local': name the folder of one, or make one with \
          'pushbench run'"
     );
 }
@@ -214,7 +214,7 @@ fn tables_are_spliced_checked_and_left_alone_where_anything_is_wrong() {
 
     let stale = bench.report("--splice good.md --check");
     assert_eq!(stale.status.code(), Some(1));
-    assert!(text(&stale.stderr).starts_with("pushbench: good.md:3: what stands there is not '"));
+    assert!(text(&stale.stderr).starts_with("pushbench: good.md:3: this is not '"));
     assert_eq!(read(&good), before, "a check changes nothing");
 
     let renewed = bench.report("--splice good.md");

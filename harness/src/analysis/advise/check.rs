@@ -3,7 +3,7 @@
 //! In: observations of several records. Out: a [`Row`] for each transport, profile and workload of
 //! the scenarios that were left out, with what was predicted from all the *other* scenarios. CPU is
 //! predicted for the speed that the machine had while the record was made, as its raw-TCP baseline
-//! shows it; so the baseline's own CPU is no check and is left out.
+//! shows it; so the baseline's own CPU is not a check and is left out.
 
 use pushbench_protocol::transport::{Profile, Transport};
 use serde::Serialize;
@@ -154,16 +154,16 @@ fn row(model: &Model, left_out: &[Observation], cell: &[&Observation]) -> Row {
     }
     if first.load.connects > 0.0 && fitted.scenarios_with_connects < 2 {
         row.missing.push(
-            "CPU: fewer than two other scenarios have clients that come and go, so what a connect \
-             costs cannot be told"
+            "CPU: fewer than two other scenarios have clients that come and go, so the cost of \
+             a connect is not known"
                 .to_owned(),
         );
         return row;
     }
     if first.load.sends > 0.0 && fitted.scenarios_with_sends < 2 {
         row.missing.push(
-            "CPU: fewer than two other scenarios have clients that send, so what a message of theirs \
-             costs cannot be told"
+            "CPU: fewer than two other scenarios have clients that send, so the cost of \
+             their messages is not known"
                 .to_owned(),
         );
         return row;

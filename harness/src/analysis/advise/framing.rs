@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_a_client_sends_takes_a_masked_frame_or_a_post_with_its_answer() {
-        // As 'chat' was measured: 109 bytes beside the server's stamps, to a room of one digit.
+        // As 'chat' was measured: 109 bytes next to the server's stamps, to a room of one digit.
         assert_eq!(upstream(109.0, Transport::WebSocket), (0.0, 115.0));
         let (down, up) = upstream(109.0, Transport::Sse);
         assert_eq!((down, up), (124.0, 195.0));

@@ -80,7 +80,7 @@ pub fn recommend(workload: &Workload, predictions: &[Prediction]) -> Recommendat
     };
     if workload.proxy {
         would_change.push(match transport {
-            Transport::Sse => "a proxy that buffers responses and cannot be told not to: then 'long_poll'".to_owned(),
+            Transport::Sse => "a proxy that buffers responses and cannot be configured not to: then 'long_poll'".to_owned(),
             _ => "a proxy that does not pass 'Upgrade': then 'sse', or 'long_poll' where it buffers too".to_owned(),
         });
     }
@@ -191,7 +191,7 @@ pub fn limits(workload: &Workload, model: &Model, key: Key) -> Vec<(f64, String)
     limits
 }
 
-/// The most clients for which `fits`, up to 100 million; `None` where that cannot be told.
+/// The most clients for which `fits`, up to 100 million; `None` where that is not known.
 fn most(fits: impl Fn(u32) -> Option<bool>) -> Option<u32> {
     if !fits(1)? {
         return Some(0);

@@ -11,10 +11,10 @@ use crate::text::figure::count;
 /// Addresses of 127.0.0.0/8 that clients connect from.
 const SOURCES: u64 = 0x00ff_fff0;
 
-/// Threads of both processes besides their shards: main, publisher, control, and some to spare.
+/// Threads of both processes in addition to their shards: main, publisher, control, and some to spare.
 const OTHER_THREADS: u64 = 32;
 
-/// Open files of the run and of both processes besides their connections.
+/// Open files of the run and of both processes in addition to their connections.
 const OTHER_FILES: u64 = 1_024;
 
 /// Every limit at `clients` clients.

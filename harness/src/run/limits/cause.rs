@@ -2,7 +2,7 @@
 //!
 //! In: the trial of the step, the terms of the objective that it fell short of, the cores of either
 //! side. Out: a [`Broke`] and a sentence. What stopped the connecting comes before anything that
-//! was measured behind it; a harness without CPU comes before the server, of which then nothing is
+//! was measured after it; a harness without CPU comes before the server, of which then nothing is
 //! known; what was full comes before what followed from it (loss, latency).
 
 use super::objective::seconds;

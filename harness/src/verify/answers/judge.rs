@@ -192,7 +192,7 @@ pub(super) fn starved(direct: &Trial, starved: &Trial, histograms: &Histograms) 
         reasons(starved).any(|reason| HARNESS_CHECKS.contains(&reason))
     };
     let text = format!(
-        "{} threads beside the fleet on {}: expected messages to wait for the fleet more than {} \
+        "{} threads on the cores of the fleet on {}: expected messages to wait for the fleet more than {} \
          times the {} without them, got {} of a delivery latency p50 of {} (without: {}); scheduler \
          lag p99 {} (without: {}), wait for a core {} (without: {}); {}",
         histograms.interfered.hogs,
