@@ -9,7 +9,6 @@ use std::fmt::Write;
 use serde::Deserialize;
 
 use super::answer::less;
-use super::markdown::escape;
 use super::relation::Relation;
 use super::splice::Reference;
 use super::view::View;
@@ -18,6 +17,7 @@ use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::find;
 use crate::record::{RECORD_FILE, Selector};
 use crate::scenario::EMBEDDED;
+use crate::text::markdown as escape;
 
 const CLAIMS: &str = include_str!("claims.toml");
 

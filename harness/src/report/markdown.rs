@@ -12,6 +12,7 @@ use super::repeat::repeat;
 use super::view::View;
 use crate::analysis::compare::Comparison;
 use crate::record::Verdict;
+use crate::text::markdown as escape;
 
 /// The whole report.
 pub(super) fn render(view: &View<'_>) -> String {
@@ -182,26 +183,6 @@ pub(super) fn command(view: &View<'_>) -> String {
             out,
             "\nwith the file `{name}`:\n\n{fence}toml\n{text}{fence}\n"
         );
-    }
-    out
-}
-
-/// Text that means itself in a table cell, a list or a paragraph.
-pub(super) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '#' | '~' => {
-                out.push('\\');
-                out.push(c);
-            }
-            // A line end would end the cell.
-            '\n' | '\r' => out.push(' '),
-            c => out.push(c),
-        }
     }
     out
 }

@@ -274,9 +274,9 @@ fn index(references: &[Reference]) -> String {
         "| scenario | what it is | recorded | trials | verdict |\n|---|---|---|---:|---|\n"
             .to_owned();
     for Reference { link, record, .. } in references {
-        let name = markdown::escape(&record.scenario.name);
-        let summary = markdown::escape(&record.scenario.summary);
-        let when = markdown::escape(&record.environment.started_utc);
+        let name = text::markdown(&record.scenario.name);
+        let summary = text::markdown(&record.scenario.summary);
+        let when = text::markdown(&record.environment.started_utc);
         out += &format!(
             "| [{name}]({link}/{RECORD_FILE}) | {summary} | {when} | {} | {} |\n",
             record.trials.len(),

@@ -10,7 +10,7 @@ use super::records::{Line, Report, Row, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::Role;
 use crate::text::figure::NONE;
-use crate::text::paragraph;
+use crate::text::{markdown as escape, paragraph};
 
 /// How a comparison is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -336,25 +336,6 @@ fn markdown(report: &Report) -> String {
     let method = method(report);
     if !method.is_empty() {
         let _ = writeln!(out, "{}", escape(&method));
-    }
-    out
-}
-
-/// Text as Markdown shows it and no table is broken by it.
-fn escape(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\n' | '\r' => out.push(' '),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            _ => out.push(c),
-        }
     }
     out
 }
