@@ -63,15 +63,19 @@ pub fn answer(report: &Report) -> String {
             .collect();
         let of = lines.count() - primary.len();
         match (primary.is_empty(), of) {
-            (true, 0) => "nothing".to_owned(),
             (true, n) => format!("{n} secondary metrics"),
             (false, 0) => primary.join("; "),
             (false, n) => format!("{}; and {n} secondary metrics", primary.join("; ")),
         }
     };
     let t = report.tally;
-    let mut text = format!("B against A is worse in {}", named(Says::Worse));
-    let _ = write!(text, ". Better in {}", named(Says::Better));
+    let mut text = match t.worse {
+        0 => "B against A shows no regressions".to_owned(),
+        _ => format!("B against A is worse in {}", named(Says::Worse)),
+    };
+    if t.better > 0 {
+        let _ = write!(text, ". Better in {}", named(Says::Better));
+    }
     let _ = write!(
         text,
         ". The same in {} lines, undecided in {}",
