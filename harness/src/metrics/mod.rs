@@ -151,6 +151,22 @@ impl Metric {
         format!("{}{}", self.unit.symbol(), self.per.symbol())
     }
 
+    /// What it is and when it is measured, for those who point at its column.
+    pub fn about(&self) -> String {
+        let window = match self.window {
+            Window::Connect => "while clients connect",
+            Window::Measure => "in the measure phase",
+            Window::Workload => "from the start of the load to the end of the drain",
+            Window::Trial => "over the whole trial",
+        };
+        let better = match (self.is_compared(), self.better) {
+            (false, _) => "",
+            (true, Better::Lower) => "; less is better",
+            (true, Better::Higher) => "; more is better",
+        };
+        format!("{}, {window}{better}", self.title)
+    }
+
     /// `value` in the unit of its columns, without the unit.
     pub fn figure(&self, value: Option<f64>) -> String {
         self.unit.figure(value)

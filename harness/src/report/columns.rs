@@ -21,6 +21,8 @@ pub(super) struct Column {
     pub(super) unit: Cow<'static, str>,
     /// How it is written.
     pub(super) show: Show,
+    /// What it is and when it was measured, for those who ask.
+    pub(super) about: Option<String>,
 }
 
 /// How a value is written.
@@ -58,6 +60,7 @@ impl Column {
                 Unit::Count => Show::Count,
                 unit => Show::Over(unit.over()),
             },
+            about: Some(metric.about()),
         }
     }
 
@@ -117,6 +120,7 @@ const fn column(
         heading: Cow::Borrowed(heading),
         unit: Cow::Borrowed(unit),
         show,
+        about: None,
     }
 }
 

@@ -89,7 +89,8 @@ fn heading(column: &Column) -> Markup {
         Show::Text => None,
     };
     html! {
-        th.n[column.is_number()] scope="col" data-key=(column.key) data-scale=[scale] {
+        th.n[column.is_number()] scope="col" data-key=(column.key) data-scale=[scale]
+            title=[column.about.as_deref()] {
             (column.heading)
             @if !column.unit.is_empty() { " " small { (column.unit) } }
         }
