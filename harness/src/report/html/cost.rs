@@ -11,7 +11,9 @@ use crate::record::Variant;
 use crate::text::figure::{NONE, three};
 
 /// Width of a chart of this page that is not the widest.
-pub(super) const WIDTH: f64 = 470.0;
+const WIDTH: f64 = 470.0;
+/// Size of a chart of curves.
+pub(super) const SIZE: (f64, f64) = (WIDTH, 270.0);
 /// Height of a row of bars or dots.
 const LINE: f64 = 27.0;
 /// Where bars begin: behind the longest name.
@@ -130,30 +132,38 @@ fn bars(view: &View<'_>, what: &Bars) -> Markup {
     };
     let title = format!("{}, {}", what.title, unit);
     let has_floor = view.rows.iter().any(|row| floor(row).is_some());
-    let parts: Vec<&str> = metrics.iter().map(|metric| metric.short).collect();
     html! {
         figure {
             h3 { (what.title) }
-            @if parts.len() > 1 || has_floor {
-                ul.legend {
-                    @if parts.len() > 1 { @for (part, name) in parts.iter().enumerate() {
-                        li { svg.swatch aria-hidden="true" viewBox="0 0 14 12" width="14" height="12" {
-                            rect class=(format!("bar part{part}")) x="1" y="1" width="12" height="10" {}
-                        } (name) }
-                    } }
-                    @if has_floor { li {
-                        svg.swatch aria-hidden="true" viewBox="0 0 14 12" width="14" height="12" {
-                            line.floor x1="7" x2="7" y1="0" y2="12" {}
-                        } "raw TCP, the floor"
-                    } }
-                }
-            }
+            (parts(&metrics, has_floor))
             (chart(what.id, "bars", (WIDTH, height), &title,
                 &format!("{}. All numbers are in the table below.", described.join("; ")), &inside))
             p.note { (what.note) }
             (fold("The numbers of this chart", false, &table(
                 view, &title, "transport", &summary_rows(view), &of_rows(what.columns),
             )))
+        }
+    }
+}
+
+/// The legend of bars: their parts where there are several, and the floor.
+fn parts(metrics: &[&Metric], has_floor: bool) -> Markup {
+    let several = metrics.iter().enumerate().filter(|_| metrics.len() > 1);
+    let swatch = |inside: &Markup| {
+        html! { svg.swatch aria-hidden="true" viewBox="0 0 14 12" width="14" height="12" { (inside) } }
+    };
+    html! {
+        @if metrics.len() > 1 || has_floor {
+            ul.legend {
+                @for (part, metric) in several {
+                    li { (swatch(&html! {
+                        rect class=(format!("bar part{part}")) x="1" y="1" width="12" height="10" {}
+                    })) (metric.short) }
+                }
+                @if has_floor {
+                    li { (swatch(&html! { line.floor x1="7" x2="7" y1="0" y2="12" {} })) "raw TCP, the floor" }
+                }
+            }
         }
     }
 }

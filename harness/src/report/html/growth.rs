@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::super::columns::{LIMIT, STEP};
 use super::super::tree::Tree;
 use super::super::view::View;
-use super::cost::WIDTH;
-use super::svg::{Scale, chart, marker, path, px};
+use super::cost::SIZE;
+use super::svg::{Frame, Scale, chart, marker, path};
 use super::table::{Row, class, fold, is_hollow, swatch, table};
 use crate::metrics::{Metric, named};
 use crate::record::Variant;
@@ -91,11 +91,14 @@ fn lines(
     curves: &[Vec<(f64, f64)>],
 ) -> Markup {
     let (title, unit) = (capitalised(metric.title), metric.unit.symbol());
-    let (height, left, right, top) = (270.0, 60.0, WIDTH - 16.0, 12.0);
-    let bottom = height - 44.0;
+    let frame = Frame {
+        size: SIZE,
+        along,
+        unit,
+    };
     let all = || curves.iter().flatten();
-    let x = Scale::log(all().map(|point| point.0), (left, right));
-    let y = Scale::log(all().map(|point| point.1), (bottom, top));
+    let x = Scale::log(all().map(|point| point.0), frame.across());
+    let y = Scale::log(all().map(|point| point.1), frame.up());
     let described: Vec<String> = sides
         .iter()
         .zip(curves)
@@ -112,18 +115,7 @@ fn lines(
         })
         .collect();
     let inside = html! {
-        @for (value, text) in y.ticks() {
-            line.grid x1=(px(left)) x2=(px(right)) y1=(px(y.at(value))) y2=(px(y.at(value))) {}
-            text.tick.end x=(px(left - 7.0)) y=(px(y.at(value) + 4.0)) { (text) }
-        }
-        @for (value, text) in x.ticks() {
-            line.grid x1=(px(x.at(value))) x2=(px(x.at(value))) y1=(px(top)) y2=(px(bottom)) {}
-            text.tick.middle x=(px(x.at(value))) y=(px(bottom + 17.0)) { (text) }
-        }
-        text.axis x=(px(left)) y=(px(height - 8.0)) { (along) }
-        text.axis.middle transform=(format!("translate(13 {}) rotate(-90)", px((top + bottom) / 2.0))) {
-            (unit)
-        }
+        (frame.axes(x.places(), &y))
         @for (side, curve) in sides.iter().zip(curves) {
             g class=(class(side)) {
                 path.line d=(path(curve.iter().map(|(at, value)| Some((x.at(*at), y.at(*value)))))) {}
@@ -136,7 +128,7 @@ fn lines(
     html! {
         figure {
             h3 { (&title) }
-            (chart(id, "bars", (WIDTH, height), &format!("{title} over {along}"),
+            (chart(id, "bars", SIZE, &format!("{title} over {along}"),
                 &format!("{}.", described.join("; ")), &inside))
         }
     }

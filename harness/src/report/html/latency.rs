@@ -6,7 +6,7 @@ use super::super::columns::{QUANTILES, intervals, of_rows};
 use super::super::distribution::Distribution;
 use super::super::tree::Tree;
 use super::super::view::View;
-use super::svg::{Scale, chart, marker, path, px};
+use super::svg::{Frame, Scale, chart, marker, path, px};
 use super::table::{class, fold, is_hollow, summary_rows, swatch, table, trial_rows};
 use crate::record::Variant;
 use crate::text::figure::{NONE, three};
@@ -136,9 +136,14 @@ fn percentile_lines(
     view: &View<'_>,
     curves: &[Distribution],
     rows: &[usize],
-    (width, height): (f64, f64),
+    size: (f64, f64),
 ) -> Markup {
-    let (left, right, top, bottom) = (58.0, width - 16.0, 12.0, height - 46.0);
+    let frame = Frame {
+        size,
+        along: "percentile of deliveries",
+        unit: "latency, ms",
+    };
+    let (left, right) = frame.across();
     let shown = || rows.iter().flat_map(|&row| curves[row].points.iter());
     let most = shown().map(|(q, _)| nines(*q)).fold(1.0, f64::max);
     let x = Scale::exact(0.0, most, (left, right));
@@ -165,9 +170,9 @@ fn percentile_lines(
         shown()
             .map(|(_, ns)| ns / NS_PER_MS)
             .chain(whiskers.iter().map(|(.., ns)| ns / NS_PER_MS)),
-        (bottom, top),
+        frame.up(),
     );
-    let named: Vec<(f64, &str)> = std::iter::once((0.0, "min"))
+    let named = std::iter::once((0.0, "min"))
         .chain(NAMED.iter().map(|(quantile, name, _)| (*quantile, *name)))
         .chain([
             (0.9999, "p99.99"),
@@ -175,23 +180,11 @@ fn percentile_lines(
             (0.999_999, "p99.9999"),
         ])
         .filter(|(quantile, _)| nines(*quantile) <= most + 1e-9)
-        .collect();
+        .map(|(quantile, name)| (x.at(nines(quantile)), name.to_owned()));
     // Whiskers of different rows stand side by side around their quantile.
     let aside = |place: usize| (place as f64 - (rows.len() as f64 - 1.0) / 2.0) * 3.0;
     html! {
-        @for (value, text) in y.ticks() {
-            line.grid x1=(px(left)) x2=(px(right)) y1=(px(y.at(value))) y2=(px(y.at(value))) {}
-            text.tick.end x=(px(left - 7.0)) y=(px(y.at(value) + 4.0)) { (text) }
-        }
-        @for (quantile, name) in &named {
-            line.grid x1=(px(x.at(nines(*quantile)))) x2=(px(x.at(nines(*quantile))))
-                y1=(px(top)) y2=(px(bottom)) {}
-            text.tick.middle x=(px(x.at(nines(*quantile)))) y=(px(bottom + 17.0)) { (name) }
-        }
-        text.axis x=(px(left)) y=(px(height - 8.0)) { "percentile of deliveries" }
-        text.axis.middle transform=(format!("translate(13 {}) rotate(-90)", px((top + bottom) / 2.0))) {
-            "latency, ms"
-        }
+        (frame.axes(named, &y))
         @for ends in whiskers.chunks(2) {
             @let (place, row, quantile, low) = ends[0];
             @let (.., high) = ends[1];

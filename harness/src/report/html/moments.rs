@@ -7,8 +7,8 @@ use maud::{Markup, html};
 use super::super::columns::Show;
 use super::super::tree::Tree;
 use super::super::view::View;
-use super::cost::WIDTH;
-use super::svg::{Scale, chart, path, px};
+use super::cost::SIZE;
+use super::svg::{Frame, Scale, chart, path, px};
 use super::table::{Row, boxed, cell, class, fold, swatch, trial_rows};
 use crate::record::Variant;
 use crate::text::figure::three;
@@ -36,7 +36,7 @@ fn moments(view: &View<'_>, trial: usize, key: &str) -> Vec<(f64, f64)> {
     points.iter().filter_map(both).collect()
 }
 
-/// The section; nothing where no trial was looked at.
+/// The section; nothing where no trial was sampled.
 pub(super) fn section(view: &View<'_>) -> Option<Markup> {
     let any = (0..view.trials.len()).any(|trial| !moments(view, trial, CURVES[0].0).is_empty());
     any.then(|| {
@@ -44,7 +44,7 @@ pub(super) fn section(view: &View<'_>) -> Option<Markup> {
             ul.legend { @for key in &view.rows { li { (swatch(key)) (key.to_string()) } } }
             div.pair { @for (key, title) in CURVES { (curves(view, key, title)) } }
             p.note {
-                "Each line is a trial, a look some four times a second. Dotted uprights are what was done \
+                "Each line is a trial, a sample some four times a second. Dotted lines are what was done \
                  to the server. Where there are two servers for a while, both count."
             }
             (fold("The numbers of these charts", false, &numbers(view)))
@@ -53,8 +53,11 @@ pub(super) fn section(view: &View<'_>) -> Option<Markup> {
 }
 
 fn curves(view: &View<'_>, key: &str, title: &str) -> Markup {
-    let (height, left, right, top) = (270.0, 60.0, WIDTH - 16.0, 12.0);
-    let bottom = height - 44.0;
+    let frame = Frame {
+        size: SIZE,
+        along: "s into the measure phase",
+        unit: "MB",
+    };
     let of: Vec<(&Variant, Vec<(f64, f64)>)> = view
         .rows
         .iter()
@@ -66,8 +69,8 @@ fn curves(view: &View<'_>, key: &str, title: &str) -> Markup {
     let all = || of.iter().flat_map(|(_, points)| points);
     let last = all().map(|point| point.0).fold(0.0, f64::max);
     let most = all().map(|point| point.1).fold(0.0, f64::max);
-    let x = Scale::exact(0.0, last, (left, right));
-    let y = Scale::linear(most, (bottom, top));
+    let x = Scale::exact(0.0, last, frame.across());
+    let y = Scale::linear(most, frame.up());
     let described: Vec<String> = of
         .iter()
         .filter_map(|(row, points)| {
@@ -83,20 +86,9 @@ fn curves(view: &View<'_>, key: &str, title: &str) -> Markup {
         })
         .collect();
     let inside = html! {
-        @for (value, text) in y.ticks() {
-            line.grid x1=(px(left)) x2=(px(right)) y1=(px(y.at(value))) y2=(px(y.at(value))) {}
-            text.tick.end x=(px(left - 7.0)) y=(px(y.at(value) + 4.0)) { (text) }
-        }
-        @for (value, text) in x.ticks() {
-            line.grid x1=(px(x.at(value))) x2=(px(x.at(value))) y1=(px(top)) y2=(px(bottom)) {}
-            text.tick.middle x=(px(x.at(value))) y=(px(bottom + 17.0)) { (text) }
-        }
+        (frame.axes(x.places(), &y))
         @for at in faults(view) {
-            line.fault x1=(px(x.at(at))) x2=(px(x.at(at))) y1=(px(top)) y2=(px(bottom)) {}
-        }
-        text.axis x=(px(left)) y=(px(height - 8.0)) { "s into the measure phase" }
-        text.axis.middle transform=(format!("translate(13 {}) rotate(-90)", px((top + bottom) / 2.0))) {
-            "MB"
+            line.fault x1=(px(x.at(at))) x2=(px(x.at(at))) y1=(px(frame.up().1)) y2=(px(frame.up().0)) {}
         }
         @for (row, points) in &of {
             g class=(class(row)) {
@@ -107,7 +99,7 @@ fn curves(view: &View<'_>, key: &str, title: &str) -> Markup {
     html! {
         figure {
             h3 { (title) }
-            (chart(&format!("moments-{key}"), "bars", (WIDTH, height), title,
+            (chart(&format!("moments-{key}"), "bars", SIZE, title,
                 &format!("{}.", described.join("; ")), &inside))
         }
     }
@@ -140,7 +132,7 @@ fn numbers(view: &View<'_>) -> Markup {
     html! { @for row in &rows {
         @let count = length(row);
         @if count > 0 {
-            (boxed(&format!("{}: looks over time", row.name), &html! {
+            (boxed(&format!("{}: samples over time", row.name), &html! {
                 thead { tr {
                     th.n scope="col" data-key="at_ns" data-scale=(NS_PER_S) { "at " small { "s" } }
                     @for (key, name) in [("server_bytes", "server"), ("kernel_bytes", "kernel")] {

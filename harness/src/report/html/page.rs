@@ -27,52 +27,8 @@ const OPEN_REASONS: usize = 12;
 pub(in super::super) fn render(view: &View<'_>, folder: Option<&Path>) -> String {
     let record = view.record;
     let answer = answer(view);
-    let curves = view.distributions(folder);
     let title = format!("{}: pushbench report", record.scenario.name);
-    let growth = growth::growth(view);
-    // A search for limits has trials, but no row that adds them up.
-    let rows = !view.rows.is_empty();
-    let sections = [
-        (
-            "latency",
-            "Latency by percentile",
-            rows.then(|| latency::percentiles(view, &curves)),
-        ),
-        (
-            "time",
-            "Latency over time",
-            rows.then(|| latency::over_time(view)),
-        ),
-        (
-            "split",
-            "Harness, network, server",
-            rows.then(|| cost::split(view)),
-        ),
-        ("cost", "Cost", rows.then(|| cost::section(view))),
-        ("growth", "Growth", growth),
-        ("connects", "Connects", rows.then(|| cost::connects(view))),
-        ("ledger", "Delivery ledger", rows.then(|| ledger(view))),
-        ("verdicts", "Verdicts", Some(verdicts(view))),
-        ("differences", "Differences", Some(differences(view))),
-        ("environment", "Environment", Some(environment(view))),
-        ("repeat", "To repeat this run", Some(again(view))),
-        ("numbers", "All numbers", Some(numbers(view))),
-    ];
-    // What the scenario is about comes before what every scenario has.
-    let measured = measures::tables(view).map(|found| {
-        let columns = found.columns_in(view);
-        let inside = html! {
-            (table(view, found.title, "transport", &summary_rows(view), &columns))
-            p.note { (found.note) }
-        };
-        (found.id, found.title, Some(inside))
-    });
-    let moments = ("moments", "The server over time", moments::section(view));
-    let sections: Vec<(&str, &str, Markup)> = measured
-        .chain([moments])
-        .chain(sections)
-        .filter_map(|(id, title, inside)| Some((id, title, inside?)))
-        .collect();
+    let sections = sections(view, folder);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -114,6 +70,55 @@ pub(in super::super) fn render(view: &View<'_>, folder: Option<&Path>) -> String
         }
     };
     page.into_string()
+}
+
+/// Id, title and content of every section for which the record has something.
+fn sections(view: &View<'_>, folder: Option<&Path>) -> Vec<(&'static str, &'static str, Markup)> {
+    let curves = view.distributions(folder);
+    let growth = growth::growth(view);
+    // A search for limits has trials, but no row that adds them up.
+    let rows = !view.rows.is_empty();
+    let sections = [
+        (
+            "latency",
+            "Latency by percentile",
+            rows.then(|| latency::percentiles(view, &curves)),
+        ),
+        (
+            "time",
+            "Latency over time",
+            rows.then(|| latency::over_time(view)),
+        ),
+        (
+            "split",
+            "Harness, network, server",
+            rows.then(|| cost::split(view)),
+        ),
+        ("cost", "Cost", rows.then(|| cost::section(view))),
+        ("growth", "Growth", growth),
+        ("connects", "Connects", rows.then(|| cost::connects(view))),
+        ("ledger", "Delivery ledger", rows.then(|| ledger(view))),
+        ("verdicts", "Verdicts", Some(verdicts(view))),
+        ("differences", "Differences", Some(differences(view))),
+        ("environment", "Environment", Some(environment(view))),
+        ("repeat", "To repeat this run", Some(again(view))),
+        ("numbers", "All numbers", Some(numbers(view))),
+    ];
+    // What the scenario is about comes before what every scenario has.
+    let measured = measures::tables(view).map(|found| {
+        let columns = found.columns_in(view);
+        let inside = html! {
+            (table(view, found.title, "transport", &summary_rows(view), &columns))
+            p.note { (found.note) }
+        };
+        (found.id, found.title, Some(inside))
+    });
+    let moments = ("moments", "The server over time", moments::section(view));
+    measured
+        .chain([moments])
+        .chain(sections)
+        .filter_map(|(id, title, inside)| Some((id, title, inside?)))
+        .collect()
 }
 
 fn the_answer(view: &View<'_>, answer: &Answer) -> Markup {

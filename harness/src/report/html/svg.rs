@@ -81,6 +81,12 @@ impl Scale {
         self.at.0 + share.clamp(0.0, 1.0) * (self.at.1 - self.at.0)
     }
 
+    /// Where the values worth a line are drawn, with their text.
+    pub(super) fn places(&self) -> impl Iterator<Item = (f64, String)> {
+        let ticks = self.ticks().into_iter();
+        ticks.map(|(value, text)| (self.at(value), text))
+    }
+
     /// Values worth a line, with their text.
     pub(super) fn ticks(&self) -> Vec<(f64, String)> {
         let values: Vec<f64> = if self.log {
@@ -209,6 +215,49 @@ pub(super) fn chart(
             title id=(format!("{id}-t")) { (title) }
             desc id=(format!("{id}-d")) { (description) }
             (inside)
+        }
+    }
+}
+
+/// Axes around curves: to the left what they show, below along what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame<'a> {
+    /// Width and height of the whole chart.
+    pub(super) size: (f64, f64),
+    /// What the horizontal axis shows.
+    pub(super) along: &'a str,
+    /// What the vertical one does, or its unit.
+    pub(super) unit: &'a str,
+}
+
+impl Frame<'_> {
+    /// From left to right, where curves are drawn.
+    pub(super) fn across(&self) -> (f64, f64) {
+        (60.0, self.size.0 - 16.0)
+    }
+
+    /// From bottom to top.
+    pub(super) fn up(&self) -> (f64, f64) {
+        (self.size.1 - 44.0, 12.0)
+    }
+
+    /// Lines and texts: vertical ones at `x`, horizontal ones at the ticks of `y`.
+    pub(super) fn axes(&self, x: impl IntoIterator<Item = (f64, String)>, y: &Scale) -> Markup {
+        let ((left, right), (bottom, top)) = (self.across(), self.up());
+        html! {
+            @for (value, text) in y.ticks() {
+                line.grid x1=(px(left)) x2=(px(right)) y1=(px(y.at(value))) y2=(px(y.at(value))) {}
+                text.tick.end x=(px(left - 7.0)) y=(px(y.at(value) + 4.0)) { (text) }
+            }
+            @for (at, text) in x {
+                line.grid x1=(px(at)) x2=(px(at)) y1=(px(top)) y2=(px(bottom)) {}
+                text.tick.middle x=(px(at)) y=(px(bottom + 17.0)) { (text) }
+            }
+            text.axis x=(px(left)) y=(px(self.size.1 - 8.0)) { (self.along) }
+            text.axis.middle
+                transform=(format!("translate(13 {}) rotate(-90)", px((top + bottom) / 2.0))) {
+                (self.unit)
+            }
         }
     }
 }
