@@ -26,7 +26,6 @@ pub(super) fn merge(
 ) -> FleetReport {
     let mut report = FleetReport::default();
     let (mut delivery, mut service) = (histogram(), histogram());
-    let (mut connect, mut lag) = (histogram(), histogram());
     let mut intervals: BTreeMap<u64, Histogram<u64>> = BTreeMap::new();
     let mut last_receipt_ns: Vec<u64> = Vec::new();
     let mut probes = Probes::default();
@@ -35,7 +34,6 @@ pub(super) fn merge(
     let mut round_trips: Option<RoundTripCounts> = None;
     let mut losses: Option<Losses> = None;
     let mut arrivals: Option<Arrivals> = None;
-    let mut snapshots: Option<Histogram<u64>> = None;
     for shard in shards {
         report.counts += shard.counts;
         report.ledger_overflowed |= shard.overflowed;
@@ -44,8 +42,7 @@ pub(super) fn merge(
         report.first_missing = report.first_missing.or(shard.first_missing);
         report.lagged_messages += shard.lagged_messages;
         report.received_bytes += shard.received_bytes;
-        sum(&mut connect, &shard.connect);
-        sum(&mut lag, &shard.scheduler_lag);
+        report.histograms += shard.histograms;
         match (&mut round_trips, shard.round_trip) {
             (Some(merged), Some(other)) => merged.add(&other),
             (merged, other) => *merged = merged.take().or(other),
@@ -60,9 +57,7 @@ pub(super) fn merge(
             if let Some(more) = conditions.slow {
                 *report.slow.get_or_insert_default() += more;
             }
-            if let Some(more) = conditions.snapshots {
-                sum(snapshots.get_or_insert_with(histogram), &more);
-            }
+            report.histograms += conditions.histograms;
         }
         let Some(recorded) = shard.recorded else {
             continue;
@@ -99,8 +94,6 @@ pub(super) fn merge(
     report.intervals_of_quantiles = intervals_of_quantiles(&samples);
     let mean = |s: &Slice| (s.count > 0).then(|| (s.sum_of_logs / s.count as f64).exp());
     report.series = series.iter().map(mean).collect();
-    report.connect = histogram::encode(&connect);
-    report.scheduler_lag = histogram::encode(&lag);
     report.fanout = histogram::encode(&fanout(&last_receipt_ns, phase));
     report.intervals = intervals
         .into_iter()
@@ -116,7 +109,6 @@ pub(super) fn merge(
     });
     report.recovery = losses.map(|losses| losses.report());
     report.arrivals = arrivals.map(|arrivals| arrivals.report(phase_ns));
-    report.snapshot = snapshots.as_ref().map(histogram::encode);
     report
 }
 

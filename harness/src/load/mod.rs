@@ -315,10 +315,8 @@ pub struct FleetReport {
     /// Delivery latency over the measure phase in slices of equal length, by intended time: the
     /// geometric mean in ns, `None` for a slice without a delivery.
     pub series: Vec<Option<f64>>,
-    /// From the start of a connect to the cursor.
-    pub connect: String,
-    /// How late the shards' own timers were.
-    pub scheduler_lag: String,
+    /// What else was timed, by id.
+    pub histograms: tally::Histograms,
     /// Delivery latency by second: number and histogram.
     pub intervals: Vec<(u64, String)>,
     /// What clients sent and what came back; `None` without an upstream.
@@ -330,10 +328,6 @@ pub struct FleetReport {
     /// The account of slow clients, where there are any. All other counts are without them.
     #[serde(default)]
     pub slow: Option<SlowReport>,
-    /// From the start of a connect to the last message of its snapshot, in ns, where clients ask
-    /// for one: a histogram in HdrHistogram's V2 form, base64.
-    #[serde(default)]
-    pub snapshot: Option<String>,
     /// How arrivals went, where clients come and go.
     #[serde(default)]
     pub arrivals: Option<ArrivalsReport>,

@@ -24,7 +24,7 @@ use tokio::time::Sleep;
 use super::MeasurePhase;
 use super::conditions::ClientConditions;
 use super::shard::{Client, Shard};
-use super::tally::CounterId;
+use super::tally::{CounterId, HistogramId};
 use crate::load::client::socket::{Arrived, Options};
 use crate::load::client::{ClientError, Sink, Target};
 use crate::load::ledger::{Arrival, Ledger};
@@ -102,7 +102,7 @@ impl Shard {
         }
         let took_ns = monotonic_ns().saturating_sub(started_ns);
         self.arrived(slot, took_ns);
-        self.connect.borrow_mut().saturating_record(took_ns);
+        self.tally.record(HistogramId::Connect, took_ns);
         Some(took_ns)
     }
 

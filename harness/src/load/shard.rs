@@ -9,7 +9,6 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use hdrhistogram::Histogram;
 use pushbench_os::sys::{self, TcpCounters, monotonic_ns};
 use pushbench_protocol::payload::SplitMix64;
 
@@ -18,12 +17,12 @@ use super::conditions::round_trip::{RoundTripCounts, RoundTrips};
 use super::conditions::{ConditionReport, ConditionState};
 use super::handle::Gauges;
 use super::pace::Pace;
-use super::tally::{CounterId, Counters, Tally};
+use super::tally::{CounterId, Counters, HistogramId, Histograms, Tally};
 use super::{MeasurePhase, Setup};
 use crate::load::client::ClientError;
 use crate::load::client::socket::Options;
 use crate::load::ledger::{Counts, Ledger};
-use crate::load::recorder::{self, Recorded, Recorder, histogram};
+use crate::load::recorder::{self, Recorded, Recorder};
 use crate::record::Cause;
 
 /// Connects under way at once in a whole fleet: half the queue of one listener (4,096, or what
@@ -52,8 +51,7 @@ pub(super) struct ShardReport {
     pub(super) lagged_messages: u64,
     pub(super) received_bytes: u64,
     pub(super) recorded: Option<Recorded>,
-    pub(super) connect: Histogram<u64>,
-    pub(super) scheduler_lag: Histogram<u64>,
+    pub(super) histograms: Histograms,
     pub(super) round_trip: Option<RoundTripCounts>,
     pub(super) conditions: Option<ConditionReport>,
 }
@@ -97,7 +95,6 @@ pub(crate) struct Shard {
     pub(crate) options: Options,
     pub(super) clients: RefCell<Vec<Client>>,
     pub(super) recorder: RefCell<Option<Recorder>>,
-    pub(super) connect: RefCell<Histogram<u64>>,
     /// Set when the schedule is known.
     phase: OnceCell<Arc<MeasurePhase>>,
     pub(super) first_message: Cell<u64>,
@@ -118,7 +115,6 @@ pub(crate) struct Shard {
     pub(super) tally: Tally,
     received: Cell<u64>,
     received_bytes: Cell<u64>,
-    scheduler_lag: RefCell<Histogram<u64>>,
     gauges: Arc<Gauges>,
     /// What clients send and what comes back, where they send at all.
     pub(super) round_trips: Option<RefCell<RoundTrips>>,
@@ -159,7 +155,6 @@ impl Shard {
             },
             clients: RefCell::new(Vec::with_capacity(share)),
             recorder: RefCell::new(None),
-            connect: RefCell::new(histogram()),
             phase: OnceCell::new(),
             first_message: Cell::new(0),
             closed_wire: Cell::default(),
@@ -176,7 +171,6 @@ impl Shard {
             tally: Tally::default(),
             received: Cell::new(0),
             received_bytes: Cell::new(0),
-            scheduler_lag: RefCell::new(histogram()),
             gauges,
             round_trips: setup
                 .scenario
@@ -220,8 +214,8 @@ impl Shard {
         let timing = self.phase().map(|phase| &phase.timing);
         while due_ns <= now_ns {
             if timing.is_some_and(|t| (t.measure_from_ns..t.measure_until_ns).contains(&due_ns)) {
-                let mut lag = self.scheduler_lag.borrow_mut();
-                lag.saturating_record(now_ns - due_ns);
+                self.tally
+                    .record(HistogramId::SchedulerLag, now_ns - due_ns);
             }
             due_ns += LAG_TICK_NS;
         }
@@ -298,8 +292,7 @@ impl Shard {
             lagged_messages: self.lagged_messages.get(),
             received_bytes: self.received_bytes.get(),
             recorded: recorder.map(Recorder::finish_all),
-            connect: self.connect.borrow().clone(),
-            scheduler_lag: self.scheduler_lag.borrow().clone(),
+            histograms: self.tally.histograms(),
             round_trip: self.report_round_trips(),
             conditions: self.settle_conditions(self.phase()),
         }

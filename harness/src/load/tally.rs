@@ -2,14 +2,19 @@
 //! control interface, nothing is copied by name.
 //!
 //! Place on the data path: next to the clients of a shard. In: events. Out: [`Counters`], cumulative
-//! since the fleet began. Those of shards are added up; what happened in a window is the difference of
-//! two of them.
+//! since the fleet began, and [`Histograms`]. Those of shards are added up; what happened in a window is
+//! the difference of two counters. To count one thing more is a line in its list here, the line that
+//! counts it, and a key of the record.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use pushbench_os::sys::TcpCounters;
+use pushbench_protocol::histogram;
 use serde::{Deserialize, Serialize};
+
+use crate::record::{Summary, Trial, histogram as empty};
 
 /// A table of ids with the order in which they are kept.
 macro_rules! ids {
@@ -56,26 +61,99 @@ ids! {
     }
 }
 
-const COUNTERS: usize = CounterId::ALL.len();
+ids! {
+    /// What a fleet keeps the distribution of, in ns.
+    HistogramId {
+        /// From the start of a connect to the cursor.
+        Connect,
+        /// How late the timers of shards were.
+        SchedulerLag,
+        /// From the start of a connect to the last message of its snapshot.
+        Snapshot,
+        /// From the intended time of a client's message to its return.
+        RoundTrip,
+        /// How late clients sent: actual − intended time.
+        SendLag,
+        /// POST sent → answered.
+        Acknowledge,
+        /// From the connect of a session of the measure phase to its cursor.
+        SetUp,
+        /// From the connect of a session that resumes to each message that was due while its client was
+        /// away by plan.
+        ResumedCatchUp,
+        /// From the loss of a connection to the cursor.
+        Away,
+        /// From the last fault before the loss to the cursor.
+        AfterFault,
+        /// Delivery latency of messages that were due between a client's loss and its return.
+        LostCatchUp,
+    }
+}
 
-/// Counters of a shard while it runs: plain cells of one thread.
+impl HistogramId {
+    /// Where a trial has it; `None` where its scenario does not ask for it.
+    pub(crate) fn place(self, trial: &mut Trial) -> Option<&mut dyn Summary> {
+        let measures = &mut trial.measures;
+        Some(match self {
+            Self::Connect => &mut trial.clients.connect_ns,
+            Self::SchedulerLag => &mut trial.harness.scheduler_lag_ns,
+            Self::Snapshot => &mut measures.snapshot.as_mut()?.complete_ns,
+            Self::RoundTrip => &mut measures.round_trip.as_mut()?.round_trip_ns,
+            Self::SendLag => &mut measures.round_trip.as_mut()?.send_lag_ns,
+            Self::Acknowledge => &mut measures.round_trip.as_mut()?.acknowledge_ns,
+            Self::SetUp => &mut measures.arrivals.as_mut()?.set_up_ns,
+            Self::ResumedCatchUp => &mut measures.arrivals.as_mut()?.caught_up_ns,
+            Self::Away => &mut measures.recovery.as_mut()?.away_ns,
+            Self::AfterFault => &mut measures.recovery.as_mut()?.after_fault_ns,
+            Self::LostCatchUp => &mut measures.recovery.as_mut()?.caught_up_ns,
+        })
+    }
+}
+
+const COUNTERS: usize = CounterId::ALL.len();
+const HISTOGRAMS: usize = HistogramId::ALL.len();
+
+/// What a shard counts while it runs: plain cells of one thread.
 #[derive(Debug)]
-pub(in crate::load) struct Tally([Cell<u64>; COUNTERS]);
+pub(crate) struct Tally {
+    counters: [Cell<u64>; COUNTERS],
+    /// Each from its first value on: it takes hundreds of KB however little is in it.
+    histograms: [RefCell<Option<Box<Histogram<u64>>>>; HISTOGRAMS],
+}
 
 impl Default for Tally {
     fn default() -> Self {
-        Self([const { Cell::new(0) }; COUNTERS])
+        Self {
+            counters: [const { Cell::new(0) }; COUNTERS],
+            histograms: [const { RefCell::new(None) }; HISTOGRAMS],
+        }
     }
 }
 
 impl Tally {
     pub(in crate::load) fn add(&self, id: CounterId, by: u64) {
-        let cell = &self.0[id as usize];
+        let cell = &self.counters[id as usize];
         cell.set(cell.get() + by);
     }
 
     pub(in crate::load) fn counters(&self) -> Counters {
-        Counters(std::array::from_fn(|index| self.0[index].get()))
+        Counters(std::array::from_fn(|index| self.counters[index].get()))
+    }
+
+    pub(crate) fn record(&self, id: HistogramId, ns: u64) {
+        let mut kept = self.histograms[id as usize].borrow_mut();
+        kept.get_or_insert_with(|| Box::new(empty()))
+            .saturating_record(ns);
+    }
+
+    pub(crate) fn histograms(&self) -> Histograms {
+        let mut all = Histograms::default();
+        for (&id, kept) in HistogramId::ALL.iter().zip(&self.histograms) {
+            if let Some(kept) = kept.borrow().as_deref() {
+                all.add(id, kept);
+            }
+        }
+        all
     }
 }
 
@@ -149,6 +227,63 @@ impl From<Counters> for BTreeMap<CounterId, u64> {
     }
 }
 
+/// Histograms by id; one without a value is left out. They travel in HdrHistogram's V2 form, base64.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(
+    try_from = "BTreeMap<HistogramId, String>",
+    into = "BTreeMap<HistogramId, String>"
+)]
+pub struct Histograms(BTreeMap<HistogramId, Histogram<u64>>);
+
+impl Histograms {
+    /// Adds the values of `more` to those of one of them.
+    pub(in crate::load) fn add(&mut self, id: HistogramId, more: &Histogram<u64>) {
+        if !more.is_empty() {
+            super::merge::sum(self.0.entry(id).or_insert_with(empty), more);
+        }
+    }
+
+    /// Number of the values of one of them.
+    pub fn count(&self, id: HistogramId) -> u64 {
+        self.0.get(&id).map_or(0, Histogram::len)
+    }
+
+    /// Enters each where the trial has a place for it.
+    pub(crate) fn enter(&self, trial: &mut Trial) {
+        for (id, histogram) in &self.0 {
+            if let Some(place) = id.place(trial) {
+                place.summarise(histogram);
+            }
+        }
+    }
+}
+
+impl std::ops::AddAssign for Histograms {
+    fn add_assign(&mut self, other: Self) {
+        other.0.iter().for_each(|(&id, more)| self.add(id, more));
+    }
+}
+
+impl TryFrom<BTreeMap<HistogramId, String>> for Histograms {
+    type Error = String;
+
+    fn try_from(texts: BTreeMap<HistogramId, String>) -> Result<Self, String> {
+        let decoded = |(id, text): (_, String)| Ok((id, histogram::decode(&text)?));
+        texts
+            .into_iter()
+            .map(decoded)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl From<Histograms> for BTreeMap<HistogramId, String> {
+    fn from(all: Histograms) -> Self {
+        let encoded = |(id, of)| (id, histogram::encode(&of));
+        all.0.into_iter().map(encoded).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,6 +300,38 @@ mod tests {
         after += Counters::default().with(CounterId::Requests, 10);
         assert_eq!(after.since(&before).get(CounterId::Requests), 11);
         assert_eq!(before.since(&after), Counters::default(), "never below 0");
+    }
+
+    #[test]
+    fn histograms_of_shards_are_added_travel_by_name_and_find_their_places_in_a_trial() {
+        use pushbench_protocol::transport::{Profile, Transport};
+        let (one, other) = (Tally::default(), Tally::default());
+        one.record(HistogramId::Connect, 1_000);
+        other.record(HistogramId::Connect, 3_000);
+        other.record(HistogramId::RoundTrip, 5_000);
+        let mut all = one.histograms();
+        all += other.histograms();
+        let json = serde_json::to_string(&all).expect("a map");
+        let all: Histograms = serde_json::from_str(&json).expect("the same");
+        assert_eq!(all.count(HistogramId::Connect), 2);
+        assert_eq!(all.count(HistogramId::Away), 0);
+        let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
+        all.enter(&mut trial);
+        assert_eq!(trial.clients.connect_ns.count, 2);
+        assert!(
+            trial.measures.round_trip.is_none(),
+            "the scenario does not ask for it"
+        );
+        trial.measures.round_trip = Some(Default::default());
+        all.enter(&mut trial);
+        assert_eq!(
+            trial
+                .measures
+                .round_trip
+                .map(|trips| trips.round_trip_ns.count),
+            Some(1)
+        );
+        assert!(serde_json::from_str::<Histograms>("{\"connect\": \"x\"}").is_err());
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use measures::{
     Snapshot,
 };
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
-pub use quantiles::{Latency, MIN_BEYOND, Quantiles};
+pub use quantiles::{Latency, MIN_BEYOND, Quantiles, Summary};
 pub(crate) use store::write_atomically;
 pub use store::{RECORD_FILE, RecordError, create_folder};
 pub use summary::{Figures, Merged, SummaryRow};

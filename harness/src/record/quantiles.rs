@@ -63,6 +63,24 @@ impl Latency {
     }
 }
 
+/// What a histogram comes to.
+pub trait Summary {
+    /// Takes what can be told of `histogram`.
+    fn summarise(&mut self, histogram: &Histogram<u64>);
+}
+
+impl Summary for Quantiles {
+    fn summarise(&mut self, histogram: &Histogram<u64>) {
+        *self = Self::from_histogram(histogram);
+    }
+}
+
+impl Summary for Latency {
+    fn summarise(&mut self, histogram: &Histogram<u64>) {
+        *self = Self::from_histogram(histogram);
+    }
+}
+
 impl Quantiles {
     /// What can be told of `histogram`. Values are as exact as its resolution.
     pub fn from_histogram(histogram: &Histogram<u64>) -> Self {

@@ -86,7 +86,8 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         trial.harness.run_queue_wait_ns = waited.fleet.map(|w| w.waited_ns);
         enter_counts(trial, report, phase);
         enter_latencies(trial, report)?;
-        self.enter_measures(trial, report)?;
+        self.enter_measures(trial, report);
+        report.histograms.enter(trial);
         let intervals = report.intervals.iter();
         let intervals = intervals.map(|(number, text)| Ok((*number, decoded(text)?)));
         Ok(Histograms {
@@ -149,11 +150,9 @@ fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
 
 fn enter_latencies(trial: &mut Trial, report: &FleetReport) -> Result<(), TrialError> {
     let quantiles = |text: &str| Ok::<_, TrialError>(Quantiles::from_histogram(&decoded(text)?));
-    trial.clients.connect_ns = quantiles(&report.connect)?;
     trial.latency_ns = Latency::from_histogram(&decoded(&report.delivery)?);
     trial.service_ns = Latency::from_histogram(&decoded(&report.service)?);
     trial.fanout_ns = quantiles(&report.fanout)?;
-    trial.harness.scheduler_lag_ns = quantiles(&report.scheduler_lag)?;
     let interval = |i: Option<(u64, u64)>| i.map(|(low, high)| IntervalNs { low, high });
     let of = report.intervals_of_quantiles;
     trial.latency_interval_ns = LatencyIntervals {

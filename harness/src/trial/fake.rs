@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::environment::process::ChildError;
 use crate::environment::target::{Capabilities, Clocks, Fleet, Target};
-use crate::load::tally::{CounterId, Counters};
+use crate::load::tally::{CounterId, Counters, HistogramId, Tally};
 use crate::load::{FleetReport, MeasurePhase, Setup, Status, Timing};
 use crate::record::Cause;
 
@@ -314,10 +314,12 @@ impl Fleet for FakeFleet {
             delivery: encoded(received, MS),
             service: encoded(received, MS),
             fanout: encoded(received / self.clients().max(1), MS),
-            connect: encoded(self.clients(), MS),
-            scheduler_lag: encoded(100, MS),
             ..FleetReport::default()
         };
+        let tally = Tally::default();
+        (0..self.clients()).for_each(|_| tally.record(HistogramId::Connect, MS));
+        (0..100).for_each(|_| tally.record(HistogramId::SchedulerLag, MS));
+        report.histograms = tally.histograms();
         report.counts.expected = expected;
         report.counts.received = received;
         report.counts.missing = missing;

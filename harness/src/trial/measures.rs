@@ -4,16 +4,14 @@
 //! Beside the data path. In: reports and readings. Out: [`Measures`]. Nothing is measured here but
 //! the memory and CPU of processes, at each look.
 
-use super::TrialError;
-use super::collect::decoded;
 use super::phases::Running;
 use crate::environment::target::{Fleet, Target};
 use crate::load::tally::CounterId;
 use crate::load::{FleetReport, RecoveryReport, RoundTripReport, Setup, SlowReport};
 use crate::observe::kernel::KernelMemory;
 use crate::record::{
-    Arrivals, Latency, Measures, Moment, OverTime, Overflow, Quantiles, Recovery, RoundTrip,
-    SlowReaders, Snapshot, Trial,
+    Arrivals, Measures, Moment, OverTime, Overflow, Recovery, RoundTrip, SlowReaders, Snapshot,
+    Trial,
 };
 use crate::scenario::Measure;
 
@@ -46,18 +44,14 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
     }
 
     /// Enters the measures that the scenario asks for.
-    pub(super) fn enter_measures(
-        &self,
-        trial: &mut Trial,
-        report: &FleetReport,
-    ) -> Result<(), TrialError> {
+    pub(super) fn enter_measures(&self, trial: &mut Trial, report: &FleetReport) {
         let scenario = self.plan.scenario;
         let mut measures = Measures::default();
         for measure in scenario.measures() {
             match measure {
                 Measure::Recovery => {
                     let found = report.recovery.clone().unwrap_or_default();
-                    measures.recovery = Some(self.recovery(&found, report)?);
+                    measures.recovery = Some(self.recovery(&found, report));
                 }
                 Measure::SlowReaders => {
                     let found = report.slow.unwrap_or_default();
@@ -65,13 +59,13 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                 }
                 Measure::RoundTrip => {
                     let found = report.round_trip.clone().unwrap_or_default();
-                    measures.round_trip = Some(self.round_trip(&found, trial)?);
+                    measures.round_trip = Some(self.round_trip(&found, trial));
                 }
-                Measure::Arrivals => measures.arrivals = self.arrivals(report, trial)?,
+                Measure::Arrivals => measures.arrivals = self.arrivals(report, trial),
                 Measure::Snapshot => {
                     measures.snapshot = Some(Snapshot {
                         messages: scenario.clients.snapshot_messages,
-                        complete_ns: quantiles(report.snapshot.as_deref())?,
+                        ..Snapshot::default()
                     });
                 }
                 Measure::OverTime => {
@@ -91,14 +85,9 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             });
         }
         trial.measures = measures;
-        Ok(())
     }
 
-    fn recovery(
-        &self,
-        found: &RecoveryReport,
-        report: &FleetReport,
-    ) -> Result<Recovery, TrialError> {
+    fn recovery(&self, found: &RecoveryReport, report: &FleetReport) -> Recovery {
         let first_ns = self.faults.done.first().map(|f| f.at_ns);
         let last_ns = found.last_return_ns.saturating_sub(self.measure_from_ns);
         let bytes = |from: u64, to: u64| {
@@ -119,7 +108,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         };
         let first_ns = first_ns.unwrap_or(found.first_loss_ns.saturating_sub(self.measure_from_ns));
         let was_lost = found.lost > 0;
-        Ok(Recovery {
+        Recovery {
             faults: self.faults.done.clone(),
             lost: found.lost,
             cut: found.cut,
@@ -129,9 +118,6 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             gave_up: found.gave_up,
             attempts: found.attempts,
             failed_attempts: found.failed_attempts,
-            after_fault_ns: quantiles(Some(&found.after_fault))?,
-            away_ns: quantiles(Some(&found.away))?,
-            caught_up_ns: latency(&found.caught_up)?,
             peak_returns_per_s: found.peak_returns_per_s,
             peak_attempts_per_s: found.peak_attempts_per_s,
             lagged_messages: report.lagged_messages,
@@ -141,7 +127,8 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                 .zip(cpu_at(first_ns))
                 .map(|(after, before)| after.saturating_sub(before))
                 .filter(|_| was_lost),
-        })
+            ..Recovery::default()
+        }
     }
 
     fn slow_readers(&self, found: &SlowReport) -> Option<SlowReaders> {
@@ -189,7 +176,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         })
     }
 
-    fn round_trip(&self, found: &RoundTripReport, trial: &Trial) -> Result<RoundTrip, TrialError> {
+    fn round_trip(&self, found: &RoundTripReport, trial: &Trial) -> RoundTrip {
         let window = self.window.found();
         // Only what is posted is acknowledged.
         let posts = found.acknowledged.is_some();
@@ -198,7 +185,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             let window = window.filter(|_| knows_sockets)?;
             window.ratio(bytes, CounterId::Sent)
         };
-        Ok(RoundTrip {
+        RoundTrip {
             due: found.due,
             sent: found.sent,
             acknowledged: found.acknowledged,
@@ -207,9 +194,6 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             lost: found.lost,
             doubled: found.doubled,
             reopened: found.reopened,
-            round_trip_ns: latency(&found.round_trip)?,
-            send_lag_ns: quantiles(Some(&found.send_lag))?,
-            acknowledge_ns: quantiles(Some(&found.acknowledge))?,
             connections: found.connections,
             connections_per_client: found.connections as f64
                 / f64::from(self.plan.scenario.clients.count.max(1)),
@@ -219,17 +203,12 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             post_down_bytes_per_message: wire(CounterId::PostReceivedBytes).filter(|_| posts),
             server_cpu_ns_per_message: window
                 .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Sent)),
-        })
+            ..RoundTrip::default()
+        }
     }
 
-    fn arrivals(
-        &self,
-        report: &FleetReport,
-        trial: &Trial,
-    ) -> Result<Option<Arrivals>, TrialError> {
-        let Some(found) = &report.arrivals else {
-            return Ok(None);
-        };
+    fn arrivals(&self, report: &FleetReport, trial: &Trial) -> Option<Arrivals> {
+        let found = report.arrivals.as_ref()?;
         let measure_ns = (self.plan.scenario.phases.measure_s * 1e9) as u64;
         let around = |at_ns: u64| {
             let near = self
@@ -244,12 +223,10 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             around(measure_ns / 3),
             around(measure_ns.saturating_sub(AROUND_NS)),
         );
-        Ok(Some(Arrivals {
+        Some(Arrivals {
             arrivals: found.arrivals,
             achieved_per_s: found.achieved_per_s,
             failed: found.failed,
-            set_up_ns: quantiles(Some(&found.set_up))?,
-            caught_up_ns: quantiles(Some(&found.caught_up))?,
             server_cpu_ns_per_arrival: (self.window.found())
                 .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Arrivals)),
             early_bytes: early,
@@ -258,7 +235,8 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                 .zip(early)
                 .filter(|(_, early)| *early > 0)
                 .map(|(late, early)| late as f64 / early as f64),
-        }))
+            ..Arrivals::default()
+        })
     }
 }
 
@@ -267,17 +245,3 @@ const PAGE_BYTES: usize = 4_096;
 
 /// What a framing adds to an envelope at most, in a ring.
 const FRAMING_BYTES: usize = 64;
-
-fn quantiles(text: Option<&str>) -> Result<Quantiles, TrialError> {
-    match text {
-        None | Some("") => Ok(Quantiles::default()),
-        Some(text) => Ok(Quantiles::from_histogram(&decoded(text)?)),
-    }
-}
-
-fn latency(text: &str) -> Result<Latency, TrialError> {
-    if text.is_empty() {
-        return Ok(Latency::default());
-    }
-    Ok(Latency::from_histogram(&decoded(text)?))
-}

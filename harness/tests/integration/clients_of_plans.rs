@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use pushbench::load::tally::HistogramId;
 use pushbench::load::{FleetReport, Setup};
 use pushbench::scenario::{ChannelCount, Publish, Sessions, Sizes, SlowReaders, Spread};
 use pushbench_protocol::payload::PayloadKind;
@@ -113,7 +114,7 @@ async fn sessions_resume(transport: Transport, spread: Spread) {
     let arrivals = report.arrivals.expect("there are sessions");
     assert!(arrivals.arrivals > 0, "{transport}: {arrivals:?}");
     assert_eq!(arrivals.failed, 0, "{transport}");
-    let late = entries(&arrivals.caught_up);
+    let late = report.histograms.count(HistogramId::ResumedCatchUp);
     assert_eq!(entries(&report.delivery), owed - late, "{transport}");
     assert!(late > 0, "{transport}: {arrivals:?}");
     assert_eq!((report.refused, report.disconnected), (0, 0));
@@ -167,7 +168,7 @@ fn deliveries(bench: &Bench) -> u64 {
 
 /// Snapshots that were whole.
 fn whole_ones(report: &FleetReport) -> u64 {
-    entries(report.snapshot.as_deref().expect("it was asked for"))
+    report.histograms.count(HistogramId::Snapshot)
 }
 
 fn asking(transport: Transport) -> Setup {

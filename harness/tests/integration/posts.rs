@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pushbench::load::conditions::upstream::Messages;
+use pushbench::load::tally::HistogramId;
 use pushbench::load::{FleetReport, Setup};
 use pushbench::record::Family;
 use pushbench::scenario::{ChannelCount, Sessions, Spread, Upstream, Via};
@@ -14,7 +15,7 @@ use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::transport::Transport;
 use serde_json::Value;
 
-use crate::fleets::{Fleet, entries, with};
+use crate::fleets::{Fleet, with};
 use crate::upstream::{CLIENTS, begin, connected, expected_in_all, sent_in_all, setup, trips};
 
 /// What a server that takes no messages does with a POST.
@@ -116,7 +117,11 @@ async fn unheard(manner: Manner) -> (FleetReport, Messages, u64) {
     let trips = trips(&report);
     assert_eq!((trips.returned, trips.doubled), (0, 0), "{manner:?}");
     assert_eq!(trips.lost, messages.due(), "{manner:?}");
-    assert_eq!(entries(&trips.round_trip), 0, "{manner:?}");
+    assert_eq!(
+        report.histograms.count(HistogramId::RoundTrip),
+        0,
+        "{manner:?}"
+    );
     assert_eq!(trips.connections, 2 * u64::from(CLIENTS), "{manner:?}");
     fleet.end().await;
     (report, messages, asked)

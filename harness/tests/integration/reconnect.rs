@@ -1,12 +1,13 @@
 //! Clients that lose their connections and come back, on every transport: nothing that the server
 //! still has is missing, and nothing comes twice.
 
+use pushbench::load::tally::HistogramId;
 use pushbench::load::{FleetReport, RecoveryReport, Setup};
 use pushbench::scenario::{ChannelCount, CutBy, Fault};
 use pushbench_protocol::transport::Transport;
 
 use crate::fleets::{
-    Bench, MESSAGES, MS, Mode, SOON, assert_received, entries, setup, whole_schedule, with,
+    Bench, MESSAGES, MS, Mode, SOON, assert_received, setup, whole_schedule, with,
 };
 
 const CLIENTS: u32 = 10;
@@ -28,7 +29,7 @@ fn balanced(report: &FleetReport) -> &RecoveryReport {
     let recovery = report.recovery.as_ref().expect("there is a plan");
     let ends = recovery.back + recovery.not_back + recovery.gave_up;
     assert_eq!(recovery.lost, ends, "{recovery:?}");
-    assert_eq!(entries(&recovery.away), recovery.back);
+    assert_eq!(report.histograms.count(HistogramId::Away), recovery.back);
     recovery
 }
 
@@ -44,7 +45,10 @@ async fn comes_back(transport: Transport, by_reset: bool) {
         (recovery.not_back, recovery.gave_up, recovery.cut),
         (0, 0, 0)
     );
-    assert_eq!(entries(&recovery.after_fault), recovery.back);
+    assert_eq!(
+        report.histograms.count(HistogramId::AfterFault),
+        recovery.back
+    );
     if transport == Transport::ShortPoll {
         // Between two polls it loses nothing: it connects anew for the next.
         assert!(recovery.lost <= u64::from(CLIENTS), "{recovery:?}");

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use pushbench::load::conditions::upstream::{Head, Messages, write_payload};
-use pushbench::load::tally::CounterId;
+use pushbench::load::tally::{CounterId, HistogramId};
 use pushbench::load::{FleetReport, PayloadCheck, RoundTripReport, Setup, Timing};
 use pushbench::scenario::{ChannelCount, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
@@ -139,10 +139,22 @@ async fn everything_due_is_sent_and_received(transport: Transport, profile: Prof
     assert_eq!((trips.returned, trips.lost), (due, 0), "{label}");
     assert_eq!((trips.refused, trips.doubled), (0, 0), "{label}");
     assert_eq!(trips.acknowledged, posts.then_some(due), "{label}");
-    assert_eq!(entries(&trips.round_trip), due, "{label}");
-    assert_eq!(entries(&trips.send_lag), due, "{label}");
+    assert_eq!(
+        report.histograms.count(HistogramId::RoundTrip),
+        due,
+        "{label}"
+    );
+    assert_eq!(
+        report.histograms.count(HistogramId::SendLag),
+        due,
+        "{label}"
+    );
     let answered = if posts { due } else { 0 };
-    assert_eq!(entries(&trips.acknowledge), answered, "{label}");
+    assert_eq!(
+        report.histograms.count(HistogramId::Acknowledge),
+        answered,
+        "{label}"
+    );
     let each = if posts { 2 } else { 1 };
     assert_eq!(trips.connections, each * u64::from(CLIENTS), "{label}");
     assert_eq!(trips.reopened, 0, "{label}");

@@ -15,7 +15,6 @@ pub mod upstream;
 
 use std::cell::RefCell;
 
-use hdrhistogram::Histogram;
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::envelope::Envelope;
 use pushbench_protocol::payload::SplitMix64;
@@ -23,6 +22,7 @@ use pushbench_protocol::payload::SplitMix64;
 use crate::load::client::ClientError;
 use crate::load::ledger::Counts;
 use crate::load::shard::Shard;
+use crate::load::tally::Histograms;
 use crate::load::{MeasurePhase, Setup};
 use cuts::Cuts;
 use reconnect::{ATTEMPT_NS, Losses, Recovery};
@@ -81,7 +81,7 @@ pub(in crate::load) struct ConditionReport {
     pub(in crate::load) losses: Option<Losses>,
     pub(in crate::load) arrivals: Option<Arrivals>,
     pub(in crate::load) slow: Option<SlowReport>,
-    pub(in crate::load) snapshots: Option<Histogram<u64>>,
+    pub(in crate::load) histograms: Histograms,
 }
 
 /// The messages that a client was not there for: due in `from_ns..until_ns`.

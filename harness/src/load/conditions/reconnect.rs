@@ -8,13 +8,12 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use pushbench_protocol::histogram;
 use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use super::{Account, ConditionReport, Hook};
-use crate::load::merge::sum;
 use crate::load::recorder::histogram;
+use crate::load::tally::HistogramId;
 use crate::scenario::Reconnect;
 
 /// What a client's random numbers are for: its waits.
@@ -64,12 +63,6 @@ pub struct RecoveryReport {
     pub attempts: u64,
     /// Connects that got no cursor: those attempts, and first connects.
     pub failed_attempts: u64,
-    /// From each loss to the cursor, in ns: a histogram in HdrHistogram's V2 form, base64.
-    pub away: String,
-    /// From the last fault before the loss to the cursor, in ns; empty where there was none.
-    pub after_fault: String,
-    /// Delivery latency of the messages that were due between a client's loss and its return.
-    pub caught_up: String,
     /// The most clients that got their cursor back within a second, from bins of 100 ms.
     pub peak_returns_per_s: f64,
     /// The most attempts begun within a second.
@@ -162,9 +155,6 @@ impl Losses {
         self.gave_up += other.gave_up;
         self.attempts += other.attempts;
         self.failed_attempts += other.failed_attempts;
-        sum(&mut self.away, &other.away);
-        sum(&mut self.after_fault, &other.after_fault);
-        sum(&mut self.caught_up, &other.caught_up);
         self.returns.add(&other.returns);
         self.tries.add(&other.tries);
         let firsts = [self.first_loss_ns, other.first_loss_ns];
@@ -182,13 +172,6 @@ impl Losses {
             gave_up: self.gave_up,
             attempts: self.attempts,
             failed_attempts: self.failed_attempts,
-            away: histogram::encode(&self.away),
-            after_fault: if self.after_fault.is_empty() {
-                String::new()
-            } else {
-                histogram::encode(&self.after_fault)
-            },
-            caught_up: histogram::encode(&self.caught_up),
             peak_returns_per_s: self.returns.peak_per_s(),
             peak_attempts_per_s: self.tries.peak_per_s(),
             first_loss_ns: self.first_loss_ns.unwrap_or(0),
@@ -339,6 +322,10 @@ impl Hook for Recovery {
     fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
         let mut losses = std::mem::take(&mut self.account);
         losses.not_back = self.away;
+        let all = &mut into.histograms;
+        all.add(HistogramId::Away, &losses.away);
+        all.add(HistogramId::AfterFault, &losses.after_fault);
+        all.add(HistogramId::LostCatchUp, &losses.caught_up);
         into.losses = Some(losses);
     }
 }

@@ -10,10 +10,8 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use hdrhistogram::Histogram;
 use pushbench_os::sys::{TcpCounters, tcp_counters};
 use pushbench_protocol::envelope::Envelope;
-use pushbench_protocol::histogram;
 use serde::{Deserialize, Serialize};
 
 use super::upstream::{self, Head, Messages};
@@ -21,11 +19,10 @@ use crate::load::Setup;
 use crate::load::client::ClientError;
 use crate::load::client::upstream::Answer;
 use crate::load::ledger::{Arrival, Counts, Ledger};
-use crate::load::merge::sum;
-use crate::load::recorder::{Delivery, histogram};
+use crate::load::recorder::Delivery;
 use crate::load::session::Entry;
 use crate::load::shard::Shard;
-use crate::load::tally::CounterId;
+use crate::load::tally::{CounterId, HistogramId};
 
 /// What clients sent and what came back, over all clients and, but for the connections, over the
 /// messages of the measure phase. `due` is `returned` and `lost` together.
@@ -46,13 +43,6 @@ pub struct RoundTripReport {
     pub lost: u64,
     /// Own messages that came back with a second sequence: they were appended twice.
     pub doubled: u64,
-    /// Receive time of one's own message − its intended time: a histogram in HdrHistogram's V2 form,
-    /// base64, in ns, as those below.
-    pub round_trip: String,
-    /// How late messages were sent: actual − intended time of the send.
-    pub send_lag: String,
-    /// POST sent → answered; empty where nothing is answered.
-    pub acknowledge: String,
     /// Connections of all clients when the schedule became known: with POSTs two a client.
     pub connections: u64,
     /// POST connections that were opened again.
@@ -68,9 +58,6 @@ pub(in crate::load) struct RoundTripCounts {
     refused: u64,
     returned: u64,
     doubled: u64,
-    round_trip: Histogram<u64>,
-    send_lag: Histogram<u64>,
-    acknowledge: Histogram<u64>,
     connections: u64,
     reopened: u64,
 }
@@ -83,9 +70,6 @@ impl RoundTripCounts {
         self.refused += other.refused;
         self.returned += other.returned;
         self.doubled += other.doubled;
-        sum(&mut self.round_trip, &other.round_trip);
-        sum(&mut self.send_lag, &other.send_lag);
-        sum(&mut self.acknowledge, &other.acknowledge);
         self.connections += other.connections;
         self.reopened += other.reopened;
     }
@@ -101,9 +85,6 @@ impl RoundTripCounts {
             returned: self.returned,
             lost: due.saturating_sub(self.returned),
             doubled: self.doubled,
-            round_trip: histogram::encode(&self.round_trip),
-            send_lag: histogram::encode(&self.send_lag),
-            acknowledge: histogram::encode(&self.acknowledge),
             connections: self.connections,
             reopened: self.reopened,
         }
@@ -129,9 +110,6 @@ pub(in crate::load) struct RoundTrips {
     sent: u64,
     acknowledged: u64,
     refused: u64,
-    round_trip: Histogram<u64>,
-    send_lag: Histogram<u64>,
-    acknowledge: Histogram<u64>,
     connections: u64,
     reopened: u64,
     /// Counters of POST connections that are closed.
@@ -149,9 +127,6 @@ impl RoundTrips {
             sent: 0,
             acknowledged: 0,
             refused: 0,
-            round_trip: histogram(),
-            send_lag: histogram(),
-            acknowledge: histogram(),
             connections: 0,
             reopened: 0,
             closed_wire: TcpCounters::default(),
@@ -195,7 +170,7 @@ impl Shard {
             self.with_round_trips(|all| {
                 all.sent += 1;
                 let lag_ns = sent_ns.saturating_sub(intended_ns);
-                all.send_lag.saturating_record(lag_ns);
+                self.tally.record(HistogramId::SendLag, lag_ns);
             });
         }
     }
@@ -214,7 +189,7 @@ impl Shard {
             self.with_round_trips(|all| {
                 all.acknowledged += 1;
                 let took_ns = answer.at_ns.saturating_sub(answer.post.sent_ns);
-                all.acknowledge.saturating_record(took_ns);
+                self.tally.record(HistogramId::Acknowledge, took_ns);
             });
         }
     }
@@ -326,9 +301,6 @@ impl Shard {
             refused: all.refused,
             returned: own.received,
             doubled: own.duplicate,
-            round_trip: all.round_trip.clone(),
-            send_lag: all.send_lag.clone(),
-            acknowledge: all.acknowledge.clone(),
             connections: all.connections,
             reopened: all.reopened,
         })
@@ -371,7 +343,7 @@ impl Entry<'_> {
             let own = all.accounts[self.slot].own.record(number, in_phase);
             if in_phase && own != Arrival::Duplicate {
                 let took_ns = self.at_ns.saturating_sub(head.intended_ns);
-                all.round_trip.saturating_record(took_ns);
+                shard.tally.record(HistogramId::RoundTrip, took_ns);
             }
         }
         let (true, Some(phase)) = (in_phase, shard.phase()) else {

@@ -4,12 +4,12 @@
 //! ends, and an [`ArrivalsReport`]. What a client received is in its ledger, not here.
 
 use hdrhistogram::Histogram;
-use pushbench_protocol::histogram;
 use pushbench_protocol::payload::SplitMix64;
 use serde::{Deserialize, Serialize};
 
 use super::{Account, ConditionReport, Hook};
 use crate::load::recorder::histogram;
+use crate::load::tally::HistogramId;
 use crate::scenario::{Sessions as Plan, Spread};
 
 /// What a client's random numbers are for: its stays and absences.
@@ -27,15 +27,8 @@ pub struct ArrivalsReport {
     pub arrivals: u64,
     /// Those of them whose first connect failed.
     pub failed: u64,
-    /// From their connect to their cursor, in ns: a histogram in HdrHistogram's V2 form, base64.
-    pub set_up: String,
     /// Sessions of the measure phase that got their cursor, a second of the phase.
     pub achieved_per_s: f64,
-    /// From the connect of a session that resumes to each message that was due while the client
-    /// was away by plan, in ns. These are counted like all others, but are not in the delivery
-    /// latency: the absence was the client's own.
-    #[serde(default)]
-    pub caught_up: String,
 }
 
 /// An exponentially distributed time in ns, at most ten means.
@@ -69,6 +62,7 @@ pub(in crate::load) struct Sessions {
 pub(in crate::load) struct Arrivals {
     begun: u64,
     failed: u64,
+    came: u64,
     set_up: Histogram<u64>,
     pub(in crate::load) caught_up: Histogram<u64>,
 }
@@ -102,6 +96,7 @@ impl Sessions {
     /// A session got its cursor after `took_ns`.
     pub(in crate::load) fn came(&mut self, slot: usize, took_ns: u64) {
         if std::mem::take(&mut self.clients[slot].arrives) {
+            self.account.came += 1;
             self.account.set_up.saturating_record(took_ns);
         }
     }
@@ -141,7 +136,11 @@ impl Hook for Sessions {
     }
 
     fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
-        into.arrivals = Some(std::mem::take(&mut self.account));
+        let account = std::mem::take(&mut self.account);
+        let all = &mut into.histograms;
+        all.add(HistogramId::SetUp, &account.set_up);
+        all.add(HistogramId::ResumedCatchUp, &account.caught_up);
+        into.arrivals = Some(account);
     }
 }
 
@@ -150,6 +149,7 @@ impl Default for Arrivals {
         Self {
             begun: 0,
             failed: 0,
+            came: 0,
             set_up: histogram(),
             caught_up: histogram(),
         }
@@ -160,8 +160,7 @@ impl Arrivals {
     pub(in crate::load) fn add(&mut self, other: &Self) {
         self.begun += other.begun;
         self.failed += other.failed;
-        crate::load::merge::sum(&mut self.set_up, &other.set_up);
-        crate::load::merge::sum(&mut self.caught_up, &other.caught_up);
+        self.came += other.came;
     }
 
     /// The report over a measure phase of `phase_ns`.
@@ -169,13 +168,11 @@ impl Arrivals {
         ArrivalsReport {
             arrivals: self.begun,
             failed: self.failed,
-            set_up: histogram::encode(&self.set_up),
             achieved_per_s: if phase_ns == 0 {
                 0.0
             } else {
-                self.set_up.len() as f64 * 1e9 / phase_ns as f64
+                self.came as f64 * 1e9 / phase_ns as f64
             },
-            caught_up: histogram::encode(&self.caught_up),
         }
     }
 }

@@ -10,6 +10,7 @@ use pushbench_protocol::payload::SplitMix64;
 
 use super::{Account, ConditionReport, Hook};
 use crate::load::recorder::histogram;
+use crate::load::tally::HistogramId;
 
 /// A client that waits for its snapshot.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,7 +84,7 @@ impl Hook for Snapshots {
     }
 
     fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
-        into.snapshots = Some(self.took.clone());
+        into.histograms.add(HistogramId::Snapshot, &self.took);
     }
 }
 
