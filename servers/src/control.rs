@@ -34,8 +34,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::listen::{MAX_DRAIN, Server};
 use crate::publisher::Publisher;
+use crate::server::{MAX_DRAIN, Server};
 use pushbench_protocol::control::{
     Declare, Drain, PROTOCOL, PublishPlan, PublishReport, ServerInfo, Stats,
 };
@@ -81,7 +81,7 @@ pub fn router(server: Arc<Server>, transports: &[Transport], profile: Profile) -
 /// # Errors
 /// A text that says so.
 pub fn check_address(address: SocketAddr) -> Result<(), String> {
-    if crate::listen::is_loopback(address.ip()) {
+    if crate::server::is_loopback(address.ip()) {
         Ok(())
     } else {
         Err(format!(

@@ -48,7 +48,7 @@ pub enum AppendError {
 /// Why channels were not declared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeclareError {
-    /// Not a name, or `prefix*count` with a count that is no number from 1.
+    /// Not a name, or `prefix*count` with a count that is not a number from 1.
     #[error(
         "channel '{0}': expected a name of letters, digits, '-', '_' or '.', at most 64 bytes, or \
          'prefix*count' with a count of at least 1"

@@ -10,20 +10,19 @@
 //! - [`transport`] writes what is pending behind a subscriber's cursor to its socket, in the bytes
 //!   that [`framing`](pushbench_protocol::framing) defines.
 //!
-//! Around it, [`listen`] opens the sockets and threads, and [`control`] answers a harness. What
+//! Around it, [`server`] opens the sockets and threads, and [`control`] answers a harness. What
 //! servers and clients both need to know is in `pushbench-protocol`; what needs the operating system
 //! is in `pushbench-os`.
 
 pub mod control;
 pub mod hub;
-pub mod listen;
-mod listener;
+mod lean;
 mod pending_writes;
 pub mod publisher;
 pub mod refill;
 pub mod ring;
+pub mod server;
 pub mod shard;
-mod shutdown;
 mod slab;
 mod stall;
 pub mod transport;

@@ -15,9 +15,9 @@ use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::{Arrival, Schedule};
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::control;
-use pushbench_servers::listen::{Config, MAX_DRAIN, Server, StartError};
 use pushbench_servers::publisher::Publisher;
 use pushbench_servers::ring::RingLimits;
+use pushbench_servers::server::{Config, MAX_DRAIN, Server, StartError};
 
 use crate::text;
 

@@ -18,9 +18,9 @@ use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::{Arrival, Schedule};
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::{Config, Server};
 use pushbench_servers::publisher::Publisher;
 use pushbench_servers::ring::RingLimits;
+use pushbench_servers::server::{Config, Server};
 use serde_json::Value;
 
 use crate::support::PATIENCE;

@@ -11,7 +11,7 @@ use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::{Arrival, Schedule};
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::Server;
+use pushbench_servers::server::Server;
 
 use crate::fleets::{self, Fleet, assert_received, config, entries};
 

@@ -1,7 +1,7 @@
 //! The allocator of a process: the system's or jemalloc, chosen when it starts.
 //!
 //! Beside the data path, under everything that allocates. A benchmark must be able to tell what an
-//! allocator costs, so it is no matter of how the program was built: the environment variable
+//! allocator costs, so it does not depend on how the program was built: the environment variable
 //! [`VARIABLE`] decides, once, at the first allocation of the process, and [`in_use`] says for the
 //! record which it was. Nothing is ever freed by another allocator than the one that it came from,
 //! since there is only ever one.
@@ -59,7 +59,7 @@ impl std::str::FromStr for Allocator {
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|a| a.id() == text);
         found.ok_or_else(|| {
-            format!("'{text}' is no allocator of this program; expected 'system' or 'jemalloc'")
+            format!("'{text}' is not an allocator of this program; expected 'system' or 'jemalloc'")
         })
     }
 }
@@ -193,7 +193,7 @@ mod tests {
         let error = "tcmalloc".parse::<Allocator>().expect_err("unknown");
         assert_eq!(
             error,
-            "'tcmalloc' is no allocator of this program; expected 'system' or 'jemalloc'"
+            "'tcmalloc' is not an allocator of this program; expected 'system' or 'jemalloc'"
         );
     }
 

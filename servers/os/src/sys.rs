@@ -176,7 +176,7 @@ fn unix_sockets(except: &[RawFd]) -> io::Result<Vec<RawFd>> {
         let name = entry?.file_name();
         let fd: Option<RawFd> = name.to_str().and_then(|name| name.parse().ok());
         found.extend(fd.filter(|fd| {
-            // Fails for whatever is no socket, or one of another family.
+            // Fails for what is not a socket, or one of another family.
             *fd > 2 && !except.contains(fd) && getsockname::<UnixAddr>(*fd).is_ok()
         }));
     }

@@ -60,7 +60,7 @@ impl std::str::FromStr for Overflow {
             .find(|o| o.id() == text)
             .ok_or_else(|| {
                 let ids = Self::ALL.map(Self::id).join(", ");
-                format!("'{text}' is no overflow policy; expected one of {ids}")
+                format!("'{text}' is not an overflow policy; expected one of {ids}")
             })
     }
 }
@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(
             "drop_oldest".parse::<Overflow>(),
             Err(
-                "'drop_oldest' is no overflow policy; expected one of disconnect, drop-oldest, \
+                "'drop_oldest' is not an overflow policy; expected one of disconnect, drop-oldest, \
                  latest-only"
                     .to_owned()
             )

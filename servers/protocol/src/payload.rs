@@ -129,7 +129,7 @@ impl SplitMix64 {
     }
 
     /// The next 64 bits, uniformly distributed.
-    #[allow(clippy::should_implement_trait)] // it never ends, so it is no iterator
+    #[allow(clippy::should_implement_trait)] // it never ends, so it is not an iterator
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -14,10 +14,9 @@
 //! | `long_poll` | `GET /long-poll` | small buffers | library buffers |
 //! | `short_poll` | `GET /poll` | small buffers | library buffers |
 //!
-//! In profile `lean` all of them are driven by one loop without a framework, in `lean`.
+//! In profile `lean` all of them are driven by one loop without a framework, in [`lean`](crate::lean).
 
 pub(crate) mod http;
-pub(crate) mod lean;
 mod poll;
 mod query;
 mod stalled;

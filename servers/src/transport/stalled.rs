@@ -2,11 +2,11 @@
 //!
 //! Beside the data path. In: transport, profile, the largest envelope of the channel. Out: bytes of
 //! user memory. What the kernel holds is not counted here: at most twice
-//! [`Config::send_buffer_bytes`](crate::listen::Config::send_buffer_bytes) for each connection
+//! [`Config::send_buffer_bytes`](crate::server::Config::send_buffer_bytes) for each connection
 //! where that is set.
 
 use super::websocket;
-use crate::listen::HTTP_BUFFER_BYTES;
+use crate::server::HTTP_BUFFER_BYTES;
 use crate::shard::MAX_WRITE_BYTES;
 use pushbench_protocol::transport::{Delivery, Profile, Transport};
 

@@ -24,10 +24,10 @@ use pushbench_protocol::transport::Framing;
 use pushbench_protocol::transport::tcp::{self, Request};
 
 /// How long a client may take to send its first line.
-pub(super) const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);
 
 /// Longest line of a client: a `PUBLISH` of the largest payload, with the longest channel name.
-pub(super) const MAX_LINE_BYTES: usize = envelope::MAX_BYTES + MAX_NAME_BYTES + 16;
+pub(crate) const MAX_LINE_BYTES: usize = envelope::MAX_BYTES + MAX_NAME_BYTES + 16;
 
 /// How long a client may take to take the line that says what it lost. Long enough for two looks at
 /// a socket that takes nothing ([`crate::stall`]), which is reset then.
@@ -57,11 +57,11 @@ impl Drop for Closes {
 }
 
 /// Why a connection is ended with an `ERROR` line.
-pub(super) struct Refused(pub(super) String);
+pub(crate) struct Refused(pub(crate) String);
 
 impl Refused {
     /// Nothing came from a client that should have subscribed.
-    pub(super) fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         Self(format!(
             "no line within {} s; expected 'SUBSCRIBE <channel> [since | last=N]'",
             FIRST_LINE_WAIT.as_secs()
@@ -69,7 +69,7 @@ impl Refused {
     }
 
     /// A line beyond [`MAX_LINE_BYTES`].
-    pub(super) fn too_long() -> Self {
+    pub(crate) fn too_long() -> Self {
         Self(format!("a line has at most {MAX_LINE_BYTES} bytes"))
     }
 }
@@ -241,7 +241,7 @@ impl Upstream {
 }
 
 /// Carries out one line of a client. Returns the subscription that it asked for.
-pub(super) fn run_command(
+pub(crate) fn run_command(
     hub: &Hub,
     subscribed: bool,
     keep_alive: Duration,

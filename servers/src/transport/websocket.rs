@@ -35,17 +35,17 @@ const WRITE_BUFFER_BYTES: usize = MAX_WRITE_BYTES;
 
 /// Most that waits to be written, in both: what one write takes, the largest message, and the
 /// answers to a client that pings without reading. By itself the library has no bound.
-pub(super) const MAX_WRITE_BUFFER_BYTES: usize = WRITE_BUFFER_BYTES + 2 * envelope::MAX_BYTES;
+pub(crate) const MAX_WRITE_BUFFER_BYTES: usize = WRITE_BUFFER_BYTES + 2 * envelope::MAX_BYTES;
 
 /// Most bytes of the frames that carry `lines` bytes of envelopes, each of them with its LF.
-pub(super) const fn framed_bytes(lines: usize) -> usize {
+pub(crate) const fn framed_bytes(lines: usize) -> usize {
     // A header in the place of the LF: 4 bytes for the shortest message that needs more than 2,
     // and one of the longest form, 10, for a message that fills a write alone.
     lines + lines / 32 + 10
 }
 
 /// How long the client may take to answer a close frame (RFC 6455, section 7.1.1).
-pub(super) const CLOSE_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
 /// `GET /websocket?channel=C[&since=N | &last=N]`
 pub(crate) async fn handler(
@@ -165,7 +165,7 @@ fn take(
 }
 
 /// Appends what a client sent; otherwise says how to close.
-pub(super) fn upstream(hub: &Hub, channel: u32, text: &[u8]) -> Result<(), (u16, &'static str)> {
+pub(crate) fn upstream(hub: &Hub, channel: u32, text: &[u8]) -> Result<(), (u16, &'static str)> {
     match append(hub, channel, text) {
         Ok(_) => Ok(()),
         Err(Refusal::Append(AppendError::Full)) => {
@@ -176,15 +176,15 @@ pub(super) fn upstream(hub: &Hub, channel: u32, text: &[u8]) -> Result<(), (u16,
 }
 
 /// Reasons of closes, the same in every profile.
-pub(super) const NOT_TEXT: &str = "expected text messages, got a binary one";
+pub(crate) const NOT_TEXT: &str = "expected text messages, got a binary one";
 /// See [`NOT_TEXT`].
-pub(super) const TOO_LARGE: &str = "the message is too large";
+pub(crate) const TOO_LARGE: &str = "the message is too large";
 /// See [`NOT_TEXT`].
-pub(super) const NOT_UTF8: &str = "the text is not UTF-8";
+pub(crate) const NOT_UTF8: &str = "the text is not UTF-8";
 /// See [`NOT_TEXT`].
-pub(super) const BAD_FRAME: &str = "the frame does not follow RFC 6455";
+pub(crate) const BAD_FRAME: &str = "the frame does not follow RFC 6455";
 /// See [`NOT_TEXT`].
-pub(super) const CLOSING: &str = "the server is shutting down";
+pub(crate) const CLOSING: &str = "the server is shutting down";
 
 /// The close code for what the client did wrong; `None` where the connection is gone already.
 fn close_code_of(error: axum::Error) -> Option<(u16, &'static str)> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pushbench_protocol::envelope::HEAD_BYTES;
 use pushbench_protocol::transport::Transport;
-use pushbench_servers::listen::Config;
+use pushbench_servers::server::Config;
 
 use crate::support::bytes::{self, client_frame, opcode::CLOSE};
 use crate::support::wire::Wire;

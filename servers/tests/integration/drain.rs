@@ -8,8 +8,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::{Config, MAX_DRAIN, Server};
 use pushbench_servers::ring::RingLimits;
+use pushbench_servers::server::{Config, MAX_DRAIN, Server};
 
 use crate::support::wire::Wire;
 use crate::support::{

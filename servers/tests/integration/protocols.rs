@@ -2,7 +2,7 @@
 //! TCP.
 
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::Server;
+use pushbench_servers::server::Server;
 
 use crate::support::bytes::opcode::{BINARY, CLOSE, PING, PONG, TEXT};
 use crate::support::bytes::{

@@ -14,8 +14,8 @@ use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::payload::{self, PayloadKind};
 use pushbench_protocol::schedule::{Arrival, Schedule, Timetable};
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::{Config, Server, StartError};
 use pushbench_servers::ring::RingLimits;
+use pushbench_servers::server::{Config, Server, StartError};
 
 use crate::support::bytes;
 use crate::support::wire::Wire;

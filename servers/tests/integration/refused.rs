@@ -3,7 +3,7 @@
 
 use pushbench_protocol::envelope::MAX_BYTES;
 use pushbench_protocol::transport::Transport;
-use pushbench_servers::listen::{Config, Server};
+use pushbench_servers::server::{Config, Server};
 
 use crate::support::wire::Wire;
 use crate::support::{

@@ -2,7 +2,7 @@
 
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::{Config, Server};
+use pushbench_servers::server::{Config, Server};
 
 use crate::support::bytes::{self, Message};
 use crate::support::wire::Wire;

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use pushbench_protocol::envelope::HEAD_BYTES;
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::{Config, Server};
 use pushbench_servers::ring::RingLimits;
+use pushbench_servers::server::{Config, Server};
 use pushbench_servers::transport::stalled_bytes;
 
 use crate::support::wire::Wire;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use pushbench_protocol::envelope::{HEAD_BYTES, MAX_BYTES};
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::{Config, Server};
+use pushbench_servers::server::{Config, Server};
 
 use crate::support::bytes::opcode::{CLOSE, TEXT};
 use crate::support::bytes::{self, Message, client_frame, close_payload, server_frame};

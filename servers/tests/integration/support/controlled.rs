@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use pushbench_protocol::transport::Transport;
 use pushbench_servers::control;
-use pushbench_servers::listen::{Config, Server};
+use pushbench_servers::server::{Config, Server};
 use serde_json::{Value, json};
 
 use super::wire::Wire;

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::{Profile, Transport};
-use pushbench_servers::listen::{Config, Server};
 use pushbench_servers::ring::RingLimits;
+use pushbench_servers::server::{Config, Server};
 use pushbench_servers::shard::ShardStats;
 
 use bytes::{INTENDED_NS, Message};

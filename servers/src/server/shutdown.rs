@@ -61,7 +61,7 @@ impl Ending {
 pub(crate) enum ShutdownStep {
     /// Serve, as before.
     Serve,
-    /// A drain begins: take everyone in who waits at the door, and shut it.
+    /// A drain begins: accept the connections that wait, and then no more.
     StopAccepting,
     /// Some subscribers were told to end; look again in [`STEP`].
     Drain,
@@ -79,7 +79,7 @@ pub(crate) enum ShutdownStep {
 #[derive(Debug)]
 pub(crate) struct Departure {
     ending: Arc<Ending>,
-    doors_are_shut: bool,
+    has_stopped_accepting: bool,
     closed: Option<(Instant, Instant)>,
 }
 
@@ -88,7 +88,7 @@ impl Departure {
     pub(crate) fn new(ending: Arc<Ending>) -> Self {
         Self {
             ending,
-            doors_are_shut: false,
+            has_stopped_accepting: false,
             closed: None,
         }
     }
@@ -100,7 +100,7 @@ impl Departure {
 
     /// Whether the next turn should come within [`STEP`].
     pub(crate) fn is_hasty(&self) -> bool {
-        self.doors_are_shut
+        self.has_stopped_accepting
     }
 
     /// What the shard of the calling thread has to do. Call it at each turn of the loop.
@@ -117,8 +117,8 @@ impl Departure {
                 ShutdownStep::Serve
             };
         };
-        if !self.doors_are_shut {
-            self.doors_are_shut = true;
+        if !self.has_stopped_accepting {
+            self.has_stopped_accepting = true;
             shard::begin_to_leave();
             return ShutdownStep::StopAccepting;
         }

@@ -33,11 +33,11 @@ use mio::{Events, Interest, Poll, Token};
 
 use self::connection::{Connection, Flow};
 use self::socket::Socket;
-use super::http::Shared;
-use crate::listener::{MAX_LAST, is_its_own};
+use crate::server::listener::{MAX_LAST, is_its_own};
+use crate::server::shutdown::{Departure, STEP, ShutdownStep};
 use crate::shard;
-use crate::shutdown::{Departure, STEP, ShutdownStep};
 use crate::slab::Slab;
+use crate::transport::http::Shared;
 use crate::wheel::{TICK_MS, Wheel};
 
 /// Bytes read at once, into a buffer that the whole shard shares.
@@ -49,7 +49,7 @@ const EVENTS: usize = 1024;
 /// Connections accepted before those that are open get a turn: some milliseconds of work.
 const ACCEPT_TURN: usize = 256;
 
-/// What woke the loop, where it is no connection.
+/// What woke the loop, where it is not a connection.
 const WAKE: Token = Token(usize::MAX);
 
 /// What clients speak at a listener.
@@ -95,8 +95,8 @@ fn ticks(time: Duration) -> u32 {
 }
 
 /// A listener, and whether it has connections that wait.
-struct Listener {
-    listener: mio::net::TcpListener,
+struct Listening {
+    socket: mio::net::TcpListener,
     protocol: Protocol,
     waiting: bool,
 }
@@ -104,7 +104,7 @@ struct Listener {
 /// The connections of one shard.
 pub(crate) struct Connections {
     poll: Poll,
-    doors: Vec<Listener>,
+    listeners: Vec<Listening>,
     open: Slab<Connection>,
     wheel: Wheel,
     common: Common,
@@ -127,14 +127,14 @@ impl Connections {
         let poll = Poll::new()?;
         poll.registry()
             .register(&mut SourceFd(&wake.as_raw_fd()), WAKE, Interest::READABLE)?;
-        let mut doors = Vec::new();
+        let mut listening = Vec::new();
         for (listener, protocol) in listeners {
             let mut listener = mio::net::TcpListener::from_std(listener);
-            let token = Self::token_of_door(doors.len());
+            let token = Self::token_of_listener(listening.len());
             poll.registry()
                 .register(&mut listener, token, Interest::READABLE)?;
-            doors.push(Listener {
-                listener,
+            listening.push(Listening {
+                socket: listener,
                 protocol,
                 waiting: true,
             });
@@ -150,7 +150,7 @@ impl Connections {
         common.look_at_the_clock();
         Ok(Self {
             poll,
-            doors,
+            listeners: listening,
             open: Slab::default(),
             wheel: Wheel::default(),
             common,
@@ -159,7 +159,7 @@ impl Connections {
         })
     }
 
-    fn token_of_door(number: usize) -> Token {
+    fn token_of_listener(number: usize) -> Token {
         Token(usize::MAX - 1 - number)
     }
 
@@ -179,7 +179,9 @@ impl Connections {
             let to_tick = next_tick.saturating_duration_since(Instant::now());
             let wait = if departure.is_hasty() {
                 to_tick.min(STEP)
-            } else if self.doors.iter().any(|door| door.waiting) && !departure.is_closed() {
+            } else if self.listeners.iter().any(|listening| listening.waiting)
+                && !departure.is_closed()
+            {
                 Duration::ZERO
             } else {
                 to_tick
@@ -199,8 +201,8 @@ impl Connections {
                         self.look_at(number, event.is_writable(), event.is_read_closed());
                     }
                     token => {
-                        for (number, door) in self.doors.iter_mut().enumerate() {
-                            door.waiting |= token == Self::token_of_door(number);
+                        for (number, listening) in self.listeners.iter_mut().enumerate() {
+                            listening.waiting |= token == Self::token_of_listener(number);
                         }
                     }
                 }
@@ -218,7 +220,7 @@ impl Connections {
                 ShutdownStep::Serve => {}
                 ShutdownStep::StopAccepting => {
                     self.common.drains = true;
-                    self.shut_doors();
+                    self.stop_accepting();
                 }
                 ShutdownStep::Drain => self.serve_woken(),
                 ShutdownStep::Closed { settled, end } => {
@@ -232,13 +234,13 @@ impl Connections {
         }
     }
 
-    /// Takes everyone in who waits, and shuts each door behind the last.
-    fn shut_doors(&mut self) {
+    /// Accepts every connection that waits, and closes each listener after its last.
+    fn stop_accepting(&mut self) {
         let mut last = Vec::new();
-        for door in std::mem::take(&mut self.doors) {
+        for listening in std::mem::take(&mut self.listeners) {
             for _ in 0..MAX_LAST {
-                match door.listener.accept() {
-                    Ok((stream, _)) => last.extend(self.admit(stream, door.protocol)),
+                match listening.socket.accept() {
+                    Ok((stream, _)) => last.extend(self.admit(stream, listening.protocol)),
                     Err(e) if is_its_own(&e) => {}
                     // Nobody waits; or out of descriptors, and then those who do are turned away.
                     Err(_) => break,
@@ -259,20 +261,20 @@ impl Connections {
     }
 
     fn accept(&mut self) {
-        for number in 0..self.doors.len() {
+        for number in 0..self.listeners.len() {
             let mut turn = 0;
-            while self.doors[number].waiting && turn < ACCEPT_TURN {
+            while self.listeners[number].waiting && turn < ACCEPT_TURN {
                 turn += 1;
-                let door = &mut self.doors[number];
-                match door.listener.accept() {
+                let listening = &mut self.listeners[number];
+                match listening.socket.accept() {
                     Ok((stream, _)) => {
-                        let protocol = door.protocol;
+                        let protocol = listening.protocol;
                         self.admit(stream, protocol);
                     }
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     // Nobody waits; or out of descriptors, and then the next tick tries again: the
                     // clients' side counts who did not get in.
-                    Err(_) => door.waiting = false,
+                    Err(_) => listening.waiting = false,
                 }
             }
         }
@@ -295,8 +297,8 @@ impl Connections {
 
     fn tick(&mut self) {
         self.common.look_at_the_clock();
-        for door in &mut self.doors {
-            door.waiting = true;
+        for listening in &mut self.listeners {
+            listening.waiting = true;
         }
         for number in self.wheel.tick() {
             let Some(connection) = self.open.get_mut(number as usize) else {

@@ -15,7 +15,7 @@ use crate::transport::stream::Stream;
 
 /// Most connections that are taken from the queue of a listener before it is closed: what the
 /// queue may hold, and as many again that come meanwhile.
-pub(crate) const MAX_LAST: usize = 2 * crate::listen::BACKLOG as usize;
+pub(crate) const MAX_LAST: usize = 2 * super::sockets::BACKLOG as usize;
 
 /// How long to wait where nothing can be accepted, as without descriptors.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -29,7 +29,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// A door that is shut when `shut` turns true.
+    /// A listener that is closed when `shut` turns true.
     pub(crate) fn new(listener: TcpListener, shut: watch::Receiver<bool>) -> Self {
         Self {
             listener: Some(listener),
@@ -38,7 +38,7 @@ impl Listener {
         }
     }
 
-    /// The next connection. Behind the last one of a door that was shut, this never ends.
+    /// The next connection. After the last one of a listener that was closed, this never ends.
     ///
     /// Out of descriptors, or with a connection that is gone again, it waits and goes on: the
     /// clients' side counts who did not get in.
@@ -51,8 +51,8 @@ impl Listener {
         }
     }
 
-    /// The next connection, accepted as a library does it where `stock`; `None`: the door is to be
-    /// shut.
+    /// The next connection, accepted as a library does it where `stock`; `None`: the listener is
+    /// to be closed.
     async fn next(&mut self, stock: bool) -> Option<TcpStream> {
         if let Some(stream) = self.waiting.pop_front() {
             return Some(stream);
@@ -72,7 +72,7 @@ impl Listener {
         }
     }
 
-    /// Takes everyone in who waits, and shuts the door behind the last.
+    /// Accepts every connection that waits, and closes the listener after the last.
     fn empty(&mut self) {
         let Some(Ok(listener)) = self.listener.take().map(TcpListener::into_std) else {
             return;

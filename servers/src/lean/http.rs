@@ -292,8 +292,8 @@ fn upgrades(head: &RequestHead<'_>) -> Result<(), (StatusCode, &'static str)> {
     Ok(())
 }
 
-/// Answers a poll that found `ready`, with all that is pending. Whoever has the answer is no
-/// subscriber any more, so the bytes are copied first and sent last.
+/// Answers a poll that found `ready`, with all that is pending. A client that has the answer
+/// is not a subscriber any more, so the bytes are copied first and sent last.
 pub(super) fn answer_poll(
     mut subscription: Subscription,
     ready: Ready,
