@@ -15,7 +15,7 @@ use crate::record::{
 };
 use crate::scenario::{Point, SweepKey};
 
-/// A row for each transport, profile and point, in the order of [`Transport::ALL`] and of the sweep.
+/// A row for each transport, profile and point, in the order of `Transport::ALL` and of the sweep.
 /// Where `merged` has no entry and there was one trial, the trial's own percentiles are the row's;
 /// where there were more, they are `null`.
 pub fn summarise(trials: &[Trial], merged: &BTreeMap<Variant, Merged>) -> Vec<SummaryRow> {

@@ -48,7 +48,7 @@ pub enum Quantity {
     Number,
 }
 
-/// Units as people write them, largest first within a quantity where [`Unit::show`] chooses them.
+/// Units as people write them, largest first within a quantity where `Unit::show` chooses them.
 pub const UNITS: [(&str, Quantity, f64); 15] = [
     ("s", Quantity::Time, 1e9),
     ("ms", Quantity::Time, 1e6),

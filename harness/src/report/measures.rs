@@ -23,7 +23,7 @@ pub(super) struct Table {
     pub(super) foremost: &'static [&'static str],
 }
 
-/// All tables, in the order of [`crate::scenario::Measure::ALL`].
+/// All tables, in the order of `Measure::ALL`.
 #[rustfmt::skip]
 pub(super) const TABLES: &[Table] = &[
     Table {

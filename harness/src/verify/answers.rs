@@ -1,5 +1,5 @@
 //! Trials with something wrong in them on purpose, each of which must show exactly that: which trials
-//! are run, and what is done to them. Whether their numbers agree is judged by [`judge`].
+//! are run, and what is done to them. Whether their numbers agree is judged by `judge`.
 
 use std::time::Duration;
 

@@ -194,7 +194,7 @@ impl Subscription {
     }
 
     /// Says what this subscriber should do next, or has connection `number` woken
-    /// ([`take_woken`]).
+    /// (`take_woken`).
     pub(crate) fn ready_or_wake(&mut self, number: u32) -> Option<Ready> {
         self.look(|sleeper| *sleeper = Sleeper::Connection(number))
     }

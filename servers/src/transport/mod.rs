@@ -14,7 +14,7 @@
 //! | `long_poll` | `GET /long-poll` | small buffers | library buffers |
 //! | `short_poll` | `GET /poll` | small buffers | library buffers |
 //!
-//! In profile `lean` all of them are driven by one loop without a framework, in [`lean`](crate::lean).
+//! In profile `lean` all of them are driven by one loop without a framework, in `lean`.
 
 pub(crate) mod http;
 mod poll;

@@ -1,6 +1,6 @@
 //! Memory and CPU of a server, fitted to records.
 //!
-//! In: [`Observation`]s. Out: a [`Model`] that predicts for a [`Workload`], and says where it leaves
+//! In: `Observation`s. Out: a [`Model`] that predicts for a [`Workload`], and says where it leaves
 //! the range of what it was fitted to.
 //!
 //! **Memory** is base + slope · clients: medians over the trials of a transport and profile. Where

@@ -6,7 +6,7 @@
 //!
 //! Two families. *Lean* clients are protocols without I/O of their own (a [`Protocol`] turns bytes
 //! into envelopes with the framings that the servers use), all driven by the one loop in [`lean`],
-//! so that one client costs what its transport costs and no more. *Library* clients ([`library`])
+//! so that one client costs what its transport costs and no more. *Library* clients (`library`)
 //! are what an application would use; each family checks the other.
 
 use std::net::SocketAddr;

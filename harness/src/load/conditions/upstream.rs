@@ -206,7 +206,7 @@ pub struct Head {
     pub intended_ns: u64,
 }
 
-/// Appends a payload of `bytes` bytes, at least [`HEAD_BYTES`]: the head and filler, all ASCII.
+/// Appends a payload of `bytes` bytes, at least `HEAD_BYTES`: the head and filler, all ASCII.
 pub fn write_payload(head: Head, bytes: usize, out: &mut Vec<u8>) {
     let end = out.len() + bytes.max(HEAD_BYTES);
     push_hex(u64::from(head.client), 8, out);
