@@ -32,7 +32,7 @@ pub mod recorder;
 pub(crate) mod session;
 pub(crate) mod shard;
 pub mod tally;
-mod tasks;
+pub(crate) mod tasks;
 
 pub use conditions::reconnect::RecoveryReport;
 pub use conditions::round_trip::RoundTripReport;

@@ -59,8 +59,6 @@ enum State {
 struct Slot<P> {
     connection: Connection<P>,
     state: State,
-    /// When its session began.
-    started_ns: u64,
     /// When it polls, comes back, or gives an attempt up.
     turn_ns: u64,
     /// When it departs, or must be looked at.
@@ -225,7 +223,6 @@ impl<P: Protocol> Poller<P> {
             self.slots.push(Slot {
                 connection: Connection::default(),
                 state: State::Open,
-                started_ns: 0,
                 turn_ns: 0,
                 departs_ns: 0,
             });
@@ -242,14 +239,13 @@ impl<P: Protocol> Poller<P> {
     /// A session begins.
     fn begin(&mut self, slot: usize) {
         let client = &mut self.slots[slot];
-        client.started_ns = monotonic_ns();
         client.state = State::Open;
         // A new protocol too: the one of the session before is in the middle of its stream.
         client.connection = Connection::default();
-        let started_ns = client.started_ns;
-        let since = self.shard.begin_session(slot, started_ns);
+        let now_ns = monotonic_ns();
+        let since = self.shard.begin_session(slot, now_ns);
         if self.shard.phase().is_some() {
-            self.limit_attempt(slot, started_ns);
+            self.limit_attempt(slot, now_ns);
         }
         self.open(slot, since);
         self.arm_departure(slot);
@@ -354,7 +350,7 @@ impl<P: Protocol> Poller<P> {
         if self.sender.is_some() && !self.can_be_connected(slot) {
             return;
         }
-        if let Some(took_ns) = self.shard.connected(slot, self.slots[slot].started_ns) {
+        if let Some(took_ns) = self.shard.connected(slot) {
             self.shard.answered(slot, took_ns);
         }
     }
@@ -396,7 +392,7 @@ impl<P: Protocol> Poller<P> {
         }
         let now_ns = monotonic_ns();
         // One that is to depart at once does so at the next look.
-        let wait_ns = shard.until_departure_ns(slot, client.started_ns, now_ns);
+        let wait_ns = shard.until_departure_ns(slot, now_ns);
         let due_ns = now_ns + wait_ns.unwrap_or(0);
         self.slots[slot].departs_ns = due_ns;
         self.arm(due_ns, slot, Purpose::Departure);
@@ -444,21 +440,21 @@ impl<P: Protocol> Poller<P> {
     }
 
     fn look_to_depart(&mut self, slot: usize) {
-        let client = &self.slots[slot];
-        if matches!(client.state, State::Away | State::Lost | State::Over) {
+        if matches!(
+            self.slots[slot].state,
+            State::Away | State::Lost | State::Over
+        ) {
             // One that is lost is looked at when it tries again.
             return;
         }
-        let started_ns = client.started_ns;
         let now_ns = monotonic_ns();
-        let wait_ns = self.shard.until_departure_ns(slot, started_ns, now_ns);
-        if let Some(wait_ns) = wait_ns {
+        if let Some(wait_ns) = self.shard.until_departure_ns(slot, now_ns) {
             self.slots[slot].departs_ns = now_ns + wait_ns;
             self.arm(now_ns + wait_ns, slot, Purpose::Departure);
             return;
         }
         self.slots[slot].connection.close(slot, &self.shard);
-        self.shard.departed(slot, started_ns);
+        self.shard.departed(slot);
         let back_ns = self.shard.back_ns(slot, now_ns);
         self.slots[slot].state = State::Away;
         self.slots[slot].turn_ns = back_ns;
@@ -472,7 +468,7 @@ mod tests {
 
     use super::*;
     use crate::load::client::{self, WithClient};
-    use crate::load::shard::Client;
+    use crate::load::session::Client;
 
     /// All that a client has: neither holds anything on the heap while it waits.
     struct Bytes;

@@ -5,27 +5,19 @@
 //! recorder. No allocation and no lock on the receive path.
 //!
 //! Lean clients are numbers of slots to their loop (`poller.rs`), which calls the shard; clients of
-//! libraries are tasks (`tasks.rs`), each with a [`Session`] of its own.
+//! libraries are tasks (`tasks.rs`), each with a handle of its own.
 
-use std::cell::Cell;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pushbench_os::sys::{monotonic_ns, tcp_counters};
-use pushbench_protocol::transport::Transport;
 use pushbench_protocol::{envelope, payload};
-use tokio::net::TcpStream;
-use tokio::time::Sleep;
 
 use super::MeasurePhase;
 use super::conditions::ClientConditions;
-use super::shard::{Client, Shard};
+use super::shard::Shard;
 use super::tally::{CounterId, HistogramId};
-use crate::load::client::socket::{Arrived, Options};
+use crate::load::client::socket::Arrived;
 use crate::load::client::{ClientError, Sink, Target};
 use crate::load::ledger::{Arrival, Ledger};
 use crate::load::recorder::Delivery;
@@ -39,7 +31,40 @@ const PROBE_EVERY: u32 = 16;
 
 /// How often a client that must still receive something before it departs looks again, and a
 /// client with sessions looks whether the timing is known.
-const RECHECK: Duration = Duration::from_millis(20);
+pub(super) const RECHECK: Duration = Duration::from_millis(20);
+
+/// What a shard keeps for each client: small, there are thousands.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    /// `None` before the first cursor.
+    pub(super) ledger: Option<Ledger>,
+    /// The end of what the server said was lost; polls resume behind it.
+    pub(super) lagged_to: u64,
+    pub(super) fd: Option<RawFd>,
+    /// When its session began, in ns of `CLOCK_MONOTONIC`.
+    pub(super) started_ns: u64,
+    pub(super) has_cursor: bool,
+    pub(super) connected: bool,
+    /// Whether its first connect is over, one way or the other.
+    pub(super) came: bool,
+    /// Whether it counts as connected.
+    pub(super) counted: bool,
+    /// Whether it subscribes behind its cursor: its account goes on.
+    pub(super) resumes: bool,
+    /// Whether its connect is one to come back after a loss, which is no first one.
+    pub(super) comes_back: bool,
+    /// Between sessions nothing is expected of a client.
+    pub(super) away: bool,
+}
+
+impl Client {
+    pub(super) fn cursor(&self) -> u64 {
+        self.ledger
+            .as_ref()
+            .map_or(0, Ledger::cursor)
+            .max(self.lagged_to)
+    }
+}
 
 impl Shard {
     /// What client `slot` is to ask for.
@@ -60,6 +85,7 @@ impl Shard {
         client.has_cursor = false;
         client.connected = false;
         client.comes_back = false;
+        client.started_ns = now_ns;
         client.resumes = self.resumes() && client.ledger.is_some();
         let since = client.resumes.then(|| client.cursor());
         if since.is_none() {
@@ -90,7 +116,7 @@ impl Shard {
     }
 
     /// Enters a client as connected where it holds a cursor and was not; how long it took then.
-    pub(super) fn connected(&self, slot: usize, started_ns: u64) -> Option<u64> {
+    pub(super) fn connected(&self, slot: usize) -> Option<u64> {
         let mut clients = self.clients.borrow_mut();
         let client = &mut clients[slot];
         if !client.has_cursor || std::mem::replace(&mut client.connected, true) {
@@ -100,7 +126,7 @@ impl Shard {
             // The way back has its own account.
             return None;
         }
-        let took_ns = monotonic_ns().saturating_sub(started_ns);
+        let took_ns = monotonic_ns().saturating_sub(client.started_ns);
         self.arrived(slot, took_ns);
         self.tally.record(HistogramId::Connect, took_ns);
         Some(took_ns)
@@ -173,10 +199,10 @@ impl Shard {
     }
 
     /// Settles the account of a session that has ended as planned.
-    pub(super) fn departed(&self, slot: usize, started_ns: u64) {
+    pub(super) fn departed(&self, slot: usize) {
         // The account of one that resumes goes on.
         if !self.resumes() {
-            let before_ns = self.departure_ns(slot, started_ns).map(|(_, at_ns)| at_ns);
+            let before_ns = self.departure_ns(slot).map(|(_, at_ns)| at_ns);
             self.settle_session(slot, before_ns);
         }
     }
@@ -201,14 +227,9 @@ impl Shard {
 
     /// How long until a client departs or must be looked at again, in ns; `None` where it departs
     /// now: it has received all that was due before, or has waited long enough for it.
-    pub(super) fn until_departure_ns(
-        &self,
-        slot: usize,
-        started_ns: u64,
-        now_ns: u64,
-    ) -> Option<u64> {
+    pub(super) fn until_departure_ns(&self, slot: usize, now_ns: u64) -> Option<u64> {
         let recheck = RECHECK.as_nanos() as u64;
-        let Some((phase, at_ns)) = self.departure_ns(slot, started_ns) else {
+        let Some((phase, at_ns)) = self.departure_ns(slot) else {
             return Some(recheck);
         };
         if now_ns < at_ns {
@@ -230,10 +251,11 @@ impl Shard {
 
     /// When a session's client departs, once the timing is known: at the end of its stay, or with
     /// the measure phase.
-    fn departure_ns(&self, slot: usize, started_ns: u64) -> Option<(&MeasurePhase, u64)> {
+    fn departure_ns(&self, slot: usize) -> Option<(&MeasurePhase, u64)> {
         let phase = self.phase()?;
         let timing = &phase.timing;
         let plan = self.setup.scenario.sessions?;
+        let started_ns = self.clients.borrow()[slot].started_ns;
         let length = self.stay_ns(slot);
         let cycle = length.saturating_add(plan.gap_ms * 1_000_000).max(1);
         let start = timing.schedule.start_ns;
@@ -245,151 +267,6 @@ impl Shard {
             (false, _) => started_ns.saturating_add(length),
         };
         Some((phase, stay.min(timing.measure_until_ns)))
-    }
-}
-
-/// The session of a client that is a task, from the connect to the departure.
-pub(crate) struct Session {
-    shard: Rc<Shard>,
-    /// Index among the clients of the shard.
-    slot: usize,
-    started_ns: Cell<u64>,
-}
-
-impl Session {
-    pub(super) fn new(shard: Rc<Shard>, slot: usize) -> Self {
-        Self {
-            shard,
-            slot,
-            started_ns: Cell::new(0),
-        }
-    }
-
-    /// Number of the client in the whole fleet.
-    pub(crate) fn index(&self) -> u32 {
-        self.shard.index_of(self.slot)
-    }
-
-    pub(crate) fn transport(&self) -> Transport {
-        self.shard.setup.transport
-    }
-
-    pub(crate) fn server(&self) -> SocketAddr {
-        self.shard.setup.server
-    }
-
-    pub(crate) fn options(&self) -> &Options {
-        &self.shard.options
-    }
-
-    pub(crate) fn target(&self) -> Target<'_> {
-        self.shard.target(self.slot)
-    }
-
-    /// Notes that a session begins.
-    pub(super) fn begin(&self) {
-        self.started_ns.set(monotonic_ns());
-        // Clients of libraries do not resume.
-        self.shard.begin_session(self.slot, self.started_ns.get());
-    }
-
-    /// Notes the socket, for the kernel's counters.
-    pub(crate) fn opened(&self, stream: &TcpStream) {
-        self.shard.opened(self.slot, stream.as_raw_fd());
-    }
-
-    /// Keeps the kernel's counters of a socket that is about to be closed.
-    pub(crate) fn closing(&self, stream: &TcpStream) {
-        self.shard.closing(self.slot, stream);
-    }
-
-    /// Counts the client as connected, once a session.
-    pub(crate) fn connected(&self) {
-        if let Some(took_ns) = self.shard.connected(self.slot, self.started_ns.get()) {
-            self.shard.answered(self.slot, took_ns);
-        }
-    }
-
-    /// Counts a session that ended out of order.
-    pub(super) fn failed(&self, error: &ClientError) {
-        self.shard.failed(self.slot, error);
-    }
-
-    /// Lets `f` write a request.
-    pub(crate) fn with_sink<T>(&self, f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T) -> T {
-        self.shard.with_sink(self.slot, f)
-    }
-
-    /// Lets `f` hand over what was read at `at_ns`.
-    pub(crate) fn receive_at<T>(
-        &self,
-        at_ns: u64,
-        f: impl FnOnce(Target<'_>, &mut Entry<'_>) -> T,
-    ) -> T {
-        let arrived = Arrived {
-            bytes: 0,
-            at_ns,
-            waited_ns: None,
-        };
-        self.shard.receive(self.slot, arrived, f)
-    }
-
-    /// The cursor to resume from.
-    pub(crate) fn cursor(&self) -> u64 {
-        self.shard.cursor(self.slot)
-    }
-
-    /// Time until this client's next poll.
-    pub(crate) fn until_next_poll(&self) -> Duration {
-        Duration::from_nanos(self.shard.until_next_poll_ns(self.slot, monotonic_ns()))
-    }
-
-    /// When this session is to end.
-    pub(crate) fn departure(&self) -> Departure {
-        let sessions = self.shard.setup.scenario.sessions;
-        Departure {
-            sleep: sessions.map(|_| Box::pin(tokio::time::sleep(RECHECK))),
-        }
-    }
-
-    /// Settles the account of a session that has ended as planned.
-    pub(super) fn departed(&self) {
-        self.shard.departed(self.slot, self.started_ns.get());
-    }
-
-    /// Stays away between two sessions. `false`: there will be no other.
-    pub(super) async fn rest(&self) -> bool {
-        if self.shard.phase().is_none() || self.shard.setup.scenario.sessions.is_none() {
-            return false;
-        }
-        tokio::time::sleep(Duration::from_nanos(self.shard.gap_ns(self.slot))).await;
-        self.shard.comes_back(monotonic_ns())
-    }
-}
-
-/// The end of a session: never, for clients that stay.
-pub(crate) struct Departure {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Departure {
-    /// Ready when the client departs.
-    pub(crate) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(sleep) = &mut self.sleep else {
-            return Poll::Pending;
-        };
-        // Armed again only when it has fired: a delivery in between costs nothing.
-        while sleep.as_mut().poll(cx).is_ready() {
-            let (slot, started_ns) = (session.slot, session.started_ns.get());
-            let shard = &session.shard;
-            match shard.until_departure_ns(slot, started_ns, monotonic_ns()) {
-                None => return Poll::Ready(()),
-                Some(wait) => sleep
-                    .as_mut()
-                    .reset(tokio::time::Instant::now() + Duration::from_nanos(wait)),
-            }
-        }
-        Poll::Pending
     }
 }
 

@@ -5,7 +5,6 @@
 //! see `poller.rs` and `tasks.rs`.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -17,11 +16,12 @@ use super::conditions::round_trip::{RoundTripCounts, RoundTrips};
 use super::conditions::{ConditionReport, ConditionState};
 use super::handle::Gauges;
 use super::pace::Pace;
+use super::session::Client;
 use super::tally::{CounterId, Counters, HistogramId, Histograms, Tally};
 use super::{MeasurePhase, Setup};
 use crate::load::client::ClientError;
 use crate::load::client::socket::Options;
-use crate::load::ledger::{Counts, Ledger};
+use crate::load::ledger::Counts;
 use crate::load::recorder::{self, Recorded, Recorder};
 use crate::record::Cause;
 
@@ -54,37 +54,6 @@ pub(super) struct ShardReport {
     pub(super) histograms: Histograms,
     pub(super) round_trip: Option<RoundTripCounts>,
     pub(super) conditions: Option<ConditionReport>,
-}
-
-/// What a shard keeps for each client: small, there are thousands.
-#[derive(Debug, Default)]
-pub(super) struct Client {
-    /// `None` before the first cursor.
-    pub(super) ledger: Option<Ledger>,
-    /// The end of what the server said was lost; polls resume behind it.
-    pub(super) lagged_to: u64,
-    pub(super) fd: Option<RawFd>,
-    pub(super) has_cursor: bool,
-    pub(super) connected: bool,
-    /// Whether its first connect is over, one way or the other.
-    came: bool,
-    /// Whether it counts as connected.
-    counted: bool,
-    /// Whether it subscribes behind its cursor: its account goes on.
-    pub(super) resumes: bool,
-    /// Whether its connect is one to come back after a loss, which is no first one.
-    pub(super) comes_back: bool,
-    /// Between sessions nothing is expected of a client.
-    pub(super) away: bool,
-}
-
-impl Client {
-    pub(super) fn cursor(&self) -> u64 {
-        self.ledger
-            .as_ref()
-            .map_or(0, Ledger::cursor)
-            .max(self.lagged_to)
-    }
 }
 
 /// A shard's own state.

@@ -10,7 +10,7 @@ use pushbench_protocol::transport::http_stream::{self, Decoder};
 use super::library::{self, LibraryClient};
 use super::streamed::{Messages, Streamed};
 use super::{ClientError, Next, Protocol, Sink, Target};
-use crate::load::session::Session;
+use crate::load::tasks::Session;
 
 /// The client of the `http_stream` transport.
 #[derive(Debug, Default)]

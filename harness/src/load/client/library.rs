@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::{ClientError, Sink, socket};
-use crate::load::session::{Departure, Session};
+use crate::load::tasks::{Departure, Session};
 
 /// A client of libraries.
 #[derive(Debug, Clone, Copy)]

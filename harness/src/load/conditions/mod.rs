@@ -389,6 +389,10 @@ impl Shard {
         // One that got no cursor in this session has nothing to resume.
         client.resumes = client.ledger.is_some() && !client.away;
         client.comes_back = client.ledger.is_some();
+        if !client.comes_back {
+            // Its first connect failed, and this one is the first again.
+            client.started_ns = now_ns;
+        }
         let since = client.resumes.then(|| client.cursor());
         drop(clients);
         if let Some(conditions) = &self.conditions {
@@ -401,11 +405,6 @@ impl Shard {
     /// When an attempt that begins now is given up; `None` without a plan.
     pub(in crate::load) fn attempt_ends_ns(&self, now_ns: u64) -> Option<u64> {
         self.setup.scenario.reconnect.map(|_| now_ns + ATTEMPT_NS)
-    }
-
-    /// Whether a client ever held a cursor.
-    pub(in crate::load) fn has_been_there(&self, slot: usize) -> bool {
-        self.clients.borrow()[slot].ledger.is_some()
     }
 
     /// Whether a client has received all that was due before `before_ns`.

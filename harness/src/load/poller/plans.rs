@@ -51,10 +51,6 @@ impl<P: Protocol> Poller<P> {
         let since = self.shard.attempt(slot, now_ns);
         let client = &mut self.slots[slot];
         client.state = State::Open;
-        if !self.shard.has_been_there(slot) {
-            // Its first connect failed, and this one is the first again.
-            client.started_ns = now_ns;
-        }
         // A new protocol too: the one before is in the middle of its stream.
         client.connection = Connection::default();
         self.limit_attempt(slot, now_ns);
