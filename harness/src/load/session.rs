@@ -16,11 +16,12 @@ use pushbench_protocol::{envelope, payload};
 use super::MeasurePhase;
 use super::conditions::ClientConditions;
 use super::shard::Shard;
-use super::tally::{CounterId, HistogramId};
+use super::tally::CounterId;
 use crate::load::client::socket::Arrived;
 use crate::load::client::{ClientError, Sink, Target};
 use crate::load::ledger::{Arrival, Ledger};
 use crate::load::recorder::Delivery;
+use crate::record::HistogramId;
 use crate::scenario::Spread;
 
 /// Most probes of a fleet: enough for a quantile, too few to weigh on what they measure.

@@ -17,13 +17,13 @@ use super::conditions::{ConditionReport, ConditionState};
 use super::handle::Gauges;
 use super::pace::Pace;
 use super::session::Client;
-use super::tally::{CounterId, Counters, HistogramId, Histograms, Tally};
+use super::tally::{CounterId, Counters, Histograms, Tally};
 use super::{MeasurePhase, Setup};
 use crate::load::client::ClientError;
 use crate::load::client::socket::Options;
 use crate::load::ledger::Counts;
 use crate::load::recorder::{self, Recorded, Recorder};
-use crate::record::Cause;
+use crate::record::{Cause, HistogramId};
 
 /// Connects under way at once in a whole fleet: half the queue of one listener (4,096, or what
 /// `net.core.somaxconn` allows), so that none overflows however few listeners there are.

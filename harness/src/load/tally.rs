@@ -3,8 +3,8 @@
 //!
 //! Place on the data path: next to the clients of a shard. In: events. Out: [`Counters`], cumulative
 //! since the fleet began, and [`Histograms`]. Those of shards are added up; what happened in a window is
-//! the difference of two counters. To count one thing more is a line in its list here, the line that
-//! counts it, and a key of the record.
+//! the difference of two counters. To count one thing more is a line in the list here, the line that
+//! counts it, and a key of the record; a histogram's id stands next to its key, in `record/trial.rs`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,100 +14,48 @@ use pushbench_os::sys::TcpCounters;
 use pushbench_protocol::histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Summary, Trial, histogram as empty};
+use crate::record::{HistogramId, Trial, histogram as empty};
 
-/// A table of ids with the order in which they are kept.
-macro_rules! ids {
-    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $id:ident,)+ }) => {
-        $(#[$doc])*
+/// Declares the ids of counters, and the order in which they are kept.
+macro_rules! counters {
+    ($($(#[$of:meta])* $id:ident,)+) => {
+        /// What a fleet counts. Slow readers are in none of these.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum $name { $($(#[$of])* $id,)+ }
+        pub enum CounterId { $($(#[$of])* $id,)+ }
 
-        impl $name {
+        impl CounterId {
             /// Every id, in its order.
             pub const ALL: &[Self] = &[$(Self::$id,)+];
         }
     };
 }
 
-ids! {
-    /// What a fleet counts. Slow readers are in none of these.
-    CounterId {
-        /// Messages received, of whatever phase.
-        Deliveries,
-        /// Subscribes and polls sent; POSTs are not among them.
-        Requests,
-        /// Polls answered without a message.
-        EmptyResponses,
-        /// Messages that clients sent.
-        Sent,
-        /// Sessions begun.
-        Arrivals,
-        /// Payload bytes of TCP from the server, on all connections.
-        ReceivedBytes,
-        /// Payload bytes of TCP to the server, on all connections.
-        SentBytes,
-        /// Segments with payload from the server.
-        ReceivedSegments,
-        /// Segments with payload to the server.
-        SentSegments,
-        /// Bytes that clients sent again.
-        RetransmittedBytes,
-        /// The part of `ReceivedBytes` on connections for POSTs.
-        PostReceivedBytes,
-        /// The part of `SentBytes` on connections for POSTs.
-        PostSentBytes,
-    }
-}
-
-ids! {
-    /// What a fleet keeps the distribution of, in ns.
-    HistogramId {
-        /// From the start of a connect to the cursor.
-        Connect,
-        /// How late the timers of shards were.
-        SchedulerLag,
-        /// From the start of a connect to the last message of its snapshot.
-        Snapshot,
-        /// From the intended time of a client's message to its return.
-        RoundTrip,
-        /// How late clients sent: actual − intended time.
-        SendLag,
-        /// POST sent → answered.
-        Acknowledge,
-        /// From the connect of a session of the measure phase to its cursor.
-        SetUp,
-        /// From the connect of a session that resumes to each message that was due while its client was
-        /// away by plan.
-        ResumedCatchUp,
-        /// From the loss of a connection to the cursor.
-        Away,
-        /// From the last fault before the loss to the cursor.
-        AfterFault,
-        /// Delivery latency of messages that were due between a client's loss and its return.
-        LostCatchUp,
-    }
-}
-
-impl HistogramId {
-    /// Where a trial has it; `None` where its scenario does not ask for it.
-    pub(crate) fn place(self, trial: &mut Trial) -> Option<&mut dyn Summary> {
-        let measures = &mut trial.measures;
-        Some(match self {
-            Self::Connect => &mut trial.clients.connect_ns,
-            Self::SchedulerLag => &mut trial.harness.scheduler_lag_ns,
-            Self::Snapshot => &mut measures.snapshot.as_mut()?.complete_ns,
-            Self::RoundTrip => &mut measures.round_trip.as_mut()?.round_trip_ns,
-            Self::SendLag => &mut measures.round_trip.as_mut()?.send_lag_ns,
-            Self::Acknowledge => &mut measures.round_trip.as_mut()?.acknowledge_ns,
-            Self::SetUp => &mut measures.arrivals.as_mut()?.set_up_ns,
-            Self::ResumedCatchUp => &mut measures.arrivals.as_mut()?.caught_up_ns,
-            Self::Away => &mut measures.recovery.as_mut()?.away_ns,
-            Self::AfterFault => &mut measures.recovery.as_mut()?.after_fault_ns,
-            Self::LostCatchUp => &mut measures.recovery.as_mut()?.caught_up_ns,
-        })
-    }
+counters! {
+    /// Messages received, of whatever phase.
+    Deliveries,
+    /// Subscribes and polls sent; POSTs are not among them.
+    Requests,
+    /// Polls answered without a message.
+    EmptyResponses,
+    /// Messages that clients sent.
+    Sent,
+    /// Sessions begun.
+    Arrivals,
+    /// Payload bytes of TCP from the server, on all connections.
+    ReceivedBytes,
+    /// Payload bytes of TCP to the server, on all connections.
+    SentBytes,
+    /// Segments with payload from the server.
+    ReceivedSegments,
+    /// Segments with payload to the server.
+    SentSegments,
+    /// Bytes that clients sent again.
+    RetransmittedBytes,
+    /// The part of `ReceivedBytes` on connections for POSTs.
+    PostReceivedBytes,
+    /// The part of `SentBytes` on connections for POSTs.
+    PostSentBytes,
 }
 
 const COUNTERS: usize = CounterId::ALL.len();

@@ -39,9 +39,9 @@ pub(crate) use store::write_atomically;
 pub use store::{RECORD_FILE, RecordError, create_folder};
 pub use summary::{Figures, Merged, SummaryRow};
 pub use trial::{
-    Check, Clients, Deliveries, HarnessCost, IntervalNs, LatencyIntervals, Machine, Outcome,
-    Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial, Validity, Verdict, Wire,
-    WorkloadWindow,
+    Check, Clients, Deliveries, HarnessCost, HistogramId, IntervalNs, LatencyIntervals, Machine,
+    Outcome, Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial, Validity,
+    Verdict, Wire, WorkloadWindow,
 };
 pub use variant::{Pair, Selector, Side, Variant};
 

@@ -3,7 +3,7 @@
 use super::cause::Cause;
 use super::measures::Measures;
 use super::memory::{Fit, Memory};
-use super::quantiles::{Latency, Quantiles};
+use super::quantiles::{Latency, Quantiles, Summary};
 use super::variant::{Side, Variant};
 use crate::record::Family;
 use crate::scenario::known_allocator_schema;
@@ -371,6 +371,53 @@ pub struct Reason {
     pub remedy: String,
     /// What was expected and what was found, in a line without the remedy.
     pub message: String,
+}
+
+/// Declares the ids of distributions, and where a trial has each.
+macro_rules! histograms {
+    ($trial:ident: $($(#[$of:meta])* $id:ident => $place:expr,)+) => {
+        /// What a fleet keeps the distribution of, in ns.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum HistogramId { $($(#[$of])* $id,)+ }
+
+        impl HistogramId {
+            /// Every id, in its order.
+            pub const ALL: &[Self] = &[$(Self::$id,)+];
+
+            /// Where a trial has it; `None` where its scenario does not ask for it.
+            pub(crate) fn place(self, $trial: &mut Trial) -> Option<&mut dyn Summary> {
+                Some(match self { $(Self::$id => &mut $place,)+ })
+            }
+        }
+    };
+}
+
+histograms! {
+    trial:
+    /// From the start of a connect to the cursor.
+    Connect => trial.clients.connect_ns,
+    /// How late the timers of shards were.
+    SchedulerLag => trial.harness.scheduler_lag_ns,
+    /// From the start of a connect to the last message of its snapshot.
+    Snapshot => trial.measures.snapshot.as_mut()?.complete_ns,
+    /// From the intended time of a client's message to its return.
+    RoundTrip => trial.measures.round_trip.as_mut()?.round_trip_ns,
+    /// How late clients sent: actual − intended time.
+    SendLag => trial.measures.round_trip.as_mut()?.send_lag_ns,
+    /// POST sent → answered.
+    Acknowledge => trial.measures.round_trip.as_mut()?.acknowledge_ns,
+    /// From the connect of a session of the measure phase to its cursor.
+    SetUp => trial.measures.arrivals.as_mut()?.set_up_ns,
+    /// From the connect of a session that resumes to each message that was due while its client was
+    /// away by plan.
+    ResumedCatchUp => trial.measures.arrivals.as_mut()?.caught_up_ns,
+    /// From the loss of a connection to the cursor.
+    Away => trial.measures.recovery.as_mut()?.away_ns,
+    /// From the last fault before the loss to the cursor.
+    AfterFault => trial.measures.recovery.as_mut()?.after_fault_ns,
+    /// Delivery latency of messages that were due between a client's loss and its return.
+    LostCatchUp => trial.measures.recovery.as_mut()?.caught_up_ns,
 }
 
 impl Trial {

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 
 use crate::environment::process::ChildError;
 use crate::environment::target::{Capabilities, Clocks, Fleet, Target};
-use crate::load::tally::{CounterId, Counters, HistogramId, Tally};
+use crate::load::tally::{CounterId, Counters, Tally};
 use crate::load::{FleetReport, MeasurePhase, Setup, Status, Timing};
 use crate::record::Cause;
+use crate::record::HistogramId;
 
 /// Above the highest pid that Linux gives (2^22): nothing can be read of these.
 const FIRST_SERVER: u32 = 1 << 23;

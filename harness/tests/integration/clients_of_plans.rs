@@ -3,8 +3,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use pushbench::load::tally::HistogramId;
 use pushbench::load::{FleetReport, Setup};
+use pushbench::record::HistogramId;
 use pushbench::scenario::{ChannelCount, Publish, Sessions, Sizes, SlowReaders, Spread};
 use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::Arrival;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pushbench::load::conditions::upstream::Messages;
-use pushbench::load::tally::HistogramId;
 use pushbench::load::{FleetReport, Setup};
 use pushbench::record::Family;
+use pushbench::record::HistogramId;
 use pushbench::scenario::{ChannelCount, Sessions, Spread, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::transport::Transport;

@@ -1,8 +1,8 @@
 //! Clients that lose their connections and come back, on every transport: nothing that the server
 //! still has is missing, and nothing comes twice.
 
-use pushbench::load::tally::HistogramId;
 use pushbench::load::{FleetReport, RecoveryReport, Setup};
+use pushbench::record::HistogramId;
 use pushbench::scenario::{ChannelCount, CutBy, Fault};
 use pushbench_protocol::transport::Transport;
 

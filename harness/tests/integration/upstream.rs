@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 
 use pushbench::load::conditions::upstream::{Head, Messages, write_payload};
-use pushbench::load::tally::{CounterId, HistogramId};
+use pushbench::load::tally::CounterId;
 use pushbench::load::{FleetReport, PayloadCheck, RoundTripReport, Setup, Timing};
+use pushbench::record::HistogramId;
 use pushbench::scenario::{ChannelCount, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::payload::PayloadKind;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Account, ConditionReport, Hook};
 use crate::load::recorder::histogram;
-use crate::load::tally::HistogramId;
+use crate::record::HistogramId;
 use crate::scenario::Reconnect;
 
 /// What a client's random numbers are for: its waits.

@@ -22,7 +22,8 @@ use crate::load::ledger::{Arrival, Counts, Ledger};
 use crate::load::recorder::Delivery;
 use crate::load::session::Entry;
 use crate::load::shard::Shard;
-use crate::load::tally::{CounterId, HistogramId};
+use crate::load::tally::CounterId;
+use crate::record::HistogramId;
 
 /// What clients sent and what came back, over all clients and, but for the connections, over the
 /// messages of the measure phase. `due` is `returned` and `lost` together.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Account, ConditionReport, Hook};
 use crate::load::recorder::histogram;
-use crate::load::tally::HistogramId;
+use crate::record::HistogramId;
 use crate::scenario::{Sessions as Plan, Spread};
 
 /// What a client's random numbers are for: its stays and absences.

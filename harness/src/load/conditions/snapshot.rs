@@ -10,7 +10,7 @@ use pushbench_protocol::payload::SplitMix64;
 
 use super::{Account, ConditionReport, Hook};
 use crate::load::recorder::histogram;
-use crate::load::tally::HistogramId;
+use crate::record::HistogramId;
 
 /// A client that waits for its snapshot.
 #[derive(Debug, Clone, Copy, Default)]
