@@ -364,7 +364,7 @@ impl<P: Protocol> Poller<P> {
     fn fail(&mut self, slot: usize, error: &ClientError) {
         self.close_uplink(slot);
         self.slots[slot].connection.close(slot, &self.shard);
-        match self.shard.ended(slot, error, P::is_final(error)) {
+        match self.shard.ended(slot, error, error.is_final(P::TRANSPORT)) {
             Some(wait_ns) => self.lose(slot, wait_ns),
             None => self.slots[slot].state = State::Over,
         }

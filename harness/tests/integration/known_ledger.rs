@@ -7,13 +7,7 @@
 
 use std::net::SocketAddr;
 
-use pushbench::load::client::http_stream::HttpStream;
-use pushbench::load::client::long_poll::LongPoll;
-use pushbench::load::client::short_poll::ShortPoll;
-use pushbench::load::client::sse::Sse;
-use pushbench::load::client::tcp::Tcp;
-use pushbench::load::client::websocket::WebSocket;
-use pushbench::load::client::{ClientError, Next, Protocol, Sink, Target};
+use pushbench::load::client::{ClientError, Next, Protocol, Sink, Target, WithClient, with_client};
 use pushbench::load::ledger::{Counts, Ledger};
 use pushbench_protocol::envelope;
 use pushbench_protocol::payload::SplitMix64;
@@ -437,64 +431,40 @@ fn play<P: Protocol>(transport: Transport, script: &Script, random: &mut SplitMi
     ledger.settle(script.measured_from..=script.last)
 }
 
+struct Play<'a>(&'a Script, &'a mut SplitMix64);
+
+impl WithClient for Play<'_> {
+    type Output = Counts;
+
+    fn with<P: Protocol>(self) -> Counts {
+        play::<P>(P::TRANSPORT, self.0, self.1)
+    }
+}
+
 fn play_on(transport: Transport, script: &Script, random: &mut SplitMix64) -> Counts {
-    match transport {
-        Transport::Tcp => play::<Tcp>(transport, script, random),
-        Transport::Sse => play::<Sse>(transport, script, random),
-        Transport::WebSocket => play::<WebSocket>(transport, script, random),
-        Transport::LongPoll => play::<LongPoll>(transport, script, random),
-        Transport::ShortPoll => play::<ShortPoll>(transport, script, random),
-        Transport::HttpStream => play::<HttpStream>(transport, script, random),
+    with_client(transport, Play(script, random))
+}
+
+#[test]
+fn ledgers_count_ten_thousand_faults_of_each_kind_exactly_on_every_transport() {
+    for transport in Transport::ALL {
+        let mut total = Counts::default();
+        let mut expected = 0;
+        for client in 0..CLIENTS {
+            let script = Script::new(&units(client), WARM_UP_BLOCKS);
+            let mut random = SplitMix64::new(1_000 + client);
+            total += play_on(transport, &script, &mut random);
+            expected += script.last + 1 - script.measured_from;
+        }
+        let answer = Counts {
+            expected,
+            received: expected - FAULTS,
+            missing: FAULTS,
+            duplicate: FAULTS,
+            out_of_order: FAULTS,
+        };
+        assert_eq!(total, answer, "{transport}");
     }
-}
-
-fn every_injected_fault_is_counted_and_none_invented(transport: Transport) {
-    let mut total = Counts::default();
-    let mut expected = 0;
-    for client in 0..CLIENTS {
-        let script = Script::new(&units(client), WARM_UP_BLOCKS);
-        let mut random = SplitMix64::new(1_000 + client);
-        total += play_on(transport, &script, &mut random);
-        expected += script.last + 1 - script.measured_from;
-    }
-    let answer = Counts {
-        expected,
-        received: expected - FAULTS,
-        missing: FAULTS,
-        duplicate: FAULTS,
-        out_of_order: FAULTS,
-    };
-    assert_eq!(total, answer, "{transport}");
-}
-
-#[test]
-fn tcp_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
-    every_injected_fault_is_counted_and_none_invented(Transport::Tcp);
-}
-
-#[test]
-fn sse_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
-    every_injected_fault_is_counted_and_none_invented(Transport::Sse);
-}
-
-#[test]
-fn websocket_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
-    every_injected_fault_is_counted_and_none_invented(Transport::WebSocket);
-}
-
-#[test]
-fn long_poll_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
-    every_injected_fault_is_counted_and_none_invented(Transport::LongPoll);
-}
-
-#[test]
-fn short_poll_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
-    every_injected_fault_is_counted_and_none_invented(Transport::ShortPoll);
-}
-
-#[test]
-fn http_stream_ledgers_count_ten_thousand_faults_of_each_kind_exactly() {
-    every_injected_fault_is_counted_and_none_invented(Transport::HttpStream);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use pushbench_protocol::envelope;
 use pushbench_protocol::framing::http1;
-use pushbench_protocol::transport::{Framing, long_poll, sse, tcp, websocket};
+use pushbench_protocol::transport::{Framing, poll, sse, tcp, websocket};
 
 const ENVELOPE_BYTES: usize = 128;
 const SEQUENCE: u64 = 123_456;
@@ -144,7 +144,7 @@ fn decode(criterion: &mut Criterion, messages: usize) {
             .decode(bytes)
             .expect("a right body");
         let mut found = 0;
-        long_poll::lines(&bytes[..progress.payload_len], |line| found += line.len());
+        poll::lines(&bytes[..progress.payload_len], |line| found += line.len());
         found
     });
 }

@@ -19,7 +19,7 @@ use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
 use pushbench_protocol::framing::http1::{
     Body, BodyLength, RequestError, RequestHead, ResponseWriter, parse_request,
 };
-use pushbench_protocol::transport::{Delivery, Polls, Profile, Transport, long_poll, websocket};
+use pushbench_protocol::transport::{Delivery, Polls, Profile, Transport, poll, websocket};
 
 pub(super) const NO_STORE: (&str, &str) = ("cache-control", "no-store");
 const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
@@ -326,7 +326,7 @@ pub(super) fn answer_poll(
     match ready {
         Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
             let mut body = Vec::new();
-            long_poll::encode_lagged(from, to, &mut body);
+            poll::encode_lagged(from, to, &mut body);
             let writer = ResponseWriter::start(410, "Gone", out)
                 .number("push-cursor", to)
                 .field(NO_STORE.0, NO_STORE.1)

@@ -16,7 +16,7 @@ use axum::routing::{MethodRouter, get};
 
 use super::http::{Http, Refusal, answer, subscribe};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
-use pushbench_protocol::transport::{Framing, Polls, long_poll};
+use pushbench_protocol::transport::{Framing, Polls, poll};
 
 /// `GET <path>?channel=C&since=N`; without `since` answers with the cursor of the tail, or of
 /// `&last=N`, and no message.
@@ -60,7 +60,7 @@ fn respond(subscription: &mut Subscription, ready: Ready) -> Response {
         }
         Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
             let mut body = Vec::new();
-            long_poll::encode_lagged(from, to, &mut body);
+            poll::encode_lagged(from, to, &mut body);
             answer(StatusCode::GONE, to, Body::from(body))
         }
     }

@@ -3,7 +3,7 @@
 //! Payload of TCP: heads of HTTP are in it, headers of TCP and IP are not. Checked against the
 //! kernel's counters of every record by [`check`](super::check).
 
-use pushbench_protocol::framing::{Start, http1};
+use pushbench_protocol::framing::Start;
 use pushbench_protocol::transport::{Delivery, Framing, Profile, Transport, tcp};
 
 use super::workload::Workload;
@@ -23,7 +23,7 @@ const DIGITS: f64 = 4.0;
 
 /// A channel's name and `Host`, as long as in the scenarios here.
 const NAME: &str = "c12345";
-const HOST: f64 = 15.0;
+const HOST: &str = "127.0.0.1:12345";
 
 /// A poll that is answered without a message: status, cursor, `Cache-Control` and `Date`.
 const NO_CONTENT: f64 = 104.0 + DIGITS;
@@ -34,9 +34,8 @@ const POLL_HEAD: f64 = 155.0 + DIGITS;
 /// Head of a response that does not end, but for the fields of its own.
 const STREAM_HEAD: f64 = 124.0 + DIGITS;
 
-/// Handshake of a WebSocket: the answer, and what a request has beyond one that only subscribes.
+/// The answer to the handshake of a WebSocket.
 const UPGRADED: f64 = 181.0 + DIGITS;
-const UPGRADE: f64 = 113.0;
 
 /// The answer to a POST: its head, its cursor, and a body of the sequence.
 const ANSWER: f64 = 116.0 + 2.0 * DIGITS;
@@ -82,7 +81,7 @@ pub fn bytes(workload: &Workload, transport: Transport, profile: Profile) -> Byt
             let head = POLL_HEAD + digits(body);
             (
                 full * (head + body) + load.empty * NO_CONTENT,
-                load.writes * request(transport, Start::Since(SEQUENCE)),
+                load.writes * request(transport, Some(SEQUENCE)),
             )
         }
     };
@@ -96,12 +95,8 @@ pub fn bytes(workload: &Workload, transport: Transport, profile: Profile) -> Byt
 
 /// Bytes that a subscribe takes, down and up.
 fn connect(transport: Transport) -> (f64, f64) {
-    let asked = request(transport, Start::Tail);
-    match transport.info().delivery {
-        Delivery::Lines => (
-            length_of(|out| tcp::encode_subscribed(SEQUENCE, out)),
-            length_of(|out| tcp::encode_subscribe(NAME, Start::Tail, out)),
-        ),
+    let down = match transport.info().delivery {
+        Delivery::Lines => length_of(|out| tcp::encode_subscribed(SEQUENCE, out)),
         Delivery::Response(response) => {
             let open = length_of(|out| (response.encode_open)(SEQUENCE, None, out));
             let open = if open > 0.0 {
@@ -114,17 +109,12 @@ fn connect(transport: Transport) -> (f64, f64) {
             let fields: usize = fields
                 .map(|(name, value)| name.len() + value.len() + 4)
                 .sum();
-            // An EventSource names the type that it accepts: 'Accept: ' and a line end.
-            let accept = if response.event_source {
-                response.content_type.len() as f64 + 10.0
-            } else {
-                0.0
-            };
-            (STREAM_HEAD + fields as f64 + open, asked + accept)
+            STREAM_HEAD + fields as f64 + open
         }
-        Delivery::WebSocket => (UPGRADED, asked + UPGRADE),
-        Delivery::Poll(_) => (NO_CONTENT, asked),
-    }
+        Delivery::WebSocket => UPGRADED,
+        Delivery::Poll(_) => NO_CONTENT,
+    };
+    (down, request(transport, None))
 }
 
 /// Bytes that a message of `length` bytes from a client takes, down and up: the frame with its mask, or a
@@ -135,17 +125,15 @@ fn upstream(length: f64, transport: Transport) -> (f64, f64) {
         Delivery::Lines => (0.0, length + 10.0 + NAME.len() as f64),
         Delivery::WebSocket => (0.0, length + around(Framing::WebSocket, length) + MASK),
         Delivery::Response(_) | Delivery::Poll(_) => {
-            let head = 62.0 + NAME.len() as f64 + HOST + digits(length);
+            let head = 62.0 + (NAME.len() + HOST.len()) as f64 + digits(length);
             (ANSWER, head + length)
         }
     }
 }
 
-/// Bytes of a request with nothing but its target and `Host`.
-fn request(transport: Transport, start: Start) -> f64 {
-    let path = transport.info().path.unwrap_or_default();
-    let target = length_of(|out| http1::encode_target(path, NAME, start, out));
-    target + HOST + "GET  HTTP/1.1\r\nHost: \r\n\r\n".len() as f64
+/// Bytes of a request that subscribes at the tail, or after a cursor.
+fn request(transport: Transport, since: Option<u64>) -> f64 {
+    length_of(|out| transport.encode_subscribe(HOST, NAME, Start::Tail, since, out))
 }
 
 /// Bytes that a framing puts around a message of `length` bytes.

@@ -161,7 +161,7 @@ impl<P: Protocol> Connection<P> {
             Err(e) => return Err(self.error(e, shard)),
         };
         if arrived.bytes == 0 {
-            return if P::RECONNECTS && self.protocol.is_between_answers() {
+            return if P::TRANSPORT.polls().is_some() && self.protocol.is_between_answers() {
                 Ok((0, Some(ReadOutcome::EndedBetweenAnswers)))
             } else {
                 Err(ClientError::Eof("without saying why"))

@@ -16,12 +16,13 @@ use futures_util::{SinkExt, Stream};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::framing::{parse_decimal, parse_range};
 use pushbench_protocol::transport::websocket::CLOSE_LAGGED;
-use pushbench_protocol::transport::{Polls, long_poll};
+use pushbench_protocol::transport::{Polls, http_stream, poll as framing};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use super::streamed::Messages;
 use super::{ClientError, Sink, socket};
 use crate::load::tasks::{Departure, Session};
 
@@ -36,6 +37,7 @@ pub(crate) struct LibraryClient {
 
 impl LibraryClient {
     pub(super) const OF_EVENTS: Self = Self::of_reqwest(|session| Box::pin(sse(session)));
+    pub(super) const OF_LINES: Self = Self::of_reqwest(|session| Box::pin(lines(session)));
     pub(super) const OF_POLLS: Self = Self::of_reqwest(|session| Box::pin(poll(session)));
     pub(super) const OF_WEB_SOCKETS: Self = Self {
         run: |session| Box::pin(websocket(session)),
@@ -43,9 +45,7 @@ impl LibraryClient {
     };
 
     /// One through reqwest, which keeps its sockets to itself.
-    pub(super) const fn of_reqwest(
-        run: fn(&Session) -> LocalBoxFuture<'_, Result<(), ClientError>>,
-    ) -> Self {
+    const fn of_reqwest(run: fn(&Session) -> LocalBoxFuture<'_, Result<(), ClientError>>) -> Self {
         Self {
             run,
             counts_bytes: false,
@@ -72,8 +72,21 @@ async fn sse(session: &Session) -> Result<(), ClientError> {
     Ok(())
 }
 
+/// Lines of a response that does not end, through reqwest, which hands over what has arrived, cut anywhere.
+async fn lines(session: &Session) -> Result<(), ClientError> {
+    let answer = subscribe(session, None).await?;
+    let mut pieces = answer.bytes_stream();
+    let mut departure = session.departure();
+    let mut decoder = http_stream::Decoder::default();
+    while let Some(piece) = next(session, &mut departure, &mut pieces).await? {
+        let piece = piece.map_err(|e| connect_error(session, e))?;
+        session.receive_at(monotonic_ns(), |_, sink| decoder.feed_to(&piece, sink))?;
+    }
+    Ok(())
+}
+
 /// Asks for a response that does not end, and reads its head.
-pub(super) async fn subscribe(
+async fn subscribe(
     session: &Session,
     accept: Option<&str>,
 ) -> Result<reqwest::Response, ClientError> {
@@ -115,7 +128,7 @@ async fn websocket(session: &Session) -> Result<(), ClientError> {
         match message.map_err(|e| ClientError::Protocol(e.to_string()))? {
             Message::Text(text) => {
                 let bytes = text.as_bytes();
-                if let Some((from, to)) = long_poll::parse_lagged(bytes) {
+                if let Some((from, to)) = framing::parse_lagged(bytes) {
                     session.with_sink(|_, sink| sink.lagged(from, to));
                     continue;
                 }
@@ -209,13 +222,13 @@ async fn poll(session: &Session) -> Result<(), ClientError> {
                     .await
                     .map_err(|e| connect_error(session, e))?;
                 if status == 410 {
-                    if let Some((from, to)) = long_poll::parse_lagged(&body) {
+                    if let Some((from, to)) = framing::parse_lagged(&body) {
                         session.with_sink(|_, sink| sink.lagged(from, to));
                     }
                 } else {
                     let at_ns = monotonic_ns();
                     let mut result = Ok(());
-                    long_poll::lines(&body, |line| {
+                    framing::lines(&body, |line| {
                         if let Err(error) = session.receive_at(at_ns, |_, sink| sink.envelope(line))
                         {
                             result = Err(error);
@@ -289,7 +302,7 @@ fn lagged(session: &Session, range: &str) {
     }
 }
 
-pub(super) fn connect_error(session: &Session, error: reqwest::Error) -> ClientError {
+fn connect_error(session: &Session, error: reqwest::Error) -> ClientError {
     let source = std::error::Error::source(&error);
     let text = source.map_or(error.to_string(), |source| source.to_string());
     if !error.is_connect() {
@@ -320,7 +333,7 @@ async fn or_departure<F: Future>(
 }
 
 /// The next item of a stream; `None` when the client departs, an error when the server ends it.
-pub(super) async fn next<S: Stream + Unpin>(
+async fn next<S: Stream + Unpin>(
     session: &Session,
     departure: &mut Departure,
     stream: &mut S,

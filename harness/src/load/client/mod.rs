@@ -15,24 +15,24 @@ use pushbench_protocol::framing::{Start, http1};
 use pushbench_protocol::transport::{self, Transport};
 
 use self::library::LibraryClient;
+use self::polled::Polled;
+use self::streamed::Streamed;
 use crate::record::{Cause, Family};
 
 mod http;
-pub mod http_stream;
 pub mod lean;
 pub(crate) mod library;
-pub mod long_poll;
-pub mod short_poll;
+mod polled;
 pub mod socket;
-pub mod sse;
+mod sse;
 mod streamed;
-pub mod tcp;
+mod tcp;
 pub(crate) mod upstream;
-pub mod websocket;
+mod websocket;
 
 /// What needs the lean client of a transport as a type, so that each client is as large as its
 /// protocol and no larger.
-pub(crate) trait WithClient {
+pub trait WithClient {
     /// What comes of it.
     type Output;
 
@@ -41,14 +41,14 @@ pub(crate) trait WithClient {
 }
 
 /// Hands the lean client of `transport` to `taker`.
-pub(crate) fn with_client<T: WithClient>(transport: Transport, taker: T) -> T::Output {
+pub fn with_client<T: WithClient>(transport: Transport, taker: T) -> T::Output {
     match transport {
         Transport::Tcp => taker.with::<tcp::Tcp>(),
-        Transport::Sse => taker.with::<sse::Sse>(),
+        Transport::Sse => taker.with::<Streamed<transport::sse::Decoder>>(),
         Transport::WebSocket => taker.with::<websocket::WebSocket>(),
-        Transport::LongPoll => taker.with::<long_poll::LongPoll>(),
-        Transport::ShortPoll => taker.with::<short_poll::ShortPoll>(),
-        Transport::HttpStream => taker.with::<http_stream::HttpStream>(),
+        Transport::LongPoll => taker.with::<Polled<true>>(),
+        Transport::ShortPoll => taker.with::<Polled<false>>(),
+        Transport::HttpStream => taker.with::<Streamed<transport::http_stream::Decoder>>(),
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn library_client(transport: Transport) -> Option<LibraryClient> {
         Transport::Sse => Some(LibraryClient::OF_EVENTS),
         Transport::WebSocket => Some(LibraryClient::OF_WEB_SOCKETS),
         Transport::LongPoll | Transport::ShortPoll => Some(LibraryClient::OF_POLLS),
-        Transport::HttpStream => Some(http_stream::LIBRARY),
+        Transport::HttpStream => Some(LibraryClient::OF_LINES),
     }
 }
 
@@ -102,13 +102,14 @@ impl Target<'_> {
         let _ = write!(out, "{}{}", self.prefix, self.channel);
     }
 
-    /// Where a subscription starts: behind its cursor, with a snapshot, or at the tail.
-    pub fn start(&self, since: Option<u64>) -> Start {
-        match (since, self.snapshot_messages) {
-            (Some(since), _) => Start::Since(since),
-            (None, 0) => Start::Tail,
-            (None, messages) => Start::Last(messages),
-        }
+    /// Appends what a client of `transport` sends to subscribe: after `since` where it resumes, otherwise
+    /// with a snapshot or at the tail.
+    fn encode_subscribe(&self, transport: Transport, since: Option<u64>, out: &mut Vec<u8>) {
+        let start = match self.snapshot_messages {
+            0 => Start::Tail,
+            messages => Start::Last(messages),
+        };
+        transport.encode_subscribe(self.host, &self.channel_name(), start, since, out);
     }
 }
 
@@ -149,20 +150,24 @@ pub enum Next {
 /// One transport as its client sees it, without I/O. Kept small: there is one for each of
 /// thousands of clients.
 pub trait Protocol: Default {
-    /// Whether a connection that ends between two answers is simply opened again.
-    const RECONNECTS: bool = false;
+    /// Which.
+    const TRANSPORT: Transport;
 
-    /// Whether a request may rightly be unanswered for long: one that is owed nothing.
-    const ANSWERS_LATE: bool = false;
+    /// A connection begins, of a client that resumes or does not.
+    fn begin(&mut self, _resumes: bool) {}
 
-    /// Writes what opens a session, resuming behind `since`.
+    /// Writes what opens a session, resuming after `since`.
     fn open(
         &mut self,
         target: Target<'_>,
         since: Option<u64>,
         sink: &mut impl Sink,
         out: &mut Vec<u8>,
-    );
+    ) {
+        self.begin(since.is_some());
+        sink.request();
+        target.encode_subscribe(Self::TRANSPORT, since, out);
+    }
 
     /// Takes what arrived, hands messages to `sink`, and writes what is to be sent to `out`.
     /// `bytes` is scratch space afterwards.
@@ -178,17 +183,15 @@ pub trait Protocol: Default {
     ) -> Result<Next, ClientError>;
 
     /// Writes the next request of a polling client.
-    fn poll(&mut self, _target: Target<'_>, _sink: &mut impl Sink, _out: &mut Vec<u8>) {}
+    fn poll(&mut self, target: Target<'_>, sink: &mut impl Sink, out: &mut Vec<u8>) {
+        sink.request();
+        target.encode_subscribe(Self::TRANSPORT, Some(sink.cursor()), out);
+    }
 
     /// Writes a message to `channel` in the form of the transport: on the connection of its own that
     /// those have which cannot send on this one, unless said otherwise.
     fn send(target: Target<'_>, channel: &str, payload: &[u8], out: &mut Vec<u8>) {
         http1::encode_publish(target.host, channel, payload, out);
-    }
-
-    /// Whether a client that got this error must not come back.
-    fn is_final(_error: &ClientError) -> bool {
-        false
     }
 
     /// Whether the connection may end here without loss: no answer is half read.
@@ -232,6 +235,14 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether a client of `transport` that got this error must not come back. Another status or type
+    /// fails the connection of an EventSource for good (WHATWG HTML, section 9.2.3); it comes back only
+    /// from what the network did.
+    pub fn is_final(&self, transport: Transport) -> bool {
+        let events = transport.streamed().is_some_and(|r| r.event_source);
+        events && matches!(self, Self::Status { .. } | Self::ContentType(_))
+    }
+
     /// The limit that was met, where one was met in connecting.
     pub fn limit(&self) -> Option<Cause> {
         match self {

@@ -1,54 +1,16 @@
-//! Server-sent events: one endless answer, taken apart as WHATWG HTML says.
+//! Server-sent events: what an event stream brings, taken apart as WHATWG HTML says.
 //!
-//! Place on the data path: socket → **client** → sink. Not measured here: anything.
+//! Place on the data path: socket → **client** → sink.
 
 use pushbench_protocol::framing::parse_range;
 use pushbench_protocol::transport::{Transport, sse};
 
-use super::streamed::{Messages, Streamed};
-use super::{ClientError, Next, Protocol, Sink, Target};
-
-/// The client of the `sse` transport.
-#[derive(Debug, Default)]
-pub struct Sse {
-    stream: Streamed<sse::Decoder>,
-}
-
-impl Protocol for Sse {
-    fn open(
-        &mut self,
-        target: Target<'_>,
-        since: Option<u64>,
-        sink: &mut impl Sink,
-        out: &mut Vec<u8>,
-    ) {
-        sink.request();
-        // The URL of an EventSource stays as it was given; its last event id wins.
-        let start = target.start(None);
-        sse::encode_request(target.host, &target.channel_name(), start, since, out);
-    }
-
-    /// Another status or type fails the connection for good (WHATWG HTML, section 9.2.3); an
-    /// EventSource comes back only from what the network did.
-    fn is_final(error: &ClientError) -> bool {
-        matches!(
-            error,
-            ClientError::Status { .. } | ClientError::ContentType(_)
-        )
-    }
-
-    fn receive(
-        &mut self,
-        bytes: &mut [u8],
-        _target: Target<'_>,
-        sink: &mut impl Sink,
-        _out: &mut Vec<u8>,
-    ) -> Result<Next, ClientError> {
-        self.stream.receive(Transport::Sse, bytes, sink)
-    }
-}
+use super::streamed::Messages;
+use super::{ClientError, Sink};
 
 impl Messages for sse::Decoder {
+    const TRANSPORT: Transport = Transport::Sse;
+
     fn feed_to(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), ClientError> {
         let mut result = Ok(());
         self.feed(bytes, |block| {
@@ -56,7 +18,7 @@ impl Messages for sse::Decoder {
                 sink.retry(ms);
             }
             let Some(data) = &block.data else { return };
-            // Whether the stream goes on behind it is the channel's policy.
+            // Whether the stream goes on after it is the channel's policy.
             if block.event == sse::LAGGED_EVENT {
                 if let Some((from, to)) = parse_range(data) {
                     sink.lagged(from, to);
@@ -72,7 +34,9 @@ impl Messages for sse::Decoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::client::Target;
+    use crate::load::client::{Next, Protocol, Streamed, Target};
+
+    type Sse = Streamed<sse::Decoder>;
 
     #[derive(Default)]
     struct Heard(Vec<String>);
@@ -135,9 +99,9 @@ mod tests {
             ("HTTP/1.1 what\r\n\r\n", false),
         ] {
             let error = receive(text).1.expect_err("no stream");
-            assert_eq!(Sse::is_final(&error), is_final, "{text}");
+            assert_eq!(error.is_final(Transport::Sse), is_final, "{text}");
         }
-        assert!(!Sse::is_final(&ClientError::Eof("without saying why")));
+        assert!(!ClientError::Eof("without saying why").is_final(Transport::Sse));
     }
 
     #[test]

@@ -7,10 +7,13 @@ use pushbench_protocol::framing::http1::{Body, BodyLength};
 use pushbench_protocol::transport::Transport;
 
 use super::http::HeadReader;
-use super::{ClientError, Next, Sink};
+use super::{ClientError, Next, Protocol, Sink, Target};
 
 /// What finds the messages in a stream of bytes.
 pub(super) trait Messages: Default {
+    /// The transport whose response they are in.
+    const TRANSPORT: Transport;
+
     /// Takes the next bytes and hands what they complete to `sink`.
     ///
     /// # Errors
@@ -18,31 +21,34 @@ pub(super) trait Messages: Default {
     fn feed_to(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), ClientError>;
 }
 
+/// The client of a response that does not end.
+#[derive(Debug, Default)]
+pub(super) struct Streamed<M>(State<M>);
+
 /// Where a client stands in the response.
 #[derive(Debug)]
-pub(super) enum Streamed<M> {
+enum State<M> {
     Head(HeadReader),
     Body(Body, M),
 }
 
-impl<M> Default for Streamed<M> {
+impl<M> Default for State<M> {
     fn default() -> Self {
         Self::Head(HeadReader::default())
     }
 }
 
-impl<M: Messages> Streamed<M> {
-    /// Takes what arrived on a connection that asked for a stream of `transport`.
-    ///
-    /// # Errors
-    /// [`ClientError`]: the session is over.
-    pub(super) fn receive(
+impl<M: Messages> Protocol for Streamed<M> {
+    const TRANSPORT: Transport = M::TRANSPORT;
+
+    fn receive(
         &mut self,
-        transport: Transport,
         mut bytes: &mut [u8],
+        _target: Target<'_>,
         sink: &mut impl Sink,
+        _out: &mut Vec<u8>,
     ) -> Result<Next, ClientError> {
-        if let Self::Head(reader) = self {
+        if let State::Head(reader) = &mut self.0 {
             let Some((head, length)) = reader.feed(bytes)? else {
                 return Ok(Next::Read);
             };
@@ -52,8 +58,8 @@ impl<M: Messages> Streamed<M> {
                     got: head.status,
                 });
             }
-            if head.streams != Some(transport) {
-                let expected = transport.streamed().map_or("", |r| r.content_type);
+            if head.streams != Some(M::TRANSPORT) {
+                let expected = M::TRANSPORT.streamed().map_or("", |r| r.content_type);
                 return Err(ClientError::ContentType(expected));
             }
             let Some(cursor) = head.push_cursor else {
@@ -64,9 +70,9 @@ impl<M: Messages> Streamed<M> {
             sink.subscribed(cursor);
             bytes = &mut bytes[length..];
             debug_assert!(head.body != BodyLength::None);
-            *self = Self::Body(Body::new(head.body), M::default());
+            self.0 = State::Body(Body::new(head.body), M::default());
         }
-        let Self::Body(body, messages) = self else {
+        let State::Body(body, messages) = &mut self.0 else {
             return Ok(Next::Read);
         };
         while !bytes.is_empty() {

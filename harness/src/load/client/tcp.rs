@@ -1,7 +1,8 @@
-//! Raw TCP: envelopes one a line.
+//! Lines, one an envelope: raw TCP, and an HTTP response that does not end (see [`Streamed`](super::Streamed)).
 //!
-//! Place on the data path: socket → **client** → sink. Not measured here: anything.
+//! Place on the data path: socket → **client** → sink.
 
+use pushbench_protocol::transport::Transport;
 use pushbench_protocol::transport::tcp::{self, Decoder, Line};
 
 use super::streamed::Messages;
@@ -9,21 +10,12 @@ use super::{ClientError, Next, Protocol, Sink, Target};
 
 /// The client of the `tcp` transport.
 #[derive(Debug, Default)]
-pub struct Tcp {
+pub(super) struct Tcp {
     decoder: Decoder,
 }
 
 impl Protocol for Tcp {
-    fn open(
-        &mut self,
-        target: Target<'_>,
-        since: Option<u64>,
-        sink: &mut impl Sink,
-        out: &mut Vec<u8>,
-    ) {
-        sink.request();
-        tcp::encode_subscribe(&target.channel_name(), target.start(since), out);
-    }
+    const TRANSPORT: Transport = Transport::Tcp;
 
     fn send(_target: Target<'_>, channel: &str, payload: &[u8], out: &mut Vec<u8>) {
         tcp::encode_publish(channel, payload, out);
@@ -42,6 +34,8 @@ impl Protocol for Tcp {
 }
 
 impl Messages for Decoder {
+    const TRANSPORT: Transport = Transport::HttpStream;
+
     fn feed_to(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), ClientError> {
         let mut result = Ok(());
         self.feed(bytes, |line| match line {

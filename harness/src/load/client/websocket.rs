@@ -1,18 +1,21 @@
 //! WebSocket (RFC 6455): one text message an envelope.
 //!
-//! Place on the data path: socket → **client** → sink. Not measured here: anything.
+//! Place on the data path: socket → **client** → sink.
 
 use pushbench_protocol::envelope;
 use pushbench_protocol::framing::parse_range;
-use pushbench_protocol::transport::long_poll::parse_lagged;
-use pushbench_protocol::transport::websocket::{self, CLOSE_LAGGED, Decoder, Event, Opcode, Role};
+use pushbench_protocol::transport::Transport;
+use pushbench_protocol::transport::tcp::parse_lagged;
+use pushbench_protocol::transport::websocket::{
+    self, CLIENT_KEY, CLOSE_LAGGED, Decoder, Event, Opcode, Role,
+};
 
 use super::http::HeadReader;
 use super::{ClientError, Next, Protocol, Sink, Target};
 
 /// The client of the `websocket` transport.
 #[derive(Debug, Default)]
-pub struct WebSocket {
+pub(super) struct WebSocket {
     state: State,
 }
 
@@ -28,26 +31,12 @@ impl Default for State {
     }
 }
 
-/// The key of the handshake. It proves that the server read it, and is no secret (RFC 6455,
-/// section 1.3); one key for all clients spares each of them 16 random bytes.
-const KEY: &str = "cHVzaGJlbmNoIGNsaWVudA==";
-
 /// The mask of the frames that a client sends. A mask keeps intermediaries from being fed
 /// chosen bytes (RFC 6455, section 10.3); between our own client and server any will do.
 const MASK: [u8; 4] = [0x70, 0x75, 0x73, 0x68];
 
 impl Protocol for WebSocket {
-    fn open(
-        &mut self,
-        target: Target<'_>,
-        since: Option<u64>,
-        sink: &mut impl Sink,
-        out: &mut Vec<u8>,
-    ) {
-        sink.request();
-        let start = target.start(since);
-        websocket::encode_request(target.host, &target.channel_name(), start, KEY, out);
-    }
+    const TRANSPORT: Transport = Transport::WebSocket;
 
     /// The channel is that of the subscription.
     fn send(_target: Target<'_>, _channel: &str, payload: &[u8], out: &mut Vec<u8>) {
@@ -65,7 +54,7 @@ impl Protocol for WebSocket {
             let Some((head, length)) = reader.feed(bytes)? else {
                 return Ok(Next::Read);
             };
-            websocket::check_upgrade(&head, KEY)?;
+            websocket::check_upgrade(&head, CLIENT_KEY)?;
             let Some(cursor) = head.push_cursor else {
                 return Err(ClientError::Protocol(
                     "the answer has no 'Push-Cursor' header".into(),
@@ -81,7 +70,7 @@ impl Protocol for WebSocket {
         let mut result = Ok(Next::Read);
         decoder.feed(bytes, |event| match event {
             Event::Text(text) => {
-                // A loss after which the stream goes on is told by a message.
+                // A loss after which the stream goes on is reported by a message.
                 if let Some((from, to)) = parse_lagged(text) {
                     sink.lagged(from, to);
                 } else if let Err(error) = sink.envelope(text) {

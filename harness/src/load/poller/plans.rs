@@ -7,12 +7,17 @@ use std::io;
 
 use pushbench_os::sys::monotonic_ns;
 
+use pushbench_protocol::transport::Polls;
+
 use super::{Poller, Purpose, State};
 use crate::load::client::lean::{Connection, ReadOutcome};
 use crate::load::client::{ClientError, Protocol};
 use crate::load::conditions::slow::{self, PORTION_NS};
 
 impl<P: Protocol> Poller<P> {
+    /// Whether a request may rightly be unanswered for long: one that is owed nothing.
+    const ANSWERS_LATE: bool = matches!(P::TRANSPORT.polls(), Some(Polls::Held));
+
     /// The schedule is known: sets the timers of cuts and of slow clients.
     pub(super) fn arm_plans(&mut self) {
         if self.shard.setup.scenario.slow_readers.is_some() {
@@ -81,7 +86,7 @@ impl<P: Protocol> Poller<P> {
     /// Takes a client as back whose request stands and is owed no answer.
     fn welcome(&mut self, slot: usize) -> bool {
         let client = &self.slots[slot];
-        P::ANSWERS_LATE
+        Self::ANSWERS_LATE
             && client.state == State::Open
             && client.connection.has_asked()
             && self.shard.is_back_quietly(slot)
@@ -89,7 +94,7 @@ impl<P: Protocol> Poller<P> {
 
     /// The same for all that are on their way.
     pub(super) fn welcome_quiet(&mut self) {
-        if P::ANSWERS_LATE {
+        if Self::ANSWERS_LATE {
             for slot in self.shard.on_their_way() {
                 self.welcome(slot);
             }

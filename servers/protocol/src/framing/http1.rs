@@ -23,32 +23,13 @@ pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Most header fields in a response. As with the bytes: several times what is usual.
 const MAX_HEADERS: usize = 64;
 
-/// Appends a GET request. `path_and_query` must be encoded already, `extra` must not contain line
-/// ends.
-pub fn encode_get(host: &str, path_and_query: &str, extra: &[(&str, &str)], out: &mut Vec<u8>) {
-    for part in ["GET ", path_and_query, " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    push_header("Host", host, out);
-    for (name, value) in extra {
-        push_header(name, value, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Appends a POST request with its body. `path` must be encoded already.
-pub fn encode_post(host: &str, path: &str, body: &[u8], out: &mut Vec<u8>) {
-    for part in ["POST ", path, " HTTP/1.1\r\n"] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    push_header("Host", host, out);
-    push_body(body, out);
-}
-
 /// Appends the request that publishes one message, `POST /publish?channel=C`.
 pub fn encode_publish(host: &str, channel: &str, payload: &[u8], out: &mut Vec<u8>) {
     push_request_line("POST", "/publish", channel, Start::Tail, host, out);
-    push_body(payload, out);
+    out.extend_from_slice(b"Content-Length: ");
+    push_decimal(payload.len() as u64, out);
+    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(payload);
 }
 
 /// Appends one chunk of a body (RFC 9112, section 7.1) with what `data` appends. The size is in
@@ -78,17 +59,9 @@ pub fn encode_chunk(out: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
 /// The chunk that ends a body, without trailers (RFC 9112, section 7.1).
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-fn push_body(body: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Content-Length: ");
-    push_decimal(body.len() as u64, out);
-    out.extend_from_slice(b"\r\n\r\n");
-    out.extend_from_slice(body);
-}
-
-/// Appends the target of a request that subscribes, `<path>?channel=C[&since=N | &last=N]`, for
-/// clients that build the rest of the request in another way. What must not stand in a query is
-/// percent-encoded.
-pub fn encode_target(path: &str, channel: &str, start: impl Into<Start>, out: &mut Vec<u8>) {
+/// Appends the target of a request that subscribes, `<path>?channel=C[&since=N | &last=N]`. What must not
+/// stand in a query is percent-encoded.
+fn push_target(path: &str, channel: &str, start: Start, out: &mut Vec<u8>) {
     out.extend_from_slice(path.as_bytes());
     out.extend_from_slice(b"?channel=");
     for byte in channel.bytes() {
@@ -100,7 +73,7 @@ pub fn encode_target(path: &str, channel: &str, start: impl Into<Start>, out: &m
             out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
         }
     }
-    let (name, number) = match start.into() {
+    let (name, number) = match start {
         Start::Tail => return,
         Start::Since(since) => (&b"&since="[..], since),
         Start::Last(count) => (&b"&last="[..], count),
@@ -109,20 +82,8 @@ pub fn encode_target(path: &str, channel: &str, start: impl Into<Start>, out: &m
     push_decimal(number, out);
 }
 
-/// Appends request line and Host of a subscribe, all that a request of a poll needs before its blank
-/// line.
-pub(crate) fn push_subscribe(
-    transport: Transport,
-    host: &str,
-    channel: &str,
-    start: impl Into<Start>,
-    out: &mut Vec<u8>,
-) {
-    let path = transport.info().path.unwrap_or_default();
-    push_request_line("GET", path, channel, start.into(), host, out);
-}
-
-fn push_request_line(
+/// Appends request line and Host.
+pub(crate) fn push_request_line(
     method: &str,
     path: &str,
     channel: &str,
@@ -132,7 +93,7 @@ fn push_request_line(
 ) {
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
-    encode_target(path, channel, start, out);
+    push_target(path, channel, start, out);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     push_header("Host", host, out);
 }

@@ -2,8 +2,8 @@
 //! ([RFC 9112, section 7.1](https://www.rfc-editor.org/rfc/rfc9112#section-7.1)), and read in a browser
 //! with `fetch` ([WHATWG Fetch](https://fetch.spec.whatwg.org/)).
 //!
-//! Place on the data path: framing of the `http_stream` transport. In: envelopes and cursors. Out: the
-//! request, and lines in chunks, and back.
+//! Place on the data path: framing of the `http_stream` transport. In: envelopes. Out: lines in
+//! chunks, and back.
 //!
 //! The lines are those of [`tcp`]: an envelope, which begins with a hexadecimal digit in lower case; an
 //! empty line as keep-alive; `LAGGED <from> <to>`, which no envelope can be mistaken for. The cursor that
@@ -13,8 +13,7 @@
 //! The type is text, because envelopes are not JSON. Browsers hold back the first kilobyte of a plain text
 //! to guess what it is, unless they are told not to (WHATWG MIME Sniffing, section 5).
 
-use super::{Framing, StreamedResponse, Transport, tcp};
-use crate::framing::{Start, http1};
+use super::{Framing, StreamedResponse, tcp};
 
 pub use super::tcp::{DecodeError, Decoder, Line};
 
@@ -37,25 +36,9 @@ pub const RESPONSE: StreamedResponse = StreamedResponse {
 /// An empty line as one chunk.
 pub const KEEP_ALIVE_CHUNK: &[u8] = b"1\r\n\n\r\n";
 
-/// Appends the request that subscribes.
-pub fn encode_request(host: &str, channel: &str, start: impl Into<Start>, out: &mut Vec<u8>) {
-    http1::push_subscribe(Transport::HttpStream, host, channel, start, out);
-    out.extend_from_slice(b"\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_request_has_the_documented_bytes() {
-        let mut out = Vec::new();
-        encode_request("127.0.0.1:80", "news", Some(3), &mut out);
-        assert_eq!(
-            out,
-            b"GET /http-stream?channel=news&since=3 HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n"
-        );
-    }
 
     #[test]
     fn a_stream_is_lines_and_says_in_a_line_of_its_own_what_was_lost() {

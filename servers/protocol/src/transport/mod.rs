@@ -20,9 +20,8 @@
 //! that buffer. After an error the connection is of no use: the caller closes it.
 
 pub mod http_stream;
-pub mod long_poll;
+pub mod poll;
 mod profile;
-pub mod short_poll;
 pub mod sse;
 pub mod tcp;
 pub mod websocket;
@@ -33,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use profile::Profile;
 
-use crate::framing::http1;
+use crate::framing::{Start, http1};
 
 /// Defines [`Transport`] and [`TRANSPORTS`] from one list, so that neither can lack a transport that
 /// the other has.
@@ -276,6 +275,34 @@ impl Transport {
         }
     }
 
+    /// Appends what a client sends to subscribe: from `start`, or after `since` where it resumes. An
+    /// EventSource asks for the URL that it was given all the same, and names the last event that it has.
+    pub fn encode_subscribe(
+        self,
+        host: &str,
+        channel: &str,
+        start: Start,
+        since: Option<u64>,
+        out: &mut Vec<u8>,
+    ) {
+        let events = self.streamed().is_some_and(|r| r.event_source);
+        let start = match since {
+            Some(since) if !events => Start::Since(since),
+            _ => start,
+        };
+        let Some(path) = self.info().path else {
+            return tcp::encode_subscribe(channel, start, out);
+        };
+        http1::push_request_line("GET", path, channel, start, host, out);
+        if events {
+            sse::push_fields(since, out);
+        } else if matches!(self.info().delivery, Delivery::WebSocket) {
+            websocket::push_upgrade(websocket::CLIENT_KEY, out);
+        }
+        // No further fields: what a client need not say is not counted against the transport.
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// What a client asks to send a message.
     pub fn upstream(self) -> &'static str {
         self.info().sends.unwrap_or("POST /publish?channel=C")
@@ -384,6 +411,42 @@ mod tests {
         assert_eq!(Framing::Sse.keep_alive(), b":\n");
         assert_eq!(Framing::SseChunk.keep_alive(), b"2\r\n:\n\r\n");
         assert_eq!(Framing::WebSocket.keep_alive(), [0x89, 0x00]);
+    }
+
+    #[test]
+    fn every_transport_subscribes_with_its_exact_bytes() {
+        let encoded = |transport: Transport, start, since| {
+            let mut out = Vec::new();
+            transport.encode_subscribe("127.0.0.1:80", "a b", start, since, &mut out);
+            String::from_utf8(out).expect("ASCII")
+        };
+        let http = |target: &str, fields: &str| {
+            format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:80\r\n{fields}\r\n")
+        };
+        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: cHVzaGJlbmNoIGNsaWVudA==\r\n";
+        for (transport, path, fields) in [
+            (Transport::WebSocket, "/websocket", upgrade),
+            (Transport::LongPoll, "/long-poll", ""),
+            (Transport::ShortPoll, "/poll", ""),
+            (Transport::HttpStream, "/http-stream", ""),
+            (Transport::Sse, "/sse", "Accept: text/event-stream\r\n"),
+        ] {
+            let target = format!("{path}?channel=a%20b");
+            let of = |start, since| encoded(transport, start, since);
+            assert_eq!(of(Start::Tail, None), http(&target, fields));
+            let snapshot = http(&format!("{target}&last=5"), fields);
+            assert_eq!(of(Start::Last(5), None), snapshot);
+            let resumed = if transport == Transport::Sse {
+                let fields = format!("{fields}Last-Event-ID: 9\r\n");
+                http(&format!("{target}&last=5"), &fields)
+            } else {
+                http(&format!("{target}&since=9"), fields)
+            };
+            assert_eq!(of(Start::Last(5), Some(9)), resumed);
+        }
+        let tcp = encoded(Transport::Tcp, Start::Last(5), Some(9));
+        assert_eq!(tcp, "SUBSCRIBE a b 9\n");
     }
 
     #[test]

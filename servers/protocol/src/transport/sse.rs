@@ -11,8 +11,8 @@ pub use decoder::{Block, DecodeError, Decoder};
 
 use std::time::Duration;
 
-use super::{Framing, StreamedResponse, Transport};
-use crate::framing::{Start, encode_range, http1, push_decimal};
+use super::{Framing, StreamedResponse};
+use crate::framing::{encode_range, http1, push_decimal};
 
 /// What a response with events carries.
 pub const RESPONSE: StreamedResponse = StreamedResponse {
@@ -78,23 +78,13 @@ pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\n\n");
 }
 
-/// Appends the request that subscribes. `last_event_id` is what a client sends that reconnects; it
-/// wins over `start`, which stays in the URL that it was given (WHATWG HTML, section 9.2.2).
-pub fn encode_request(
-    host: &str,
-    channel: &str,
-    start: impl Into<Start>,
-    last_event_id: Option<u64>,
-    out: &mut Vec<u8>,
-) {
-    http1::push_subscribe(Transport::Sse, host, channel, start, out);
-    out.extend_from_slice(b"Accept: text/event-stream\r\n");
+/// Appends the header fields of an EventSource, but for the line that ends the head. `last_event_id`:
+/// that of one that reconnects (WHATWG HTML, section 9.2.2).
+pub(super) fn push_fields(last_event_id: Option<u64>, out: &mut Vec<u8>) {
+    http1::push_header("Accept", RESPONSE.content_type, out);
     if let Some(id) = last_event_id {
-        out.extend_from_slice(b"Last-Event-ID: ");
-        push_decimal(id, out);
-        out.extend_from_slice(b"\r\n");
+        http1::push_header("Last-Event-ID", &id.to_string(), out);
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -138,26 +128,5 @@ mod tests {
         let mut out = Vec::new();
         encode(123_456, &[b'x'; 100], &mut out);
         assert_eq!(out.len(), 119);
-    }
-
-    #[test]
-    fn requests_have_the_documented_bytes() {
-        let mut out = Vec::new();
-        encode_request("127.0.0.1:80", "news", None, None, &mut out);
-        assert_eq!(
-            out,
-            b"GET /sse?channel=news HTTP/1.1\r\nHost: 127.0.0.1:80\r\nAccept: text/event-stream\r\n\
-              \r\n"
-        );
-        out.clear();
-        encode_request("h", "a b", Some(3), Some(9), &mut out);
-        assert_eq!(
-            out,
-            b"GET /sse?channel=a%20b&since=3 HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\
-              Last-Event-ID: 9\r\n\r\n"
-        );
-        out.clear();
-        encode_request("h", "a", crate::framing::Start::Last(5), None, &mut out);
-        assert!(out.starts_with(b"GET /sse?channel=a&last=5 HTTP/1.1\r\n"));
     }
 }

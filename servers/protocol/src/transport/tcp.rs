@@ -197,6 +197,13 @@ pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// Reads what [`encode_lagged`] wrote, with or without its LF: the body of a poll's status 410, a text
+/// message of a WebSocket. `None` where it has another shape.
+pub fn parse_lagged(line: &[u8]) -> Option<(u64, u64)> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    parse_range(word(line, b"LAGGED")?)
+}
+
 /// Appends `ERROR <text>`. Line ends in `text` become spaces: an error stays one line.
 pub fn encode_error(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"ERROR ");
@@ -285,7 +292,7 @@ fn parse_line(line: &[u8]) -> Result<Line<'_>, DecodeError> {
 fn parse_control(line: &[u8]) -> Option<Line<'_>> {
     if let Some(cursor) = word(line, b"SUBSCRIBED") {
         parse_decimal(cursor).map(Line::Subscribed)
-    } else if let Some((from, to)) = word(line, b"LAGGED").and_then(parse_range) {
+    } else if let Some((from, to)) = parse_lagged(line) {
         Some(Line::Lagged { from, to })
     } else {
         std::str::from_utf8(word(line, b"ERROR")?)

@@ -9,8 +9,7 @@ mod handshake;
 
 pub use decoder::{Decoder, Event, ProtocolError, Role};
 pub use handshake::{
-    HandshakeError, accept_key, check_upgrade, encode_request, encode_upgrade_request,
-    encode_upgrade_response,
+    CLIENT_KEY, HandshakeError, accept_key, check_upgrade, encode_upgrade_response, push_upgrade,
 };
 
 use crate::framing::encode_range;
@@ -129,7 +128,7 @@ pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
 
 /// Appends the text message that tells a lost range on a channel whose stream goes on
 /// ([`DropOldest`](crate::overflow::Overflow::DropOldest)); read by
-/// [`parse_lagged`](super::long_poll::parse_lagged).
+/// [`parse_lagged`](super::tcp::parse_lagged).
 pub fn encode_lagged_text(from: u64, to: u64, out: &mut Vec<u8>) {
     let mut payload = b"LAGGED ".to_vec();
     encode_range(from, to, &mut payload);

@@ -39,6 +39,18 @@ fn answers_have_the_documented_bytes() {
 }
 
 #[test]
+fn a_lost_range_reads_back_as_written() {
+    let mut out = Vec::new();
+    encode_lagged(3, 9, &mut out);
+    assert_eq!(out, b"LAGGED 3 9\n");
+    assert_eq!(parse_lagged(&out), Some((3, 9)));
+    assert_eq!(parse_lagged(b"LAGGED 3 9"), Some((3, 9)));
+    for bad in ["", "LAGGED", "LAGGED 9 3", "lagged 3 9", "gone"] {
+        assert_eq!(parse_lagged(bad.as_bytes()), None, "'{bad}'");
+    }
+}
+
+#[test]
 fn requests_parse_with_and_without_their_line_end() {
     for end in ["", "\n", "\r\n"] {
         let parse = |text: &str| {

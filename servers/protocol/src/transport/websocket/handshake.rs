@@ -5,9 +5,7 @@
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::framing::Start;
 use crate::framing::http1::{self, ResponseHead};
-use crate::transport::Transport;
 
 /// What the server must answer to `Sec-WebSocket-Key: key`: 28 characters of base64 (section
 /// 4.2.2, item 5.4).
@@ -15,34 +13,21 @@ pub fn accept_key(key: &str) -> String {
     derive_accept_key(key.as_bytes())
 }
 
-/// Appends a client's request to upgrade (section 4.1). `key` is the base64 form of 16 random
-/// bytes; `path` may have a query.
-pub fn encode_upgrade_request(host: &str, path: &str, key: &str, out: &mut Vec<u8>) {
-    http1::encode_get(host, path, &upgrade_headers(key), out);
-}
+/// The key of our clients. It proves that the server read it, and is not a secret (section 1.3); one
+/// key for all spares each of them 16 random bytes.
+pub const CLIENT_KEY: &str = "cHVzaGJlbmNoIGNsaWVudA==";
 
-/// Appends the request that upgrades and subscribes.
-pub fn encode_request(
-    host: &str,
-    channel: &str,
-    start: impl Into<Start>,
-    key: &str,
-    out: &mut Vec<u8>,
-) {
-    http1::push_subscribe(Transport::WebSocket, host, channel, start, out);
-    for (name, value) in upgrade_headers(key) {
-        http1::push_header(name, value, out);
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn upgrade_headers(key: &str) -> [(&'static str, &str); 4] {
-    [
+/// Appends the header fields that ask for an upgrade (section 4.1), but for the line that ends the head.
+/// `key` is the base64 form of 16 bytes.
+pub fn push_upgrade(key: &str, out: &mut Vec<u8>) {
+    for (name, value) in [
         ("Connection", "Upgrade"),
         ("Upgrade", "websocket"),
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", key),
-    ]
+    ] {
+        http1::push_header(name, value, out);
+    }
 }
 
 /// Appends the answer that upgrades, status 101 (section 4.2.2). `key` is the client's.
@@ -116,18 +101,6 @@ mod tests {
     #[test]
     fn the_accept_key_is_the_one_of_the_specification() {
         assert_eq!(accept_key(KEY), ACCEPT);
-    }
-
-    #[test]
-    fn requests_have_the_documented_bytes() {
-        let mut out = Vec::new();
-        encode_request("h:1", "news", Some(9), KEY, &mut out);
-        assert_eq!(
-            String::from_utf8(out).expect("ASCII"),
-            "GET /websocket?channel=news&since=9 HTTP/1.1\r\nHost: h:1\r\nConnection: Upgrade\r\n\
-             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
     }
 
     #[test]

@@ -1,78 +1,29 @@
-//! Long-polling: one outstanding request, the next one sent as soon as it is answered (RFC 6202).
+//! Polling: one outstanding request at a time, the next one sent as soon as it is answered (RFC 6202), or
+//! after an interval.
 //!
-//! Place on the data path: socket → **client** → sink. Not measured here: anything.
+//! Place on the data path: socket → **client** → sink.
 
 use pushbench_protocol::framing::http1::Body;
-use pushbench_protocol::transport::long_poll as framing;
+use pushbench_protocol::transport::{Transport, poll};
 
 use super::http::HeadReader;
 use super::{ClientError, Next, Protocol, Sink, Target};
 
-/// The client of the `long_poll` transport.
+/// The client of the transports that poll; `HELD`: of the one whose server holds a request until there is
+/// something.
 #[derive(Debug, Default)]
-pub struct LongPoll {
-    answers: Answers,
-}
-
-impl Protocol for LongPoll {
-    const RECONNECTS: bool = true;
-    const ANSWERS_LATE: bool = true;
-
-    fn open(
-        &mut self,
-        target: Target<'_>,
-        since: Option<u64>,
-        sink: &mut impl Sink,
-        out: &mut Vec<u8>,
-    ) {
-        self.answers = Answers::resuming(since.is_some());
-        sink.request();
-        let start = target.start(since);
-        framing::encode_request(target.host, &target.channel_name(), start, out);
-    }
-
-    fn receive(
-        &mut self,
-        bytes: &mut [u8],
-        target: Target<'_>,
-        sink: &mut impl Sink,
-        out: &mut Vec<u8>,
-    ) -> Result<Next, ClientError> {
-        if self.answers.receive(bytes, sink)? {
-            self.poll(target, sink, out);
-        }
-        Ok(Next::Read)
-    }
-
-    fn poll(&mut self, target: Target<'_>, sink: &mut impl Sink, out: &mut Vec<u8>) {
-        sink.request();
-        framing::encode_request(
-            target.host,
-            &target.channel_name(),
-            Some(sink.cursor()),
-            out,
-        );
-    }
-
-    fn is_between_answers(&self) -> bool {
-        self.answers.is_between()
-    }
-}
-
-/// Reads the answers to polls, one after another on one connection. For short polls too.
-#[derive(Debug, Default)]
-pub(crate) struct Answers {
+pub(super) struct Polled<const HELD: bool> {
     state: State,
     first: First,
 }
 
-/// What the first answer on a connection tells.
+/// What the first answer on a connection brings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum First {
     /// The start cursor.
     #[default]
     Cursor,
-    /// That delivery goes on behind the client's own.
+    /// That delivery goes on after the client's own.
     Resumed,
     /// It has come.
     Over,
@@ -98,21 +49,47 @@ impl Default for State {
     }
 }
 
-impl Answers {
-    /// Answers on a new connection; `resuming` where the client holds a cursor already.
-    pub(crate) fn resuming(resuming: bool) -> Self {
-        Self {
-            state: State::default(),
-            first: if resuming {
-                First::Resumed
-            } else {
-                First::Cursor
-            },
+impl<const HELD: bool> Protocol for Polled<HELD> {
+    const TRANSPORT: Transport = if HELD {
+        Transport::LongPoll
+    } else {
+        Transport::ShortPoll
+    };
+
+    fn begin(&mut self, resumes: bool) {
+        self.state = State::default();
+        self.first = if resumes {
+            First::Resumed
+        } else {
+            First::Cursor
+        };
+    }
+
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        target: Target<'_>,
+        sink: &mut impl Sink,
+        out: &mut Vec<u8>,
+    ) -> Result<Next, ClientError> {
+        match (self.is_answered(bytes, sink)?, HELD) {
+            (false, _) => Ok(Next::Read),
+            (true, false) => Ok(Next::Pause),
+            (true, true) => {
+                self.poll(target, sink, out);
+                Ok(Next::Read)
+            }
         }
     }
 
+    fn is_between_answers(&self) -> bool {
+        matches!(&self.state, State::Head(reader) if reader.is_empty())
+    }
+}
+
+impl<const HELD: bool> Polled<HELD> {
     /// Takes what arrived. `true` when an answer is complete: the next request may be sent.
-    pub(crate) fn receive(
+    fn is_answered(
         &mut self,
         mut bytes: &mut [u8],
         sink: &mut impl Sink,
@@ -121,19 +98,12 @@ impl Answers {
             let Some((head, length)) = reader.feed(bytes)? else {
                 return Ok(false);
             };
-            let Some(cursor) = head.push_cursor else {
-                let expected = 200;
-                return Err(ClientError::Status {
-                    expected,
-                    got: head.status,
-                });
-            };
-            if !matches!(head.status, 200 | 204 | 410) {
+            let (Some(cursor), 200 | 204 | 410) = (head.push_cursor, head.status) else {
                 return Err(ClientError::Status {
                     expected: 200,
                     got: head.status,
                 });
-            }
+            };
             if head.close {
                 return Err(ClientError::Eof("after an answer that said so"));
             }
@@ -180,23 +150,18 @@ impl Answers {
         self.state = State::default();
         Ok(true)
     }
-
-    /// Whether no answer is half read.
-    pub(crate) fn is_between(&self) -> bool {
-        matches!(&self.state, State::Head(reader) if reader.is_empty())
-    }
 }
 
 fn finish(status: u16, text: &[u8], sink: &mut impl Sink) -> Result<(), ClientError> {
     if status == 410 {
-        let (from, to) = framing::parse_lagged(text).ok_or_else(|| {
+        let (from, to) = poll::parse_lagged(text).ok_or_else(|| {
             ClientError::Protocol("expected 'LAGGED from to' in the body of a 410".into())
         })?;
         sink.lagged(from, to);
         return Ok(());
     }
     let mut result = Ok(());
-    framing::lines(text, |line| {
+    poll::lines(text, |line| {
         if let Err(error) = sink.envelope(line) {
             result = Err(error);
         }
