@@ -9,6 +9,7 @@ use crate::text::utc;
 use nix::sys::resource::{Resource, getrlimit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::time::SystemTime;
 
 /// The machine and its settings as a run found them.
@@ -38,8 +39,12 @@ pub struct Environment {
     pub congestion_control: Option<String>,
     /// Congestion control that every socket of this run had.
     pub congestion_control_used: Option<String>,
-    /// Congestion controls that sockets may choose.
+    /// Congestion controls that the kernel has loaded.
     pub congestion_controls_available: Option<Vec<String>>,
+    /// Those of them that this process may set on a socket, found by setting each: without
+    /// CAP_NET_ADMIN the kernel allows only `net.ipv4.tcp_allowed_congestion_control`.
+    #[serde(default)]
+    pub congestion_controls_allowed: Option<Vec<String>>,
     /// Descriptors that a process may open, soft limit.
     pub nofile_soft: Option<u64>,
     /// Descriptors that a process may raise its limit to.
@@ -71,6 +76,9 @@ impl Environment {
         let cpuinfo = read("/proc/cpuinfo").unwrap_or_default();
         let limits = getrlimit(Resource::RLIMIT_NOFILE).ok();
         let ports = line("/proc/sys/net/ipv4/ip_local_port_range").and_then(|text| pair(&text));
+        let available = line("/proc/sys/net/ipv4/tcp_available_congestion_control");
+        let available: Option<Vec<String>> =
+            available.map(|text| text.split_whitespace().map(str::to_owned).collect());
         Self {
             started_utc: utc::rfc3339(SystemTime::now()),
             platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -90,10 +98,8 @@ impl Environment {
             memory_bytes: field_bytes(&read("/proc/meminfo").unwrap_or_default(), "MemTotal"),
             congestion_control: line("/proc/sys/net/ipv4/tcp_congestion_control"),
             congestion_control_used: None,
-            congestion_controls_available: line(
-                "/proc/sys/net/ipv4/tcp_available_congestion_control",
-            )
-            .map(|text| text.split_whitespace().map(str::to_owned).collect()),
+            congestion_controls_allowed: available.as_deref().map(allowed),
+            congestion_controls_available: available,
             nofile_soft: limits.map(|(soft, _)| soft),
             nofile_hard: limits.map(|(_, hard)| hard),
             port_first: ports.map(|(first, _)| first),
@@ -103,6 +109,16 @@ impl Environment {
             allocator: "system".to_owned(),
         }
     }
+}
+
+/// Those of `names` that can be set on a socket of this process.
+fn allowed(names: &[String]) -> Vec<String> {
+    let settable = |name: &&String| {
+        Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))
+            .and_then(|socket| socket.set_tcp_congestion(name.as_bytes()))
+            .is_ok()
+    };
+    names.iter().filter(settable).cloned().collect()
 }
 
 /// A file of one line, without its end; `None` where it is missing or empty.

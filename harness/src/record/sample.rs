@@ -255,6 +255,7 @@ fn environment() -> Environment {
         congestion_control: Some("cubic".to_owned()),
         congestion_control_used: Some("cubic".to_owned()),
         congestion_controls_available: Some(vec!["reno".to_owned(), "cubic".to_owned()]),
+        congestion_controls_allowed: Some(vec!["reno".to_owned(), "cubic".to_owned()]),
         nofile_soft: Some(1_024),
         nofile_hard: Some(20_000),
         port_first: Some(32_768),

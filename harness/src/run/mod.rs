@@ -284,8 +284,8 @@ pub(crate) fn congestion_of_this_machine() -> Option<String> {
 }
 
 pub(crate) fn congestion(environment: &Environment) -> Option<String> {
-    let available = environment.congestion_controls_available.as_ref()?;
-    available.iter().find(|name| *name == CONGESTION).cloned()
+    let allowed = environment.congestion_controls_allowed.as_ref()?;
+    allowed.iter().find(|name| *name == CONGESTION).cloned()
 }
 
 pub(crate) fn write_histograms(

@@ -67,6 +67,8 @@ pub struct Machine {
     pub congestions: Vec<String>,
     /// Fraction of the time since boot that a hypervisor gave to others.
     pub steal_share: Option<f64>,
+    /// Those of them that this process may set on a socket.
+    pub congestions_allowed: Vec<String>,
     /// Whether the kernel timestamps what a TCP socket receives (`SO_TIMESTAMPING`).
     pub stamps: Option<bool>,
 }
@@ -117,6 +119,7 @@ impl Machine {
             congestion: environment.congestion_control,
             congestions: environment
                 .congestion_controls_available
+            congestions_allowed: environment.congestion_controls_allowed.unwrap_or_default(),
                 .unwrap_or_default(),
             steal_share: read("/proc/stat").and_then(|text| steal_share(&text)),
             stamps: stamps(),

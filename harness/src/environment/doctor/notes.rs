@@ -1,6 +1,7 @@
 //! Limits that do not bound the number of clients, but slow something down or prevent a measurement.
 
 use super::limits::{At, number, sysctl};
+use super::machine::Machine;
 use super::{LimitFound, State};
 use crate::text::figure::count;
 
@@ -140,21 +141,36 @@ impl At<'_> {
     }
 
     pub(super) fn congestion(&self) -> LimitFound {
-        let cubic = self.machine.congestions.iter().any(|name| name == "cubic");
-        let default = self.machine.congestion.as_deref().unwrap_or("unknown");
-        let instead = match cubic {
-            true => "sets cubic on every socket, regardless of the default",
-            false => "keeps the default on every socket, because cubic is not available",
+        let has_cubic = |names: &[String]| names.iter().any(|name| name == "cubic");
+        let Machine {
+            congestion,
+            congestions,
+            congestions_allowed,
+            ..
+        } = self.machine;
+        let default = congestion.as_deref().unwrap_or("unknown");
+        let (instead, raise) = match (has_cubic(congestions_allowed), has_cubic(congestions)) {
+            (true, _) => (
+                "sets cubic on every socket, regardless of the default",
+                None,
+            ),
+            (false, true) => (
+                "keeps the default on every socket, because this user may not set cubic (no \
+                 CAP_NET_ADMIN)",
+                // The list is replaced as a whole.
+                Some(format!(
+                    "sudo sysctl -w net.ipv4.tcp_allowed_congestion_control='{}'",
+                    congestions.join(" ")
+                )),
+            ),
+            (false, false) => (
+                "keeps the default on every socket, because cubic is not available",
+                Some("sudo modprobe tcp_cubic".to_owned()),
+            ),
         };
-        let paces = !cubic && default.starts_with("bbr");
-        let raise = (!cubic).then(|| "sudo modprobe tcp_cubic".to_owned());
-        Self::noted(
-            "congestion control",
-            default.to_owned(),
-            paces,
-            raise,
-            instead,
-        )
+        let paces = raise.is_some() && default.starts_with("bbr");
+        let value = default.to_owned();
+        Self::noted("congestion control", value, paces, raise, instead)
     }
 
     pub(super) fn steal(&self) -> LimitFound {

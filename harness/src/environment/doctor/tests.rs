@@ -33,6 +33,7 @@ fn machine() -> Machine {
         congestions: vec!["reno".to_owned(), "cubic".to_owned(), "bbr".to_owned()],
         steal_share: Some(0.001),
         stamps: Some(true),
+        congestions_allowed: vec!["reno".to_owned(), "cubic".to_owned(), "bbr".to_owned()],
     }
 }
 
@@ -219,6 +220,7 @@ fn a_limit_that_only_slows_does_not_refuse() {
         congestions: vec!["bbr".to_owned()],
         steal_share: Some(0.3),
         stamps: Some(false),
+        congestions_allowed: vec!["bbr".to_owned()],
         ..machine()
     };
     let found = found(&slow, 100_000);
@@ -240,6 +242,135 @@ fn a_limit_that_only_slows_does_not_refuse() {
 
 #[test]
 fn a_platform_that_reports_nothing_is_not_guessed_at() {
+#[test]
+fn a_congestion_control_that_is_loaded_but_not_allowed_is_named_with_what_allows_it() {
+    let unprivileged = Machine {
+        congestions_allowed: vec!["reno".to_owned(), "bbr".to_owned()],
+        ..machine()
+    };
+    let found = found(&unprivileged, 100_000);
+    let limit = limit(&found, "congestion control");
+    assert_eq!((limit.value.as_str(), limit.state), ("bbr", State::Slows));
+    assert_eq!(
+        limit.raise.as_deref(),
+        Some("sudo sysctl -w net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'")
+    );
+    assert!(
+        limit.instead.contains("may not set cubic"),
+        "{}",
+        limit.instead
+    );
+    assert!(found.reachable);
+}
+
+#[test]
+fn a_platform_that_reports_nothing_is_not_guessed_at() {
+#[test]
+fn a_congestion_control_that_is_loaded_but_not_allowed_is_named_with_what_allows_it() {
+    let unprivileged = Machine {
+        congestions_allowed: vec!["reno".to_owned(), "bbr".to_owned()],
+        ..machine()
+    };
+    let found = found(&unprivileged, 100_000);
+    let limit = limit(&found, "congestion control");
+    assert_eq!((limit.value.as_str(), limit.state), ("bbr", State::Slows));
+    assert_eq!(
+        limit.raise.as_deref(),
+        Some("sudo sysctl -w net.ipv4.tcp_allowed_congestion_control='reno cubic bbr'")
+    );
+    assert!(
+        limit.instead.contains("may not set cubic"),
+        "{}",
+        limit.instead
+    );
+    assert!(found.reachable);
+}
+
+/// Every number that a command sets, with the number in force.
+fn settings(machine: &Machine, raise: &str) -> Vec<(u64, Option<u64>)> {
+    let [_, pressure, most] = machine
+        .tcp_mem_pages
+        .map_or([None; 3], |pages| pages.map(Some));
+    let now = [
+        ("fs.nr_open=", machine.nr_open),
+        ("--nofile=", machine.nofile_hard),
+        ("fs.file-max=", machine.file_max),
+        ("fs.epoll.max_user_watches=", machine.epoll_watches),
+        ("net.core.somaxconn=", machine.somaxconn),
+        ("net.ipv4.tcp_max_syn_backlog=", machine.syn_backlog),
+        ("net.ipv4.tcp_max_tw_buckets=", machine.time_wait_buckets),
+        ("net.netfilter.nf_conntrack_max=", machine.conntrack_max),
+        ("kernel.threads-max=", machine.threads_max),
+        ("kernel.pid_max=", machine.pid_max),
+        ("ulimit -u ", machine.nproc),
+        ("TasksMax=", machine.group_pids),
+        ("MemoryMax=", machine.group_available_bytes),
+    ];
+    let digits = |text: &str| -> Option<u64> {
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        text[..end].parse().ok()
+    };
+    let mut found: Vec<(u64, Option<u64>)> = Vec::new();
+    for (key, now) in now {
+        let at = raise.find(key).map(|at| &raise[at + key.len()..]);
+        found.extend(at.map(|rest| (digits(rest).expect("a number"), now)));
+    }
+    if let Some(rest) = raise.split("net.ipv4.tcp_mem='").nth(1) {
+        let pages = rest
+            .trim_end_matches('\'')
+            .split(' ')
+            .map(|n| n.parse().expect("pages"));
+        found.extend(pages.skip(1).zip([pressure, most]));
+    }
+    found
+}
+
+#[test]
+fn no_command_sets_a_value_below_the_one_in_force() {
+    let mut random = SplitMix64::new(7);
+    let mut checked = 0;
+    for _ in 0..2_000 {
+        // From far below what a hundred clients need to far above what a million do.
+        let mut any = || Some(1 << (4 + random.below(28)) | random.below(16));
+        let pages = [any(), any(), any()].map(Option::unwrap_or_default);
+        let mut machine = Machine {
+            nofile_hard: any(),
+            nr_open: any(),
+            file_max: any(),
+            files_open: any(),
+            epoll_watches: any(),
+            somaxconn: any(),
+            syn_backlog: any(),
+            tcp_mem_pages: Some(pages),
+            time_wait_buckets: any(),
+            conntrack_max: any(),
+            conntrack_count: any(),
+            available_bytes: any(),
+            group_available_bytes: any(),
+            threads_max: any(),
+            pid_max: any(),
+            threads: any(),
+            nproc: any(),
+            group_pids: any(),
+            ..machine()
+        };
+        machine.own_tables = random.below(2) == 0;
+        let clients = 1 + random.below(2_000_000);
+        for limit in examine(&machine, &memory(10_000.0), Some(clients as u32)).limits {
+            for (set, now) in settings(&machine, limit.raise.as_deref().unwrap_or_default()) {
+                checked += 1;
+                assert!(
+                    Some(set) >= now,
+                    "{limit:?}, {now:?} now, {clients} clients"
+                );
+            }
+        }
+    }
+    assert!(checked > 2_000, "{checked}");
+}
+
     let found = examine(&Machine::default(), &memory(10_000.0), Some(1_000));
     assert!(found.reachable);
     assert_eq!(found.limited_by, "the 32-bit number of a client");
