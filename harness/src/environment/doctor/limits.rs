@@ -14,6 +14,9 @@ const SOURCES: u64 = 0x00ff_fff0;
 /// Threads of both processes in addition to their shards: main, publisher, control, and some to spare.
 const OTHER_THREADS: u64 = 32;
 
+/// Threads for both processes with as many shards as they may have, and as many again.
+const ENOUGH_THREADS: u64 = 2 * (2 * MAX_SHARDS as u64 + OTHER_THREADS);
+
 /// Open files of the run and of both processes in addition to their connections.
 const OTHER_FILES: u64 = 1_024;
 
@@ -295,26 +298,36 @@ impl At<'_> {
     fn threads(&self) -> LimitFound {
         let Machine {
             threads_max,
+            pid_max,
             threads,
             nproc,
             ..
         } = *self.machine;
         let used = threads.unwrap_or(0);
-        let left = [threads_max, nproc].into_iter().flatten().min();
+        let machines = [threads_max, pid_max].into_iter().flatten().min();
+        let left = [machines, nproc].into_iter().flatten().min();
         let left = left.map(|most| most.saturating_sub(used));
         let allows = self.in_threads(left);
+        let needed = used + ENOUGH_THREADS;
+        // Each by itself: one that has room would be lowered.
+        let commands = [
+            (threads_max, "sudo sysctl -w kernel.threads-max="),
+            (pid_max, "sudo sysctl -w kernel.pid_max="),
+            (nproc, "ulimit -u "),
+        ];
+        let commands = commands
+            .iter()
+            .filter(|(now, _)| now.is_some_and(|now| now < needed))
+            .map(|(_, command)| format!("{command}{needed}"));
         self.counted(
             "kernel.threads-max, kernel.pid_max, ulimit -u",
             format!(
                 "{}, {} per user, {used} in use",
-                number(threads_max),
+                number(machines),
                 number(nproc)
             ),
             (allows, allows),
-            Some(
-                "sudo sysctl -w kernel.threads-max=200000 kernel.pid_max=200000; ulimit -u 200000"
-                    .to_owned(),
-            ),
+            Some(commands.collect::<Vec<_>>().join(" && ")),
             format!("uses at most {MAX_SHARDS} threads each for server and clients"),
         )
     }
@@ -323,12 +336,13 @@ impl At<'_> {
         let pids = self.machine.group_pids;
         let allows = self.in_threads(pids);
         let value = pids.map_or_else(|| "no limit".to_owned(), |pids| pids.to_string());
-        let raise = "sudo systemctl set-property --runtime \"$(ps -o unit= -p $$)\" TasksMax=4096";
+        let raise = "sudo systemctl set-property --runtime \"$(ps -o unit= -p $$)\" TasksMax=";
+        let raise = pids.map(|pids| format!("{raise}{}", pids + ENOUGH_THREADS));
         self.counted(
             "pids of the control group",
             value,
             (allows, allows),
-            pids.map(|_| raise.to_owned()),
+            raise,
             format!("uses at most {MAX_SHARDS} threads each for server and clients"),
         )
     }

@@ -47,8 +47,10 @@ pub struct Machine {
     pub available_bytes: Option<u64>,
     /// The same within the control group of this process, if that is less.
     pub group_available_bytes: Option<u64>,
-    /// Threads of the machine, at most: the lower of `kernel.threads-max` and `kernel.pid_max`.
+    /// Threads of the machine, at most (`kernel.threads-max`).
     pub threads_max: Option<u64>,
+    /// Numbers of processes and threads, at most (`kernel.pid_max`).
+    pub pid_max: Option<u64>,
     /// Threads of the machine now.
     pub threads: Option<u64>,
     /// Processes and threads of this user, at most (`ulimit -u`).
@@ -63,12 +65,12 @@ pub struct Machine {
     pub timer_slack_ns: Option<u64>,
     /// Congestion control that sockets get by default.
     pub congestion: Option<String>,
-    /// Congestion controls that a socket may choose.
+    /// Congestion controls that the kernel has loaded.
     pub congestions: Vec<String>,
-    /// Fraction of the time since boot that a hypervisor gave to others.
-    pub steal_share: Option<f64>,
     /// Those of them that this process may set on a socket.
     pub congestions_allowed: Vec<String>,
+    /// Fraction of the time since boot that a hypervisor gave to others.
+    pub steal_share: Option<f64>,
     /// Whether the kernel timestamps what a TCP socket receives (`SO_TIMESTAMPING`).
     pub stamps: Option<bool>,
 }
@@ -81,10 +83,6 @@ impl Machine {
         let available = field_bytes(&read("/proc/meminfo").unwrap_or_default(), "MemAvailable");
         let group = memory::group_available_bytes().filter(|&group| Some(group) < available);
         let tracked = number("/proc/sys/net/netfilter/nf_conntrack_count");
-        let threads_max = [
-            number("/proc/sys/kernel/threads-max"),
-            number("/proc/sys/kernel/pid_max"),
-        ];
         Self {
             nofile_soft: environment.nofile_soft,
             nofile_hard: environment.nofile_hard,
@@ -106,7 +104,8 @@ impl Machine {
             conntrack_count: tracked.filter(|&count| count > 0),
             available_bytes: available,
             group_available_bytes: group,
-            threads_max: threads_max.into_iter().flatten().min(),
+            threads_max: number("/proc/sys/kernel/threads-max"),
+            pid_max: number("/proc/sys/kernel/pid_max"),
             threads: read("/proc/loadavg").and_then(|text| threads(&text)),
             nproc: getrlimit(Resource::RLIMIT_NPROC)
                 .ok()
@@ -119,8 +118,8 @@ impl Machine {
             congestion: environment.congestion_control,
             congestions: environment
                 .congestion_controls_available
-            congestions_allowed: environment.congestion_controls_allowed.unwrap_or_default(),
                 .unwrap_or_default(),
+            congestions_allowed: environment.congestion_controls_allowed.unwrap_or_default(),
             steal_share: read("/proc/stat").and_then(|text| steal_share(&text)),
             stamps: stamps(),
         }

@@ -67,6 +67,8 @@ impl At<'_> {
         let pages = self.machine.tcp_mem_pages;
         // An unread message takes at least a page; idle connections take none.
         let pressed = pages.is_some_and(|[_, pressure, _]| pressure < self.clients);
+        let [low, _, most] = pages.unwrap_or_default();
+        let pressure = self.clients.max(low);
         let value = pages.map_or_else(
             || "unknown".to_owned(),
             |[low, pressure, most]| {
@@ -82,7 +84,7 @@ impl At<'_> {
             pressed,
             sysctl(
                 "net.ipv4.tcp_mem",
-                format!("'{0} {0} {1}'", self.clients, 2 * self.clients),
+                format!("'{low} {pressure} {}'", most.max(2 * pressure)),
             )
             .filter(|_| pressed),
             "leaves no unread message on an idle connection; a broadcast to more clients than there \
