@@ -3,7 +3,7 @@
 use super::Evidence;
 use super::findings::{Found, Row, ms, percent, row, timed};
 use crate::observe::run_queue::RunQueue;
-use crate::record::Verdict;
+use crate::record::{Trial, Verdict};
 
 /// Share of segments that may have been retransmitted.
 pub const MAX_RETRANSMITTED: f64 = 0.001;
@@ -25,6 +25,10 @@ pub const VOID_RUN_QUEUE_SHARE: f64 = 0.5;
 /// Such a wait, as a share of the stretch over which it was read, that is never held against a
 /// trial: if at most one in a hundred messages meets it, it moves no quantile up to p99.
 pub const NEGLIGIBLE_RUN_QUEUE_SHARE: f64 = 0.01;
+
+/// Share of the machine's time for which the CPU quota of a control group may have kept threads from
+/// running: more moves p99.
+pub const MAX_THROTTLED: f64 = 0.01;
 
 const UNKNOWN: &str = "this machine does not report it";
 
@@ -71,9 +75,26 @@ pub(super) const CHECKS: &[Row] = &[
         "close them and run again",
     ),
     timed(
+        "throttled",
+        |trial, evidence| {
+            let Some(throttled) = trial.machine.throttled_ns else {
+                return Found::Absent;
+            };
+            let message = format!(
+                "the control group of this run had used up its CPU quota: the kernel kept threads \
+                 from running for {}",
+                ms(throttled as f64)
+            );
+            let share = throttled as f64 / available(evidence);
+            Found::above(share, MAX_THROTTLED, Verdict::Suspect, message)
+        },
+        "raise the quota ('cpu.max' or 'cpu.cfs_quota_us' of the group), or run outside the group",
+    ),
+    timed(
         "server_run_queue",
-        |_, evidence| {
+        |trial, evidence| {
             run_queue(
+                trial,
                 "the server was starved of CPU: it",
                 evidence.waited.server,
                 evidence,
@@ -83,8 +104,9 @@ pub(super) const CHECKS: &[Row] = &[
     ),
     timed(
         "harness_run_queue",
-        |_, evidence| {
+        |trial, evidence| {
             run_queue(
+                trial,
                 "the clients were starved of CPU: they",
                 evidence.waited.fleet,
                 evidence,
@@ -100,7 +122,12 @@ fn available(evidence: &Evidence<'_>) -> f64 {
 }
 
 /// Cores that other programs took: the CPU clocks of both sides cannot see them.
-fn run_queue(who: &str, waited: Option<RunQueue>, evidence: &Evidence<'_>) -> Found {
+fn run_queue(trial: &Trial, who: &str, waited: Option<RunQueue>, evidence: &Evidence<'_>) -> Found {
+    // A thread that is kept from running for its group's quota waits in the same queue.
+    let throttled = trial.machine.throttled_ns.unwrap_or(0) as f64;
+    if throttled > MAX_THROTTLED * available(evidence) {
+        return Found::not_tested("the wait is the CPU quota's: see 'throttled'");
+    }
     let Some(waited) = waited else {
         return Found::not_tested(
             "the kernel does not report how long threads wait, or a relay shares their cores",

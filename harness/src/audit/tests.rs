@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::load::ProbeReport;
-use crate::record::{Cause, Check, Outcome, Probe, Quantiles, Verdict};
+use crate::record::{Cause, Check, Outcome, Probe, Quantiles, Validity, Verdict};
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -356,6 +356,32 @@ fn cores_that_others_took_make_a_trial_suspect_and_more_of_them_void() {
         turns: 1_000,
     });
     assert_eq!(judge(case).validity.reasons[0].check, "server_run_queue");
+}
+
+#[test]
+fn a_cpu_quota_is_named_and_other_programs_are_not_blamed_for_it() {
+    let with = |throttled_ns| {
+        let mut case = good();
+        case.trial.machine.throttled_ns = throttled_ns;
+        case.waited.fleet = Some(RunQueue {
+            ran_ns: SECOND,
+            waited_ns: 3 * SECOND,
+            displaced_ns: 3 * SECOND,
+            turns: 1_000,
+        });
+        judge(case).validity
+    };
+    // 1% of two cores over ten seconds.
+    let throttled = with(Some(SECOND / 2));
+    let checks: Vec<&str> = throttled.reasons.iter().map(|r| r.check.as_str()).collect();
+    assert_eq!(
+        (throttled.verdict, &checks[..]),
+        (Verdict::Suspect, &["throttled"][..])
+    );
+    assert!(throttled.reasons[0].message.contains("500.00 ms"));
+    let blamed = |validity: Validity| validity.reasons[0].check.clone();
+    assert_eq!(blamed(with(Some(SECOND / 10))), "harness_run_queue");
+    assert_eq!(blamed(with(None)), "harness_run_queue");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! In: `/proc` and `/sys`. Out: an [`Environment`] for the record, each field `None` where this
 //! platform does not tell.
 
+use super::groups::CpuQuota;
 use super::{field_bytes, read};
 use crate::text::utc;
 use nix::sys::resource::{Resource, getrlimit};
@@ -27,6 +28,9 @@ pub struct Environment {
     pub cores: Option<u32>,
     /// Cores that this process may run on: fewer in a container or under `taskset`.
     pub usable_cores: Option<u32>,
+    /// CPU time that control groups allow the run in a second, in ms; `None` where they have no quota.
+    #[serde(default)]
+    pub cpu_quota_ms_per_s: Option<u64>,
     /// Cores that server and clients were pinned to; `None` where they were not.
     pub pinning: Option<Pinning>,
     /// How the frequency of the first core is governed.
@@ -88,6 +92,7 @@ impl Environment {
             usable_cores: std::thread::available_parallelism()
                 .ok()
                 .and_then(|cores| u32::try_from(cores.get()).ok()),
+            cpu_quota_ms_per_s: CpuQuota::read().map(|quota| quota.ms_per_s),
             pinning: None,
             frequency_governor: line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
             hypervisor: if is_virtual(&cpuinfo) {

@@ -3,6 +3,7 @@
 //! In: `/proc/meminfo` and the memory controller of cgroups, either version. Out: bytes, `None`
 //! where this platform does not tell.
 
+use super::groups::{Version, around};
 use super::{field_bytes, read};
 
 /// Bytes that may be taken without swapping: `MemAvailable`, or what the control group of this
@@ -35,33 +36,16 @@ fn group_left(groups: &str, total: u64, files: impl Fn(&str) -> Option<String>) 
         let held = usage.saturating_sub(file_bytes(&stat));
         Some(limit.saturating_sub(held))
     };
-    let mut least: Option<u64> = None;
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
-            continue;
-        };
-        let (root, limit, usage) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max", "memory.current"),
-            c if c.split(',').any(|c| c == "memory") => (
-                "/sys/fs/cgroup/memory",
-                "memory.limit_in_bytes",
-                "memory.usage_in_bytes",
-            ),
-            _ => continue,
-        };
-        // A container may see its own group at the root, whatever the path says.
-        let mut path = path.trim_end_matches('/');
-        loop {
-            let found = left(&format!("{root}{path}"), limit, usage);
-            least = [least, found].into_iter().flatten().min();
-            match path.rfind('/') {
-                Some(end) => path = &path[..end],
-                None => break,
-            }
-        }
-    }
-    least
+    let groups = around(groups, "memory");
+    let found = groups.iter().filter_map(|group| match group.version {
+        Version::Two => left(&group.folder, "memory.max", "memory.current"),
+        Version::One => left(
+            &group.folder,
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+        ),
+    });
+    found.min()
 }
 
 /// Bytes of pages of files in a `memory.stat`, those of groups within included.

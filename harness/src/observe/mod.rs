@@ -10,6 +10,7 @@
 //! known answers.
 
 pub mod environment;
+pub mod groups;
 pub mod kernel;
 pub mod machine;
 pub mod memory;

@@ -217,6 +217,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
     trial.machine = Machine {
         unattributed_cpu_ns: Some(9_000_000),
         steal_ns: Some(0),
+        throttled_ns: None,
     };
     trial.wire = Wire {
         server_to_client_bytes_per_delivery: Some(129.0),
@@ -245,6 +246,7 @@ fn environment() -> Environment {
         cpu_model: Some("Example CPU @ 2.20GHz".to_owned()),
         cores: Some(2),
         usable_cores: Some(2),
+        cpu_quota_ms_per_s: None,
         pinning: Some(Pinning {
             server_cores: vec![0],
             client_cores: vec![1],

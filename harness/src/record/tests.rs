@@ -163,7 +163,10 @@ fn the_record_has_the_documented_keys() {
             "client cpu_ns cpu_ns_per_delivery run_queue_wait_ns memory_bytes_per_client \
              memory_fit allocator scheduler_lag_ns",
         ),
-        ("/trials/0/machine", "unattributed_cpu_ns steal_ns"),
+        (
+            "/trials/0/machine",
+            "unattributed_cpu_ns steal_ns throttled_ns",
+        ),
         (
             "/trials/0/wire",
             "server_to_client_bytes_per_delivery client_to_server_bytes_per_delivery \

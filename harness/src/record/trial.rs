@@ -228,6 +228,10 @@ pub struct Machine {
     pub unattributed_cpu_ns: Option<i64>,
     /// CPU time that a hypervisor gave to others.
     pub steal_ns: Option<u64>,
+    /// How long the kernel kept the run's threads from running because their control group had used up
+    /// its CPU quota, over all cores; `null` where there is no quota.
+    #[serde(default)]
+    pub throttled_ns: Option<u64>,
 }
 
 /// Bytes and segments of TCP, by the kernel's counters, and requests: over the workload window, and

@@ -20,6 +20,7 @@ use crate::audit::Waited;
 use crate::environment::target::{Fleet, Target};
 use crate::load::Timing;
 use crate::load::tally::{CounterId, Counters};
+use crate::observe::groups::CpuQuota;
 use crate::observe::machine::{MachineCpu, MachineUse};
 use crate::observe::network::NetworkCounters;
 use crate::observe::run_queue::{ProcessSchedstat, RunQueue};
@@ -46,6 +47,7 @@ struct Snapshot {
     server_threads: Option<ProcessSchedstat>,
     fleet_threads: Option<ProcessSchedstat>,
     machine: Option<MachineCpu>,
+    quota: Option<CpuQuota>,
     network: Option<NetworkCounters>,
     counters: Counters,
 }
@@ -81,6 +83,7 @@ impl Window {
             server_ns: since(|s| s.server_ns),
             fleet_ns: since(|s| s.fleet_ns),
             machine: last.machine.zip(first.machine).map(|(l, f)| l.since(&f)),
+            throttled_ns: since(|s| Some(s.quota?.throttled_ns)),
             network: last.network.zip(first.network).map(|(l, f)| l.since(&f)),
             counters: last.counters.since(&first.counters),
         })
@@ -105,6 +108,7 @@ pub(super) struct Found {
     server_ns: Option<u64>,
     fleet_ns: Option<u64>,
     machine: Option<MachineUse>,
+    throttled_ns: Option<u64>,
     pub(super) network: Option<NetworkCounters>,
     counters: Counters,
 }
@@ -147,6 +151,7 @@ impl Found {
             trial.machine.unattributed_cpu_ns = Some(used.busy_ns as i64 - charged as i64);
             trial.machine.steal_ns = Some(used.steal_ns);
         }
+        trial.machine.throttled_ns = self.throttled_ns;
         let wire = &mut trial.wire;
         wire.requests = count(CounterId::Requests);
         wire.empty_responses = count(CounterId::EmptyResponses);
@@ -221,6 +226,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             server_threads: ProcessSchedstat::read(server),
             fleet_threads: ProcessSchedstat::read(fleet),
             machine: MachineCpu::read(),
+            quota: CpuQuota::read(),
             network: NetworkCounters::read(),
             counters,
         }
@@ -289,6 +295,7 @@ mod tests {
             server_threads: None,
             fleet_threads: None,
             machine: None,
+            quota: None,
             network: None,
             counters: Counters::default().with(CounterId::Deliveries, deliveries),
         }

@@ -39,6 +39,7 @@ pub(super) fn all(machine: &Machine, memory: &MemoryPerClient, clients: u64) -> 
         at.threads(),
         at.group_pids(),
         at.cores(),
+        at.quota(),
         at.timers(),
         at.clock(),
         at.congestion(),

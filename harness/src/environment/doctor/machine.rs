@@ -59,6 +59,8 @@ pub struct Machine {
     pub group_pids: Option<u64>,
     /// Cores that this process may run on.
     pub usable_cores: usize,
+    /// CPU time that control groups allow in a second, in ms; `None` if they have no quota.
+    pub cpu_quota_ms_per_s: Option<u64>,
     /// Source of the kernel's clock.
     pub clock_source: Option<String>,
     /// How late a sleep may end by default, in ns.
@@ -111,8 +113,9 @@ impl Machine {
                 .ok()
                 .map(|(soft, _)| soft)
                 .filter(|&soft| soft != u64::MAX),
-            group_pids: group_pids(),
+            group_pids: crate::observe::groups::pids_max(),
             usable_cores: sys::allowed_cpus().len(),
+            cpu_quota_ms_per_s: environment.cpu_quota_ms_per_s,
             clock_source: word("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             timer_slack_ns: number("/proc/self/timerslack_ns"),
             congestion: environment.congestion_control,
@@ -151,34 +154,6 @@ fn page_bytes() -> u64 {
 fn own_tables() -> bool {
     let tried = std::thread::spawn(|| sys::own_descriptor_table(&[]).is_ok());
     tried.join().unwrap_or(false)
-}
-
-/// The lowest `pids.max` of the groups around this process, in cgroup v1 or v2.
-fn group_pids() -> Option<u64> {
-    let groups = read("/proc/self/cgroup")?;
-    let mut least: Option<u64> = None;
-    for line in groups.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else {
-            continue;
-        };
-        let root = match controllers {
-            "" => "/sys/fs/cgroup",
-            c if c.split(',').any(|c| c == "pids") => "/sys/fs/cgroup/pids",
-            _ => continue,
-        };
-        let mut path = path.trim_end_matches('/');
-        loop {
-            let found = read(&format!("{root}{path}/pids.max"));
-            let found = found.and_then(|text| text.trim().parse().ok());
-            least = [least, found].into_iter().flatten().min();
-            match path.rfind('/') {
-                Some(end) => path = &path[..end],
-                None => break,
-            }
-        }
-    }
-    least
 }
 
 /// Requests timestamps on a socket that is connected to this process.

@@ -113,6 +113,26 @@ impl At<'_> {
         Self::noted("usable cores", cores.to_string(), cores < 2, None, instead)
     }
 
+    pub(super) fn quota(&self) -> LimitFound {
+        let limit = "CPU quota of the control group";
+        let Some(ms) = self.machine.cpu_quota_ms_per_s else {
+            return Self::noted(limit, "none".to_owned(), false, None, "needs no workaround");
+        };
+        let cores = ms as f64 / 1e3;
+        let slows = cores < self.machine.usable_cores as f64;
+        // For the owner of a container; if systemd runs, it knows the group of this shell.
+        let raise =
+            "sudo systemctl set-property --runtime \"$(ps -o unit= -p $$)\" CPUQuota=infinity";
+        Self::noted(
+            limit,
+            format!("{cores:.2} cores"),
+            slows,
+            slows.then(|| raise.to_owned()),
+            "reads how long the kernel throttled it, and marks a trial as suspect if that was long \
+             enough to show in its figures",
+        )
+    }
+
     pub(super) fn timers(&self) -> LimitFound {
         let slack = self.machine.timer_slack_ns;
         let value = slack.map_or_else(|| "unknown".to_owned(), |ns| format!("{} ns", count(ns)));
