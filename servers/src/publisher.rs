@@ -225,21 +225,13 @@ mod tests {
     use super::*;
     use crate::hub::Appended;
     use pushbench_protocol::payload::PayloadKind;
-    use pushbench_protocol::schedule::{Arrival, Schedule};
+    use pushbench_protocol::schedule::Schedule;
 
     fn plan(rate_per_s: f64, messages: u64, channels: u32) -> PublishPlan {
         let start_ns = sys::monotonic_ns();
         let length = (messages as f64 * 1e9 / rate_per_s) as u64;
         PublishPlan {
-            schedule: Schedule {
-                start_ns,
-                end_ns: start_ns + length,
-                rate_per_s,
-                burst: 1,
-                channels,
-                arrival: Arrival::Uniform,
-                seed: 0,
-            },
+            schedule: Schedule::uniform(start_ns..start_ns + length, rate_per_s, channels),
             payload: PayloadKind::Json,
             payload_bytes: 100,
             seed: 5,

@@ -12,7 +12,7 @@ use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::envelope::{HEAD_BYTES, MAX_BYTES};
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::payload::PayloadKind;
-use pushbench_protocol::schedule::{Arrival, Schedule};
+use pushbench_protocol::schedule::Schedule;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::control;
 use pushbench_servers::publisher::Publisher;
@@ -236,16 +236,8 @@ impl Arguments {
             return None;
         }
         let start_ns = sys::monotonic_ns();
-        let schedule = Schedule {
-            start_ns,
-            // For as long as it runs.
-            end_ns: u64::MAX,
-            rate_per_s: self.rate,
-            burst: 1,
-            channels,
-            arrival: Arrival::Uniform,
-            seed: 0,
-        };
+        // For as long as it runs.
+        let schedule = Schedule::uniform(start_ns..u64::MAX, self.rate, channels);
         Some(PublishPlan {
             schedule,
             payload: self.payload,

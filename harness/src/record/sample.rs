@@ -146,11 +146,9 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
     trial.clients = Clients {
         target: 1_000,
         connected: 1_000,
-        refused: 0,
-        disconnected: 0,
-        stopped_by: None,
         connected_per_s: Some(9_800.0),
         connect_ns: quantiles(310_000, 1_000),
+        ..Clients::default()
     };
     trial.publish = Publish {
         offered_per_s: 300.0,

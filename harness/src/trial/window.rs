@@ -250,22 +250,14 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pushbench_protocol::schedule::{Arrival, Schedule};
+    use pushbench_protocol::schedule::Schedule;
     use pushbench_protocol::transport::{Profile, Transport};
 
     const S: u64 = 1_000_000_000;
 
     fn timing(start_s: u64, measure_from_s: u64, measure_until_s: u64) -> Timing {
         Timing {
-            schedule: Schedule {
-                start_ns: start_s * S,
-                end_ns: measure_until_s * S,
-                rate_per_s: 1.0,
-                burst: 1,
-                channels: 1,
-                arrival: Arrival::Uniform,
-                seed: 1,
-            },
+            schedule: Schedule::uniform(start_s * S..measure_until_s * S, 1.0, 1),
             measure_from_ns: measure_from_s * S,
             measure_until_ns: measure_until_s * S,
             linger_ms: 0.0,

@@ -16,7 +16,7 @@ use pushbench::scenario::{Reconnect, Scenario};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::payload::PayloadKind;
-use pushbench_protocol::schedule::{Arrival, Schedule};
+use pushbench_protocol::schedule::Schedule;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::publisher::Publisher;
 use pushbench_servers::ring::RingLimits;
@@ -266,15 +266,7 @@ impl Bench {
         let start_ns = monotonic_ns() + 60_000_000;
         let channels = self.fleet.setup.scenario.channel_count();
         let timing = Timing {
-            schedule: Schedule {
-                start_ns,
-                end_ns: start_ns + PHASE_NS,
-                rate_per_s: RATE_PER_S,
-                burst: 1,
-                channels,
-                arrival: Arrival::Uniform,
-                seed: 1,
-            },
+            schedule: Schedule::uniform(start_ns..start_ns + PHASE_NS, RATE_PER_S, channels),
             measure_from_ns: start_ns,
             measure_until_ns: start_ns + PHASE_NS,
             linger_ms: 20_000.0,

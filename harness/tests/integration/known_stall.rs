@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 use pushbench::load::recorder::{self, Delivery, INTERVAL_NS, Recorder, histogram};
 use pushbench::load::{MeasurePhase, Timing};
-use pushbench_protocol::schedule::{Arrival, Schedule};
+use pushbench_protocol::schedule::Schedule;
 
 const MS: u64 = 1_000_000;
 
@@ -24,15 +24,7 @@ const STOPPED: std::ops::Range<u64> = START + 9_101 * MS..START + 9_601 * MS;
 fn phase() -> MeasurePhase {
     let end_ns = START + 21_000 * MS;
     MeasurePhase::new(Timing {
-        schedule: Schedule {
-            start_ns: START,
-            end_ns,
-            rate_per_s: 200.0,
-            burst: 1,
-            channels: 1,
-            arrival: Arrival::Uniform,
-            seed: 0,
-        },
+        schedule: Schedule::uniform(START..end_ns, 200.0, 1),
         measure_from_ns: START + 1_000 * MS,
         measure_until_ns: end_ns,
         linger_ms: 0.0,

@@ -10,7 +10,7 @@ use pushbench::record::HistogramId;
 use pushbench::scenario::{ChannelCount, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::payload::PayloadKind;
-use pushbench_protocol::schedule::{Arrival, Schedule};
+use pushbench_protocol::schedule::Schedule;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::server::Server;
 
@@ -57,15 +57,7 @@ fn timing() -> Timing {
     let measure_from_ns = start_ns + WARM_UP_NS;
     let measure_until_ns = measure_from_ns + MEASURE_NS;
     Timing {
-        schedule: Schedule {
-            start_ns,
-            end_ns: measure_until_ns,
-            rate_per_s: 1.0,
-            burst: 1,
-            channels: ROOMS,
-            arrival: Arrival::Uniform,
-            seed: 0,
-        },
+        schedule: Schedule::uniform(start_ns..measure_until_ns, 1.0, ROOMS),
         measure_from_ns,
         measure_until_ns,
         linger_ms: 0.0,

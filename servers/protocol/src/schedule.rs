@@ -4,6 +4,7 @@
 //! client must have received. Open loop: message *i* is due at its time whether or not the system
 //! keeps up, and no tick is ever skipped or shifted.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,19 @@ pub struct Due {
 }
 
 impl Schedule {
+    /// `rate_per_s` messages a second, one by one, in the time `due_ns`.
+    pub fn uniform(due_ns: Range<u64>, rate_per_s: f64, channels: u32) -> Self {
+        Self {
+            start_ns: due_ns.start,
+            end_ns: due_ns.end,
+            rate_per_s,
+            burst: 1,
+            channels,
+            arrival: Arrival::Uniform,
+            seed: 0,
+        }
+    }
+
     /// Channel and sequence of message `index`, counted from 0.
     pub fn place_of(&self, index: u64) -> (u32, u64) {
         let burst = u64::from(self.burst);
@@ -206,13 +220,8 @@ mod tests {
 
     fn schedule(rate_per_s: f64, burst: u32, channels: u32) -> Schedule {
         Schedule {
-            start_ns: 1_000,
-            end_ns: 2_000_001_000,
-            rate_per_s,
             burst,
-            channels,
-            arrival: Arrival::Uniform,
-            seed: 0,
+            ..Schedule::uniform(1_000..2_000_001_000, rate_per_s, channels)
         }
     }
 

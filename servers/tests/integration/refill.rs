@@ -31,13 +31,10 @@ fn plans(before_ns: u64, behind_ns: u64) -> [PublishPlan; 3] {
     let now = monotonic_ns();
     [Arrival::Uniform, Arrival::Poisson, Arrival::Burst].map(|arrival| PublishPlan {
         schedule: Schedule {
-            start_ns: now - before_ns,
-            end_ns: now + behind_ns,
-            rate_per_s: 600.0,
             burst: if arrival == Arrival::Burst { 5 } else { 1 },
-            channels: 3,
             arrival,
             seed: 11,
+            ..Schedule::uniform(now - before_ns..now + behind_ns, 600.0, 3)
         },
         payload: PayloadKind::Text,
         payload_bytes: 100,

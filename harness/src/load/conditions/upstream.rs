@@ -252,7 +252,7 @@ fn read_hex(field: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::scenario::{ChannelCount, Scenario, Via};
-    use pushbench_protocol::schedule::{self, Arrival};
+    use pushbench_protocol::schedule;
     use pushbench_protocol::transport::Transport;
 
     fn plan(rate_per_client_s: f64) -> Upstream {
@@ -265,15 +265,7 @@ mod tests {
 
     fn timing(start_ns: u64, measure_from_ns: u64, measure_until_ns: u64) -> Timing {
         Timing {
-            schedule: schedule::Schedule {
-                start_ns,
-                end_ns: measure_until_ns,
-                rate_per_s: 1.0,
-                burst: 1,
-                channels: 1,
-                arrival: Arrival::Uniform,
-                seed: 0,
-            },
+            schedule: schedule::Schedule::uniform(start_ns..measure_until_ns, 1.0, 1),
             measure_from_ns,
             measure_until_ns,
             linger_ms: 0.0,

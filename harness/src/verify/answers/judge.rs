@@ -269,7 +269,7 @@ mod tests {
     use crate::record::histogram;
     use crate::record::{Latency, Reason};
     use crate::trial::interfere::{Interfered, Relayed, Stalled};
-    use pushbench_protocol::schedule::{Arrival, Schedule};
+    use pushbench_protocol::schedule::Schedule;
     use pushbench_protocol::transport::{Profile, Transport};
     use std::time::SystemTime;
 
@@ -294,15 +294,7 @@ mod tests {
     }
 
     fn nothing_done() -> Histograms {
-        let schedule = Schedule {
-            start_ns: 0,
-            end_ns: 20_000 * MS,
-            rate_per_s: 200.0,
-            burst: 1,
-            channels: 1,
-            arrival: Arrival::Uniform,
-            seed: 0,
-        };
+        let schedule = Schedule::uniform(0..20_000 * MS, 200.0, 1);
         Histograms {
             delivery: histogram(),
             fanout: histogram(),
