@@ -56,6 +56,8 @@ pub(super) struct Client {
     pub(super) comes_back: bool,
     /// Between sessions nothing is expected of a client.
     pub(super) away: bool,
+    /// Whether its session began in the measure phase and has had no message.
+    awaits_first: bool,
 }
 
 impl Client {
@@ -87,6 +89,7 @@ impl Shard {
         client.connected = false;
         client.comes_back = false;
         client.started_ns = now_ns;
+        client.awaits_first = self.phase().is_some_and(|phase| phase.holds(now_ns));
         client.resumes = self.resumes() && client.ledger.is_some();
         let since = client.resumes.then(|| client.cursor());
         if since.is_none() {
@@ -334,6 +337,10 @@ impl Sink for Entry<'_> {
 
     fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
         let message = envelope::decode(bytes)?;
+        if std::mem::take(&mut self.client.awaits_first) {
+            let took_ns = self.at_ns.saturating_sub(self.client.started_ns);
+            self.shard.tally.record(HistogramId::FirstMessage, took_ns);
+        }
         if self.sends {
             self.shard.tally.add(CounterId::Deliveries, 1);
             return self.enter_upstream(&message, bytes.len());
@@ -424,5 +431,77 @@ impl Sink for Entry<'_> {
 
     fn cursor(&self) -> u64 {
         self.client.cursor()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use pushbench_protocol::schedule::Schedule;
+    use pushbench_protocol::transport::{Profile, Transport};
+
+    use super::*;
+    use crate::load::channels::Channels;
+    use crate::load::{Setup, Timing};
+    use crate::record::Trial;
+    use crate::scenario::{Scenario, Sizes};
+
+    /// A shard of one client, whose measure phase is from 1,000 to 2,000 ns.
+    fn shard() -> Shard {
+        let server = SocketAddr::from(([127, 0, 0, 1], 0));
+        let setup = Setup::new(Transport::Tcp, server, Scenario::of_clients(1));
+        let channels = Channels::new(Sizes::Even, 1, 1);
+        let shard = Shard::new(0, Arc::new(setup), channels, Arc::default());
+        shard.add_client();
+        shard.begin(Arc::new(MeasurePhase::new(Timing {
+            schedule: Schedule::uniform(0..2_000, 1e6, 1),
+            measure_from_ns: 1_000,
+            measure_until_ns: 2_000,
+            linger_ms: 0.0,
+            faults_ns: Vec::new(),
+        })));
+        shard
+    }
+
+    /// A session that begins at one time and gets two messages at later ones.
+    fn session(shard: &Shard, began_ns: u64, messages_ns: [u64; 2]) {
+        shard.begin_session(0, began_ns);
+        for (sequence, at_ns) in (1..).zip(messages_ns) {
+            let arrived = Arrived {
+                bytes: 0,
+                at_ns,
+                waited_ns: None,
+            };
+            let mut bytes = Vec::new();
+            envelope::encode(sequence, 1_000, 1_000, b"", &mut bytes);
+            shard.receive(0, arrived, |_, entry| {
+                entry.subscribed(0);
+                entry.envelope(&bytes).expect("a good envelope");
+            });
+        }
+    }
+
+    #[test]
+    fn the_first_message_of_a_session_of_the_measure_phase_is_timed_from_its_connect() {
+        let shard = shard();
+        session(&shard, 900, [1_100, 1_200]);
+        let histograms = || shard.tally.histograms();
+        assert_eq!(
+            histograms().count(HistogramId::FirstMessage),
+            0,
+            "too early"
+        );
+        session(&shard, 1_000, [1_500, 1_900]);
+        session(&shard, 1_999, [2_399, 2_400]);
+        session(&shard, 2_000, [2_100, 2_200]);
+        let mut trial = Trial::new(Transport::Tcp, Profile::Tuned, 1);
+        histograms().enter(&mut trial);
+        let first = trial.clients.first_message_ns;
+        assert_eq!(
+            (first.count, first.min, first.max),
+            (2, Some(400), Some(500))
+        );
     }
 }

@@ -122,7 +122,8 @@ fn the_record_has_the_documented_keys() {
         ),
         (
             "/trials/0/clients",
-            "target connected refused disconnected stopped_by connected_per_s connect_ns",
+            "target connected refused disconnected stopped_by connected_per_s connect_ns \
+             first_message_ns",
         ),
         ("/trials/0/publish", "offered_per_s achieved_per_s lag_ns"),
         (

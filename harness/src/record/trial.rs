@@ -106,6 +106,10 @@ pub struct Clients {
     pub connected_per_s: Option<f64>,
     /// From the start of a connection to its cursor.
     pub connect_ns: Quantiles,
+    /// From the start of a session of the measure phase to its first message; its count is 0 where
+    /// none began then.
+    #[serde(default)]
+    pub first_message_ns: Quantiles,
 }
 
 /// The publisher's side of the measure phase.
@@ -401,6 +405,8 @@ histograms! {
     trial:
     /// From the start of a connect to the cursor.
     Connect => trial.clients.connect_ns,
+    /// From the start of a session of the measure phase to its first message.
+    FirstMessage => trial.clients.first_message_ns,
     /// How late the timers of shards were.
     SchedulerLag => trial.harness.scheduler_lag_ns,
     /// From the start of a connect to the last message of its snapshot.

@@ -179,6 +179,7 @@ pub(super) const SPLIT: &[&str] = &[
 #[rustfmt::skip]
 pub(super) const CONNECT: &[&str] = &[
     "connects", "connect_min", "connect_p50", "connect_p90", "connect_p99", "connect_max",
+    "first_message_p50", "first_message_p99",
 ];
 
 /// Metrics of a comparison.

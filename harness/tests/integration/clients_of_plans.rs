@@ -45,6 +45,8 @@ async fn clients_that_do_not_read_leave_the_counts_of_the_others_exact() {
         assert_eq!(account.expected, slow * MESSAGES, "{transport}");
         assert_eq!((account.received, account.ended), (0, 0), "{transport}");
         assert_eq!(report.disconnected, 0, "{transport}");
+        let first = report.histograms.count(HistogramId::FirstMessage);
+        assert_eq!(first, 0, "{transport}: all came before the schedule");
     }
 }
 
@@ -114,6 +116,9 @@ async fn sessions_resume(transport: Transport, spread: Spread) {
     let arrivals = report.arrivals.expect("there are sessions");
     assert!(arrivals.arrivals > 0, "{transport}: {arrivals:?}");
     assert_eq!(arrivals.failed, 0, "{transport}");
+    let first = report.histograms.count(HistogramId::FirstMessage);
+    let begun = 1..=arrivals.arrivals;
+    assert!(begun.contains(&first), "{transport}: {first} of {begun:?}");
     let late = report.histograms.count(HistogramId::ResumedCatchUp);
     assert_eq!(entries(&report.delivery), owed - late, "{transport}");
     assert!(late > 0, "{transport}: {arrivals:?}");

@@ -22,6 +22,8 @@ pub(super) const METRICS: &[Metric] = &[
     metric(Connect, "connect_p90", of!(clients.connect_ns.p90), "p90 connection set-up", "p90", Ms),
     metric(Connect, "connect_p99", of!(clients.connect_ns.p99), "p99 connection set-up", "p99", Ms).detail(),
     metric(Connect, "connect_max", of!(clients.connect_ns.max), "greatest connection set-up", "max", Ms),
+    metric(Measure, "first_message_p50", of!(clients.first_message_ns.p50), "median time to the first message", "first message p50", Ms).secondary(),
+    metric(Measure, "first_message_p99", of!(clients.first_message_ns.p99), "p99 time to the first message", "first message p99", Ms).secondary(),
     metric(Measure, "publish_lag_p50", of!(publish.lag_ns.p50), "median publish lag", "publish lag p50", Ms),
     metric(Measure, "publish_lag_p90", of!(publish.lag_ns.p90), "p90 publish lag", "publish lag p90", Ms),
     metric(Measure, "publish_lag_p99", of!(publish.lag_ns.p99), "p99 publish lag", "publish lag p99", Ms).detail(),
