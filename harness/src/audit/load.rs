@@ -101,7 +101,7 @@ pub(super) const CONNECTED: &[Row] = &[
 /// clients that stayed.
 pub(super) const RETURNED: &[Row] = &[row(
     "clients_returned",
-    |_, evidence| match &evidence.report.recovery {
+    |_, evidence| match &evidence.report.measures.recovery {
         // Clients of most scenarios do not reconnect.
         None => Found::Absent,
         Some(found) => Found::count(

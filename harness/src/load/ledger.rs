@@ -11,6 +11,8 @@
 //! only when something is missing: what has arrived is the range above the start cursor up to the
 //! highest sequence, less a list of gaps.
 
+use crate::record::Deliveries;
+
 /// Most gaps that a ledger keeps; the next one sets [`Ledger::overflowed`], which voids the trial.
 ///
 /// 4096 gaps are 64 KiB: a client that loses every second message is noticed long before, and ten
@@ -26,31 +28,6 @@ pub enum Arrival {
     Duplicate,
     /// Not seen before, but below the highest seen: it came late, and fills a gap.
     OutOfOrder,
-}
-
-/// What became of the sequences that a client was to receive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub struct Counts {
-    /// Sequences of the range above the start cursor.
-    pub expected: u64,
-    /// Expected sequences that arrived, each counted once.
-    pub received: u64,
-    /// Expected sequences that never arrived: `expected - received`.
-    pub missing: u64,
-    /// Arrivals in the measure phase of what had been seen, or lay at or below the start cursor.
-    pub duplicate: u64,
-    /// First arrivals in the measure phase below the highest sequence seen.
-    pub out_of_order: u64,
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.expected += other.expected;
-        self.received += other.received;
-        self.missing += other.missing;
-        self.duplicate += other.duplicate;
-        self.out_of_order += other.out_of_order;
-    }
 }
 
 /// The account of one client on one channel.
@@ -148,11 +125,11 @@ impl Ledger {
     ///
     /// Missing is what has not arrived *by now*: call it after the drain. An empty range is one
     /// whose end lies below its start, such as `1..=0`.
-    pub fn settle(&self, expected: std::ops::RangeInclusive<u64>) -> Counts {
-        let mut counts = Counts {
+    pub fn settle(&self, expected: std::ops::RangeInclusive<u64>) -> Deliveries {
+        let mut counts = Deliveries {
             duplicate: self.duplicate,
             out_of_order: self.out_of_order,
-            ..Counts::default()
+            ..Deliveries::default()
         };
         let (low, high) = (
             (*expected.start()).max(self.start.saturating_add(1)),
@@ -242,6 +219,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Merge;
     use proptest::prelude::*;
     use std::collections::HashSet;
 
@@ -251,8 +229,8 @@ mod tests {
         missing: u64,
         duplicate: u64,
         out_of_order: u64,
-    ) -> Counts {
-        Counts {
+    ) -> Deliveries {
+        Deliveries {
             expected,
             received,
             missing,
@@ -346,7 +324,7 @@ mod tests {
         ledger.rebase(100);
         assert_eq!(ledger.start_cursor(), 100);
         (101..=103).for_each(|sequence| _ = ledger.record(sequence, true));
-        total += ledger.settle(1..=104);
+        total.merge(ledger.settle(1..=104));
         assert_eq!(total, counts(9, 8, 1, 0, 0));
     }
 

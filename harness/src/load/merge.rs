@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use pushbench_protocol::histogram;
 
-use super::conditions::reconnect::Losses;
-use super::conditions::round_trip::RoundTripCounts;
-use super::conditions::sessions::Arrivals;
+use super::conditions::reconnect::Timeline;
+use super::conditions::upstream::Messages;
 use super::shard::ShardReport;
 use super::{FleetReport, MeasurePhase, ProbeReport, QuantileIntervals};
 use crate::analysis::stats::{Bootstrap, quantile_intervals};
 use crate::load::recorder::{Probes, SLICES, Sample, Slice, histogram};
+use crate::record::{HistogramId, Merge};
 
 /// Publishes drawn for the intervals of a trial, over all replicates.
 const MAX_DRAWS: u32 = 100_000_000;
@@ -31,11 +31,9 @@ pub(super) fn merge(
     let mut probes = Probes::default();
     let mut series = vec![Slice::default(); SLICES];
     let mut samples: Vec<Sample> = Vec::new();
-    let mut round_trips: Option<RoundTripCounts> = None;
-    let mut losses: Option<Losses> = None;
-    let mut arrivals: Option<Arrivals> = None;
+    let mut timeline = Timeline::default();
     for shard in shards {
-        report.counts += shard.counts;
+        report.counts.merge(shard.counts);
         report.ledger_overflowed |= shard.overflowed;
         report.corrupt += shard.corrupt;
         report.first_corrupt = report.first_corrupt.or(shard.first_corrupt);
@@ -43,21 +41,11 @@ pub(super) fn merge(
         report.lagged_messages += shard.lagged_messages;
         report.received_bytes += shard.received_bytes;
         report.histograms += shard.histograms;
-        match (&mut round_trips, shard.round_trip) {
-            (Some(merged), Some(other)) => merged.add(&other),
-            (merged, other) => *merged = merged.take().or(other),
-        }
+        report.measures.round_trip.merge(shard.round_trip);
         if let Some(conditions) = shard.conditions {
-            if let Some(more) = conditions.losses {
-                losses.get_or_insert_default().add(&more);
-            }
-            if let Some(more) = conditions.arrivals {
-                arrivals.get_or_insert_default().add(&more);
-            }
-            if let Some(more) = conditions.slow {
-                *report.slow.get_or_insert_default() += more;
-            }
+            report.measures.merge(conditions.measures);
             report.histograms += conditions.histograms;
+            timeline.add(&conditions.timeline);
         }
         let Some(recorded) = shard.recorded else {
             continue;
@@ -99,16 +87,23 @@ pub(super) fn merge(
         .into_iter()
         .map(|(number, h)| (number, histogram::encode(&h)))
         .collect();
-    let messages = phase.and_then(|phase| phase.upstream.as_ref());
-    report.round_trip = round_trips.map(|all| all.report(messages));
-    let phase_ns = phase.map_or(0, |phase| {
-        let timing = &phase.timing;
-        timing
-            .measure_until_ns
-            .saturating_sub(timing.measure_from_ns)
+    if let Some(trips) = &mut report.measures.round_trip {
+        let messages = phase.and_then(|phase| phase.upstream.as_ref());
+        trips.due = messages.map_or(0, Messages::due);
+        trips.lost = trips.due.saturating_sub(trips.returned);
+    }
+    let (from_ns, until_ns) = phase.map_or((0, 0), |phase| {
+        (phase.timing.measure_from_ns, phase.timing.measure_until_ns)
     });
-    report.recovery = losses.map(|losses| losses.report());
-    report.arrivals = arrivals.map(|arrivals| arrivals.report(phase_ns));
+    if let Some(recovery) = &mut report.measures.recovery {
+        timeline.enter(recovery, from_ns);
+    }
+    if let Some(arrivals) = &mut report.measures.arrivals
+        && until_ns > from_ns
+    {
+        let came = report.histograms.count(HistogramId::SetUp) as f64;
+        arrivals.achieved_per_s = came * 1e9 / (until_ns - from_ns) as f64;
+    }
     report
 }
 

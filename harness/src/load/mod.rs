@@ -14,9 +14,7 @@ use pushbench_protocol::schedule::{Schedule, Timetable};
 use pushbench_protocol::transport::Transport;
 use serde::{Deserialize, Serialize};
 
-use crate::load::ledger::Counts;
-use crate::record::Cause;
-use crate::record::Family;
+use crate::record::{Cause, Deliveries, Family, Measures};
 use crate::scenario::Scenario;
 
 mod channels;
@@ -33,11 +31,6 @@ pub(crate) mod session;
 pub(crate) mod shard;
 pub mod tally;
 pub(crate) mod tasks;
-
-pub use conditions::reconnect::RecoveryReport;
-pub use conditions::round_trip::RoundTripReport;
-pub use conditions::sessions::ArrivalsReport;
-pub use conditions::slow::SlowReport;
 
 /// What a fleet is told before it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -273,7 +266,7 @@ pub struct Status {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct FleetReport {
     /// The account of all clients.
-    pub counts: Counts,
+    pub counts: Deliveries,
     /// Whether a client had more gaps than its ledger holds: the counts are worth nothing then.
     pub ledger_overflowed: bool,
     /// Envelopes that were not what was published (`verify` only).
@@ -319,18 +312,10 @@ pub struct FleetReport {
     pub histograms: tally::Histograms,
     /// Delivery latency by second: number and histogram.
     pub intervals: Vec<(u64, String)>,
-    /// What clients sent and what came back; `None` without an upstream.
+    /// What clients counted because of the scenario's conditions: of each measure, what is not worked out
+    /// from the server, the window or the distributions. All other counts are without slow readers.
     #[serde(default)]
-    pub round_trip: Option<RoundTripReport>,
-    /// How clients came back, where they do.
-    #[serde(default)]
-    pub recovery: Option<RecoveryReport>,
-    /// The account of slow clients, where there are any. All other counts are without them.
-    #[serde(default)]
-    pub slow: Option<SlowReport>,
-    /// How arrivals went, where clients come and go.
-    #[serde(default)]
-    pub arrivals: Option<ArrivalsReport>,
+    pub measures: Measures,
 }
 
 /// What the probe clients found.

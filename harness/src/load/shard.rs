@@ -12,7 +12,7 @@ use pushbench_os::sys::{self, TcpCounters, monotonic_ns};
 use pushbench_protocol::payload::SplitMix64;
 
 use super::channels::Channels;
-use super::conditions::round_trip::{RoundTripCounts, RoundTrips};
+use super::conditions::round_trip::RoundTrips;
 use super::conditions::{ConditionReport, ConditionState};
 use super::handle::Gauges;
 use super::pace::Pace;
@@ -21,9 +21,8 @@ use super::tally::{CounterId, Counters, Histograms, Tally};
 use super::{MeasurePhase, Setup};
 use crate::load::client::ClientError;
 use crate::load::client::socket::Options;
-use crate::load::ledger::Counts;
 use crate::load::recorder::{self, Recorded, Recorder};
-use crate::record::{Cause, HistogramId};
+use crate::record::{Cause, Deliveries, HistogramId, Merge, RoundTrip};
 
 /// Connects under way at once in a whole fleet: half the queue of one listener (4,096, or what
 /// `net.core.somaxconn` allows), so that none overflows however few listeners there are.
@@ -43,7 +42,7 @@ pub(super) const LAG_TICK_NS: u64 = 10_000_000;
 /// What a shard counted.
 #[derive(Debug)]
 pub(super) struct ShardReport {
-    pub(super) counts: Counts,
+    pub(super) counts: Deliveries,
     pub(super) overflowed: bool,
     pub(super) first_missing: Option<String>,
     pub(super) corrupt: u64,
@@ -52,7 +51,7 @@ pub(super) struct ShardReport {
     pub(super) received_bytes: u64,
     pub(super) recorded: Option<Recorded>,
     pub(super) histograms: Histograms,
-    pub(super) round_trip: Option<RoundTripCounts>,
+    pub(super) round_trip: Option<RoundTrip>,
     pub(super) conditions: Option<ConditionReport>,
 }
 
@@ -73,7 +72,7 @@ pub(crate) struct Shard {
     /// How many clients to open.
     wanted: Cell<usize>,
     pub(super) pace: RefCell<Pace>,
-    pub(super) settled: RefCell<Counts>,
+    pub(super) settled: RefCell<Deliveries>,
     pub(super) overflowed: Cell<bool>,
     pub(super) first_missing: RefCell<Option<String>>,
     corrupt: Cell<u64>,
@@ -281,7 +280,8 @@ impl Shard {
             return;
         };
         let expected = phase.expected(channel, before_ns);
-        *self.settled.borrow_mut() += ledger.settle(expected.clone());
+        let counts = ledger.settle(expected.clone());
+        self.settled.borrow_mut().merge(counts);
         if ledger.overflowed() {
             self.overflowed.set(true);
         }

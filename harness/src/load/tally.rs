@@ -191,6 +191,18 @@ impl Histograms {
         }
     }
 
+    /// Enters a value into one of them.
+    pub(in crate::load) fn record(&mut self, id: HistogramId, ns: u64) {
+        let histogram = self.0.entry(id).or_insert_with(empty);
+        histogram.saturating_record(ns);
+    }
+
+    /// One of them; `None` without a value.
+    #[cfg(test)]
+    pub(in crate::load) fn get(&self, id: HistogramId) -> Option<&Histogram<u64>> {
+        self.0.get(&id)
+    }
+
     /// Number of the values of one of them.
     pub fn count(&self, id: HistogramId) -> u64 {
         self.0.get(&id).map_or(0, Histogram::len)

@@ -5,6 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Deliveries;
 use super::quantiles::{Latency, Quantiles};
 use crate::scenario::FaultKind;
 
@@ -34,7 +35,8 @@ pub struct Measures {
 pub struct Recovery {
     /// What was done.
     pub faults: Vec<FaultDone>,
-    /// Connections that ended when they were not to.
+    /// Connections that ended when they were not to, after their client held a cursor. Each loss ends as
+    /// one of `back`, `not_back` and `gave_up`.
     pub lost: u64,
     /// Of those, cut by the clients themselves, as planned.
     pub cut: u64,
@@ -45,11 +47,11 @@ pub struct Recovery {
     pub back: u64,
     /// Clients that were still away at the end.
     pub not_back: u64,
-    /// Clients that never tried again: an `EventSource` does so after any status but 200.
+    /// Clients that never tried again: an `EventSource` does so after any status but 200, or another type.
     pub gave_up: u64,
-    /// Connects begun to come back.
+    /// Connects begun to come back, or after a first connect that failed.
     pub attempts: u64,
-    /// Of those, connects that did not lead to a cursor.
+    /// Connects that did not lead to a cursor: of those, and first ones.
     pub failed_attempts: u64,
     /// From the fault to the cursor, over all returns; its quantiles are the times until 50%, 90% and
     /// 99% were back, its maximum that until all were.
@@ -58,10 +60,17 @@ pub struct Recovery {
     pub away_ns: Quantiles,
     /// Delivery latency of what was published while its client was away.
     pub caught_up_ns: Latency,
-    /// Most clients that came back within one second.
+    /// Most clients that came back within one second, from bins of 100 ms.
     pub peak_returns_per_s: f64,
     /// Most connects begun within one second.
     pub peak_attempts_per_s: f64,
+    /// When the first connection was lost, in ns from the start of the measure phase; `null` where none
+    /// was.
+    #[serde(default)]
+    pub first_loss_ns: Option<u64>,
+    /// When the last client was back.
+    #[serde(default)]
+    pub last_return_ns: Option<u64>,
     /// Messages of which the server said that they had fallen off the ring.
     pub lagged_messages: u64,
     /// Largest memory of the server process from the first fault on, in bytes.
@@ -86,7 +95,7 @@ pub struct FaultDone {
 /// Clients that read slowly or not at all; latency, deliveries and cost are those of the others.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlowReaders {
-    /// How many.
+    /// How many, of those that ever held a cursor.
     pub clients: u64,
     /// Bytes a second that each read; 0: none.
     pub read_bytes_per_s: u64,
@@ -98,7 +107,8 @@ pub struct SlowReaders {
     pub lagged_clients: u64,
     /// Messages in what they were told.
     pub lagged_messages: u64,
-    /// Clients whose connection the server ended.
+    /// Clients whose connection the server ended, as far as their kernel was told: a server that gives up
+    /// a connection whose window is closed cannot tell.
     pub ended: u64,
     /// Clients that were attached at the end.
     pub attached: u64,
@@ -139,15 +149,16 @@ pub struct RoundTrip {
     pub due: u64,
     /// Of those, sent.
     pub sent: u64,
-    /// Of those, answered 200; `null` where a transport does not answer.
+    /// Of those, answered 200; `null` where they travel on the client's own connection, which does not
+    /// answer.
     pub acknowledged: Option<u64>,
-    /// Of those, answered otherwise.
+    /// Of those, answered otherwise, or never because their connection ended.
     pub refused: u64,
-    /// Of those, come back to their sender.
+    /// Come back to their sender, each counted once.
     pub returned: u64,
-    /// Sent, and never come back.
+    /// Due and never come back, sent or not.
     pub lost: u64,
-    /// Come back more than once.
+    /// Come back with a second sequence: they were appended twice.
     pub doubled: u64,
     /// POST connections that were opened again, of whatever phase.
     #[serde(default)]
@@ -158,7 +169,7 @@ pub struct RoundTrip {
     pub send_lag_ns: Quantiles,
     /// From the actual time of sending to the answer of a POST.
     pub acknowledge_ns: Quantiles,
-    /// Connections of all clients together.
+    /// Connections of all clients when the schedule became known: with POSTs two a client.
     pub connections: u64,
     /// The same of each client.
     pub connections_per_client: f64,
@@ -182,7 +193,7 @@ pub struct RoundTrip {
 pub struct Arrivals {
     /// How many.
     pub arrivals: u64,
-    /// Arrivals a second.
+    /// Of those, sessions that got their cursor, a second.
     pub achieved_per_s: f64,
     /// Of those, connects that failed or were refused.
     pub failed: u64,
@@ -231,4 +242,45 @@ pub struct Moment {
     pub server_cpu_ns: Option<u64>,
     /// Clients that held a cursor.
     pub connected: Option<u64>,
+}
+
+/// What each shard of a fleet counts, and all of them together.
+pub trait Merge {
+    /// Adds what another shard counted.
+    fn merge(&mut self, other: Self);
+}
+
+impl Merge for u64 {
+    fn merge(&mut self, other: Self) {
+        *self += other;
+    }
+}
+
+impl<T: Merge> Merge for Option<T> {
+    fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (Some(sum), Some(more)) => sum.merge(more),
+            (none, other) => *none = none.take().or(other),
+        }
+    }
+}
+
+/// Merges the fields that shards count; the others are worked out over all of them.
+macro_rules! merge {
+    ($($type:ident: $($count:ident)+;)+) => {$(
+        impl Merge for $type {
+            fn merge(&mut self, other: Self) {
+                $(self.$count.merge(other.$count);)+
+            }
+        }
+    )+};
+}
+
+merge! {
+    Measures: recovery slow_readers round_trip arrivals;
+    Recovery: lost cut cut_by_reset back not_back gave_up attempts failed_attempts;
+    SlowReaders: clients expected received lagged_clients lagged_messages ended attached;
+    RoundTrip: sent acknowledged refused returned doubled connections reopened;
+    Arrivals: arrivals failed;
+    Deliveries: expected received missing duplicate out_of_order;
 }

@@ -30,8 +30,8 @@ pub use growth::Growth;
 pub use hlog::{DIGITS, INTERVAL_NS, MAX_LATENCY_NS, histogram, write_log};
 pub use limits::{Broke, Ended, HeldMemory, Limit, LimitOf, LimitStep};
 pub use measures::{
-    Arrivals, FaultDone, Measures, Moment, OverTime, Overflow, Recovery, RoundTrip, SlowReaders,
-    Snapshot,
+    Arrivals, FaultDone, Measures, Merge, Moment, OverTime, Overflow, Recovery, RoundTrip,
+    SlowReaders, Snapshot,
 };
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles, Summary};

@@ -126,7 +126,7 @@ pub struct Publish {
 /// Messages of the measure phase, summed over the ledgers of all clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deliveries {
-    /// Deliveries that were owed.
+    /// Deliveries that were owed: sequences after the start cursor.
     pub expected: u64,
     /// Deliveries that were owed and arrived, each counted once.
     pub received: u64,
@@ -134,7 +134,7 @@ pub struct Deliveries {
     pub missing: u64,
     /// Messages that came again, or from before the subscription.
     pub duplicate: u64,
-    /// Messages that came after a later one.
+    /// Messages that came first after a later one.
     pub out_of_order: u64,
 }
 

@@ -133,12 +133,7 @@ fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
     let counts = report.counts;
     trial.clients.disconnected = report.disconnected;
     trial.clients.refused = report.refused;
-    let deliveries = &mut trial.deliveries;
-    deliveries.expected = counts.expected;
-    deliveries.received = counts.received;
-    deliveries.missing = counts.missing;
-    deliveries.duplicate = counts.duplicate;
-    deliveries.out_of_order = counts.out_of_order;
+    trial.deliveries = counts;
     let timing = &phase.timing;
     let end_ns = report.last_received_ns.max(timing.measure_until_ns);
     let seconds = (end_ns - timing.measure_from_ns) as f64 / 1e9;

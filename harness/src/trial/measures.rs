@@ -7,7 +7,7 @@
 use super::phases::Running;
 use crate::environment::target::{Fleet, Target};
 use crate::load::tally::CounterId;
-use crate::load::{FleetReport, RecoveryReport, RoundTripReport, Setup, SlowReport};
+use crate::load::{FleetReport, Setup};
 use crate::observe::kernel::KernelMemory;
 use crate::record::{
     Arrivals, Measures, Moment, OverTime, Overflow, Recovery, RoundTrip, SlowReaders, Snapshot,
@@ -50,16 +50,16 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         for measure in scenario.measures() {
             match measure {
                 Measure::Recovery => {
-                    let found = report.recovery.clone().unwrap_or_default();
-                    measures.recovery = Some(self.recovery(&found, report));
+                    let found = report.measures.recovery.clone();
+                    measures.recovery = Some(self.recovery(found.unwrap_or_default(), report));
                 }
                 Measure::SlowReaders => {
-                    let found = report.slow.unwrap_or_default();
-                    measures.slow_readers = self.slow_readers(&found);
+                    let found = report.measures.slow_readers.clone();
+                    measures.slow_readers = self.slow_readers(found.unwrap_or_default());
                 }
                 Measure::RoundTrip => {
-                    let found = report.round_trip.clone().unwrap_or_default();
-                    measures.round_trip = Some(self.round_trip(&found, trial));
+                    let found = report.measures.round_trip.clone();
+                    measures.round_trip = Some(self.round_trip(found.unwrap_or_default(), trial));
                 }
                 Measure::Arrivals => measures.arrivals = self.arrivals(report, trial),
                 Measure::Snapshot => {
@@ -87,9 +87,9 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         trial.measures = measures;
     }
 
-    fn recovery(&self, found: &RecoveryReport, report: &FleetReport) -> Recovery {
+    fn recovery(&self, found: Recovery, report: &FleetReport) -> Recovery {
         let first_ns = self.faults.done.first().map(|f| f.at_ns);
-        let last_ns = found.last_return_ns.saturating_sub(self.measure_from_ns);
+        let last_ns = found.last_return_ns.unwrap_or(0);
         let bytes = |from: u64, to: u64| {
             let within = self
                 .moments
@@ -106,20 +106,10 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             let behind = self.moments.iter().find(|m| m.at_ns >= at_ns);
             behind.or(self.moments.last()).and_then(|m| m.server_cpu_ns)
         };
-        let first_ns = first_ns.unwrap_or(found.first_loss_ns.saturating_sub(self.measure_from_ns));
+        let first_ns = first_ns.or(found.first_loss_ns).unwrap_or(0);
         let was_lost = found.lost > 0;
         Recovery {
             faults: self.faults.done.clone(),
-            lost: found.lost,
-            cut: found.cut,
-            cut_by_reset: found.cut_by_reset,
-            back: found.back,
-            not_back: found.not_back,
-            gave_up: found.gave_up,
-            attempts: found.attempts,
-            failed_attempts: found.failed_attempts,
-            peak_returns_per_s: found.peak_returns_per_s,
-            peak_attempts_per_s: found.peak_attempts_per_s,
             lagged_messages: report.lagged_messages,
             server_peak_bytes: bytes(first_ns, u64::MAX).filter(|_| was_lost),
             server_before_bytes: bytes(0, first_ns).filter(|_| was_lost),
@@ -127,11 +117,11 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                 .zip(cpu_at(first_ns))
                 .map(|(after, before)| after.saturating_sub(before))
                 .filter(|_| was_lost),
-            ..Recovery::default()
+            ..found
         }
     }
 
-    fn slow_readers(&self, found: &SlowReport) -> Option<SlowReaders> {
+    fn slow_readers(&self, found: SlowReaders) -> Option<SlowReaders> {
         let scenario = self.plan.scenario;
         let slow = scenario.slow_readers?;
         let server = &scenario.server;
@@ -159,24 +149,18 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             2 * (u64::from(send) + u64::from(slow.receive_buffer_bytes)) + 2 * segment
         });
         Some(SlowReaders {
-            clients: found.clients,
             read_bytes_per_s: slow.read_bytes_per_s,
-            expected: found.expected,
-            received: found.received,
-            lagged_clients: found.lagged_clients,
-            lagged_messages: found.lagged_messages,
-            ended: found.ended,
-            attached: found.attached,
             user_growth_bytes: growth(self.before_bytes.0, |m| m.server_bytes),
             user_bound_bytes: rings + held * found.clients,
             kernel_growth_bytes: growth(self.before_bytes.1, |m| m.kernel_bytes),
             kernel_bound_bytes: buffers.map(|each| each * found.clients),
             send_buffer_bytes: server.send_buffer_bytes,
             receive_buffer_bytes: slow.receive_buffer_bytes,
+            ..found
         })
     }
 
-    fn round_trip(&self, found: &RoundTripReport, trial: &Trial) -> RoundTrip {
+    fn round_trip(&self, found: RoundTrip, trial: &Trial) -> RoundTrip {
         let window = self.window.found();
         // Only what is posted is acknowledged.
         let posts = found.acknowledged.is_some();
@@ -186,15 +170,6 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             window.ratio(bytes, CounterId::Sent)
         };
         RoundTrip {
-            due: found.due,
-            sent: found.sent,
-            acknowledged: found.acknowledged,
-            refused: found.refused,
-            returned: found.returned,
-            lost: found.lost,
-            doubled: found.doubled,
-            reopened: found.reopened,
-            connections: found.connections,
             connections_per_client: found.connections as f64
                 / f64::from(self.plan.scenario.clients.count.max(1)),
             up_bytes_per_message: wire(CounterId::SentBytes),
@@ -203,12 +178,12 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             post_down_bytes_per_message: wire(CounterId::PostReceivedBytes).filter(|_| posts),
             server_cpu_ns_per_message: window
                 .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Sent)),
-            ..RoundTrip::default()
+            ..found
         }
     }
 
     fn arrivals(&self, report: &FleetReport, trial: &Trial) -> Option<Arrivals> {
-        let found = report.arrivals.as_ref()?;
+        let found = report.measures.arrivals.clone()?;
         let measure_ns = (self.plan.scenario.phases.measure_s * 1e9) as u64;
         let around = |at_ns: u64| {
             let near = self
@@ -224,9 +199,6 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             around(measure_ns.saturating_sub(AROUND_NS)),
         );
         Some(Arrivals {
-            arrivals: found.arrivals,
-            achieved_per_s: found.achieved_per_s,
-            failed: found.failed,
             server_cpu_ns_per_arrival: (self.window.found())
                 .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Arrivals)),
             early_bytes: early,
@@ -235,7 +207,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                 .zip(early)
                 .filter(|(_, early)| *early > 0)
                 .map(|(late, early)| late as f64 / early as f64),
-            ..Arrivals::default()
+            ..found
         })
     }
 }

@@ -40,7 +40,7 @@ async fn clients_that_do_not_read_leave_the_counts_of_the_others_exact() {
         let healthy = (u64::from(CLIENTS) - slow) * MESSAGES;
         assert_received(transport, &report, healthy);
         assert_eq!(entries(&report.delivery), healthy, "{transport}");
-        let account = report.slow.expect("there is a plan");
+        let account = report.measures.slow_readers.expect("there is a plan");
         assert_eq!((account.clients, account.attached), (slow, slow));
         assert_eq!(account.expected, slow * MESSAGES, "{transport}");
         assert_eq!((account.received, account.ended), (0, 0), "{transport}");
@@ -61,7 +61,7 @@ async fn clients_that_read_slowly_receive_no_more_than_their_rate() {
     bench.at_ms(700).await;
     let report = bench.fleet.report().await;
     let most_s = bench.elapsed().as_secs_f64() + 0.1;
-    let account = report.slow.expect("there is a plan");
+    let account = report.measures.slow_readers.expect("there is a plan");
     let bytes = (account.received * BYTES as u64) as f64;
     assert!(bytes <= slow as f64 * rate as f64 * most_s, "{account:?}");
     assert!(account.received > 0, "{account:?}");
@@ -91,7 +91,7 @@ async fn the_end_of_a_connection_that_is_not_read_is_seen() {
             .then_some(())
     });
     let report = bench.finish().await;
-    let account = report.slow.expect("there is a plan");
+    let account = report.measures.slow_readers.expect("there is a plan");
     assert_eq!((account.ended, account.attached), (slow, 0));
     assert_eq!(account.received, 0);
 }
@@ -113,7 +113,7 @@ async fn sessions_resume(transport: Transport, spread: Spread) {
     let report = whole_schedule(setup).await;
     let owed = u64::from(CLIENTS) * MESSAGES;
     assert_received(transport, &report, owed);
-    let arrivals = report.arrivals.expect("there are sessions");
+    let arrivals = report.measures.arrivals.expect("there are sessions");
     assert!(arrivals.arrivals > 0, "{transport}: {arrivals:?}");
     assert_eq!(arrivals.failed, 0, "{transport}");
     let first = report.histograms.count(HistogramId::FirstMessage);
@@ -148,7 +148,7 @@ async fn sessions_that_do_not_resume_owe_what_they_always_did() {
     let owed = report.counts.expected;
     assert_received(Transport::Tcp, &report, owed);
     assert!(owed < u64::from(CLIENTS) * MESSAGES);
-    assert!(report.arrivals.is_some_and(|a| a.arrivals > 0));
+    assert!(report.measures.arrivals.is_some_and(|a| a.arrivals > 0));
 }
 
 #[tokio::test]

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use pushbench::environment::process::ManagedProcess;
 use pushbench::load::control::Connect;
-use pushbench::load::ledger::Counts;
 use pushbench::load::tally::Counters;
 use pushbench::load::{FleetReport, Setup, Status, Timing};
+use pushbench::record::Deliveries;
 use pushbench::scenario::{Reconnect, Scenario};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::control::PublishPlan;
@@ -335,10 +335,10 @@ pub(crate) async fn whole_schedule(setup: Setup) -> FleetReport {
 /// All that was owed to the clients of `whom` has come, once and in order.
 #[track_caller]
 pub(crate) fn assert_received(whom: impl Display, report: &FleetReport, owed: u64) {
-    let answer = Counts {
+    let answer = Deliveries {
         expected: owed,
         received: owed,
-        ..Counts::default()
+        ..Deliveries::default()
     };
     let missing = &report.first_missing;
     assert_eq!(report.counts, answer, "{whom}: {missing:?}");

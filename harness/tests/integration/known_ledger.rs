@@ -8,7 +8,8 @@
 use std::net::SocketAddr;
 
 use pushbench::load::client::{ClientError, Next, Protocol, Sink, Target, WithClient, with_client};
-use pushbench::load::ledger::{Counts, Ledger};
+use pushbench::load::ledger::Ledger;
+use pushbench::record::{Deliveries, Merge};
 use pushbench_protocol::envelope;
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::Transport;
@@ -384,7 +385,7 @@ impl<'a, P: Protocol> Client<'a, P> {
 }
 
 /// Plays `script` to a client of `P` and returns its account.
-fn play<P: Protocol>(transport: Transport, script: &Script, random: &mut SplitMix64) -> Counts {
+fn play<P: Protocol>(transport: Transport, script: &Script, random: &mut SplitMix64) -> Deliveries {
     let mut account = Account {
         ledger: None,
         measured_from: script.measured_from,
@@ -434,29 +435,29 @@ fn play<P: Protocol>(transport: Transport, script: &Script, random: &mut SplitMi
 struct Play<'a>(&'a Script, &'a mut SplitMix64);
 
 impl WithClient for Play<'_> {
-    type Output = Counts;
+    type Output = Deliveries;
 
-    fn with<P: Protocol>(self) -> Counts {
+    fn with<P: Protocol>(self) -> Deliveries {
         play::<P>(P::TRANSPORT, self.0, self.1)
     }
 }
 
-fn play_on(transport: Transport, script: &Script, random: &mut SplitMix64) -> Counts {
+fn play_on(transport: Transport, script: &Script, random: &mut SplitMix64) -> Deliveries {
     with_client(transport, Play(script, random))
 }
 
 #[test]
 fn ledgers_count_ten_thousand_faults_of_each_kind_exactly_on_every_transport() {
     for transport in Transport::ALL {
-        let mut total = Counts::default();
+        let mut total = Deliveries::default();
         let mut expected = 0;
         for client in 0..CLIENTS {
             let script = Script::new(&units(client), WARM_UP_BLOCKS);
             let mut random = SplitMix64::new(1_000 + client);
-            total += play_on(transport, &script, &mut random);
+            total.merge(play_on(transport, &script, &mut random));
             expected += script.last + 1 - script.measured_from;
         }
-        let answer = Counts {
+        let answer = Deliveries {
             expected,
             received: expected - FAULTS,
             missing: FAULTS,
@@ -472,10 +473,10 @@ fn a_client_that_is_cut_everywhere_and_resumes_has_a_clean_account() {
     let script = Script::new(&[Unit::Resume; 400], 0);
     for transport in Transport::ALL {
         let counts = play_on(transport, &script, &mut SplitMix64::new(9));
-        let answer = Counts {
+        let answer = Deliveries {
             expected: script.last,
             received: script.last,
-            ..Counts::default()
+            ..Deliveries::default()
         };
         assert_eq!(counts, answer, "{transport}");
     }

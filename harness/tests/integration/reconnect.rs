@@ -1,8 +1,8 @@
 //! Clients that lose their connections and come back, on every transport: nothing that the server
 //! still has is missing, and nothing comes twice.
 
-use pushbench::load::{FleetReport, RecoveryReport, Setup};
-use pushbench::record::HistogramId;
+use pushbench::load::{FleetReport, Setup};
+use pushbench::record::{HistogramId, Recovery};
 use pushbench::scenario::{ChannelCount, CutBy, Fault};
 use pushbench_protocol::transport::Transport;
 
@@ -19,14 +19,14 @@ fn coming_back(transport: Transport) -> Setup {
 }
 
 /// All that was owed has come, once; the account of the losses adds up.
-fn complete(transport: Transport, report: &FleetReport) -> &RecoveryReport {
+fn complete(transport: Transport, report: &FleetReport) -> &Recovery {
     assert_received(transport, report, OWED);
     assert_eq!((report.refused, report.disconnected), (0, 0));
     balanced(report)
 }
 
-fn balanced(report: &FleetReport) -> &RecoveryReport {
-    let recovery = report.recovery.as_ref().expect("there is a plan");
+fn balanced(report: &FleetReport) -> &Recovery {
+    let recovery = report.measures.recovery.as_ref().expect("there is a plan");
     let ends = recovery.back + recovery.not_back + recovery.gave_up;
     assert_eq!(recovery.lost, ends, "{recovery:?}");
     assert_eq!(report.histograms.count(HistogramId::Away), recovery.back);
@@ -56,7 +56,7 @@ async fn comes_back(transport: Transport, by_reset: bool) {
     }
     assert_eq!(recovery.lost, u64::from(CLIENTS));
     assert!(recovery.attempts >= recovery.back);
-    assert!(recovery.first_loss_ns > 0 && recovery.last_return_ns > recovery.first_loss_ns);
+    assert!(recovery.first_loss_ns > Some(0) && recovery.last_return_ns > recovery.first_loss_ns);
     assert!(recovery.peak_returns_per_s >= 1.0);
 }
 
@@ -148,7 +148,7 @@ fn cuts(mean_s: f64, how: CutBy) -> Vec<Fault> {
 }
 
 /// Cuts each client some eight times.
-async fn cut(transport: Transport, how: CutBy) -> RecoveryReport {
+async fn cut(transport: Transport, how: CutBy) -> Recovery {
     let setup = with(coming_back(transport), |s| s.faults = cuts(0.05, how));
     let report = whole_schedule(setup).await;
     let recovery = complete(transport, &report);

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use pushbench::load::conditions::upstream::{Head, Messages, write_payload};
 use pushbench::load::tally::CounterId;
-use pushbench::load::{FleetReport, PayloadCheck, RoundTripReport, Setup, Timing};
-use pushbench::record::HistogramId;
+use pushbench::load::{FleetReport, PayloadCheck, Setup, Timing};
+use pushbench::record::{HistogramId, RoundTrip};
 use pushbench::scenario::{ChannelCount, Upstream, Via};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::payload::PayloadKind;
@@ -79,8 +79,12 @@ pub(crate) async fn begin(fleet: &mut Fleet) -> Messages {
     Messages::new(&fleet.setup, &timing).expect("it has an upstream")
 }
 
-pub(crate) fn trips(report: &FleetReport) -> &RoundTripReport {
-    report.round_trip.as_ref().expect("it has an upstream")
+pub(crate) fn trips(report: &FleetReport) -> &RoundTrip {
+    report
+        .measures
+        .round_trip
+        .as_ref()
+        .expect("it has an upstream")
 }
 
 fn server(transport: Transport, profile: Profile) -> (Server, SocketAddr) {

@@ -20,14 +20,15 @@ use pushbench_protocol::envelope::Envelope;
 use pushbench_protocol::payload::SplitMix64;
 
 use crate::load::client::ClientError;
-use crate::load::ledger::Counts;
 use crate::load::shard::Shard;
 use crate::load::tally::Histograms;
 use crate::load::{MeasurePhase, Setup};
+use crate::record::Deliveries;
+use crate::record::Measures;
 use cuts::Cuts;
-use reconnect::{ATTEMPT_NS, Losses, Recovery};
-use sessions::{Arrivals, Sessions};
-use slow::{Slow, SlowReport};
+use reconnect::{ATTEMPT_NS, Comebacks, Timeline};
+use sessions::Sessions;
+use slow::Slow;
 use snapshot::Snapshots;
 
 /// What a shard does for a condition that its scenario has. Where it has none, nothing is called.
@@ -57,12 +58,12 @@ pub(in crate::load) trait Hook {
 }
 
 /// What a client was owed and got, and whether its connection stands.
-pub(in crate::load) type Account = (Counts, bool);
+pub(in crate::load) type Account = (Deliveries, bool);
 
 /// The side tables of a shard.
 #[derive(Debug)]
 pub(in crate::load) struct ConditionState {
-    pub(in crate::load) recovery: Option<RefCell<Recovery>>,
+    pub(in crate::load) recovery: Option<RefCell<Comebacks>>,
     pub(in crate::load) sessions: Option<RefCell<Sessions>>,
     pub(in crate::load) cuts: Option<RefCell<Cuts>>,
     pub(in crate::load) slow: Option<RefCell<Slow>>,
@@ -78,9 +79,8 @@ pub(in crate::load) struct ConditionState {
 /// What the side tables counted.
 #[derive(Debug, Default)]
 pub(in crate::load) struct ConditionReport {
-    pub(in crate::load) losses: Option<Losses>,
-    pub(in crate::load) arrivals: Option<Arrivals>,
-    pub(in crate::load) slow: Option<SlowReport>,
+    pub(in crate::load) measures: Measures,
+    pub(in crate::load) timeline: Timeline,
     pub(in crate::load) histograms: Histograms,
 }
 
@@ -114,7 +114,7 @@ impl ConditionState {
         let snapshot_messages = scenario.clients.snapshot_messages;
         let resumes = scenario.sessions.is_some_and(|plan| plan.resume);
         let mut conditions = Self {
-            recovery: scenario.reconnect.map(|plan| Recovery::new(plan).into()),
+            recovery: scenario.reconnect.map(|plan| Comebacks::new(plan).into()),
             sessions: scenario.sessions.map(|plan| Sessions::new(plan).into()),
             cuts: scenario.cuts().map(|plan| Cuts::new(plan).into()),
             slow: scenario.slow_readers.map(|plan| Slow::new(plan).into()),
@@ -149,7 +149,7 @@ impl ConditionState {
         call(&self.snapshots, &mut f);
     }
 
-    fn recovery<T>(&self, f: impl FnOnce(&mut Recovery) -> T) -> Option<T> {
+    fn recovery<T>(&self, f: impl FnOnce(&mut Comebacks) -> T) -> Option<T> {
         self.recovery
             .as_ref()
             .map(|table| f(&mut table.borrow_mut()))
@@ -233,13 +233,13 @@ impl Shard {
         match why {
             MissedBecause::Loss => {
                 let latency_ns = at_ns.saturating_sub(message.intended_ns);
-                conditions.recovery(|r| r.account.caught_up.saturating_record(latency_ns));
+                conditions.recovery(|r| r.caught_up(latency_ns));
                 true
             }
             MissedBecause::Absence => {
                 let took_ns = at_ns.saturating_sub(late.until_ns);
                 if self.resumes() {
-                    conditions.sessions(|s| s.account.caught_up.saturating_record(took_ns));
+                    conditions.sessions(|s| s.caught_up(took_ns));
                 }
                 false
             }

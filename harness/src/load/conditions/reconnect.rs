@@ -1,19 +1,17 @@
 //! Clients that come back when their connection was lost: when, and how it went.
 //!
 //! Beside the data path. In: [`Reconnect`], losses, attempts and cursors. Out: how long each
-//! client waits before it tries again, and a [`RecoveryReport`]. The sockets are `poller.rs`'s. A
+//! client waits before it tries again, and the counts of [`Recovery`]. The sockets are `poller.rs`'s. A
 //! client's ledger goes on across the gap, so what is missing or came twice is in its counts, not
 //! here.
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use pushbench_protocol::payload::SplitMix64;
-use serde::{Deserialize, Serialize};
 
 use super::{Account, ConditionReport, Hook};
-use crate::load::recorder::histogram;
-use crate::record::HistogramId;
+use crate::load::tally::Histograms;
+use crate::record::{HistogramId, Recovery};
 use crate::scenario::Reconnect;
 
 /// What a client's random numbers are for: its waits.
@@ -41,41 +39,9 @@ impl Reconnect {
     }
 }
 
-/// How clients came back. Each loss ends as one of `back`, `not_back` and `gave_up`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct RecoveryReport {
-    /// Connections that ended when they were not to, after their client held a cursor.
-    pub lost: u64,
-    /// Those of them that the fleet cut itself …
-    pub cut: u64,
-    /// … and of these, those that the kernel ended by a reset: asked to, or because something had
-    /// arrived that the client had not read.
-    #[serde(default)]
-    pub cut_by_reset: u64,
-    /// Losses after which the client got a cursor again.
-    pub back: u64,
-    /// Losses after which it had none at the end.
-    pub not_back: u64,
-    /// Losses after which it was told not to come back: an EventSource that got another status
-    /// than 200 or another type.
-    pub gave_up: u64,
-    /// Connects begun in order to come back, or after a first connect that failed.
-    pub attempts: u64,
-    /// Connects that got no cursor: those attempts, and first connects.
-    pub failed_attempts: u64,
-    /// The most clients that got their cursor back within a second, from bins of 100 ms.
-    pub peak_returns_per_s: f64,
-    /// The most attempts begun within a second.
-    pub peak_attempts_per_s: f64,
-    /// When the first connection was lost, in ns of `CLOCK_MONOTONIC`; 0 where none was.
-    pub first_loss_ns: u64,
-    /// When the last client was back; 0 where none was.
-    pub last_return_ns: u64,
-}
-
 /// Counts over time, in bins.
-#[derive(Debug, Default)]
-pub(in crate::load) struct Bins(BTreeMap<u64, u64>);
+#[derive(Debug, Clone, Default)]
+struct Bins(BTreeMap<u64, u64>);
 
 impl Bins {
     fn count(&mut self, at_ns: u64) {
@@ -103,80 +69,31 @@ impl Bins {
     }
 }
 
-/// The account of all losses.
-#[derive(Debug)]
-pub(in crate::load) struct Losses {
-    lost: u64,
-    cut: u64,
-    cut_by_reset: u64,
-    back: u64,
-    not_back: u64,
-    gave_up: u64,
-    attempts: u64,
-    failed_attempts: u64,
-    away: Histogram<u64>,
-    after_fault: Histogram<u64>,
-    pub(in crate::load) caught_up: Histogram<u64>,
+/// When clients of all shards were lost, tried again and came back.
+#[derive(Debug, Clone, Default)]
+pub(in crate::load) struct Timeline {
     returns: Bins,
-    tries: Bins,
+    attempts: Bins,
     first_loss_ns: Option<u64>,
-    last_return_ns: u64,
+    last_return_ns: Option<u64>,
 }
 
-impl Default for Losses {
-    fn default() -> Self {
-        Self {
-            lost: 0,
-            cut: 0,
-            cut_by_reset: 0,
-            back: 0,
-            not_back: 0,
-            gave_up: 0,
-            attempts: 0,
-            failed_attempts: 0,
-            away: histogram(),
-            after_fault: histogram(),
-            caught_up: histogram(),
-            returns: Bins::default(),
-            tries: Bins::default(),
-            first_loss_ns: None,
-            last_return_ns: 0,
-        }
-    }
-}
-
-impl Losses {
+impl Timeline {
     pub(in crate::load) fn add(&mut self, other: &Self) {
-        self.lost += other.lost;
-        self.cut += other.cut;
-        self.cut_by_reset += other.cut_by_reset;
-        self.back += other.back;
-        self.not_back += other.not_back;
-        self.gave_up += other.gave_up;
-        self.attempts += other.attempts;
-        self.failed_attempts += other.failed_attempts;
         self.returns.add(&other.returns);
-        self.tries.add(&other.tries);
+        self.attempts.add(&other.attempts);
         let firsts = [self.first_loss_ns, other.first_loss_ns];
         self.first_loss_ns = firsts.into_iter().flatten().min();
         self.last_return_ns = self.last_return_ns.max(other.last_return_ns);
     }
 
-    pub(in crate::load) fn report(&self) -> RecoveryReport {
-        RecoveryReport {
-            lost: self.lost,
-            cut: self.cut,
-            cut_by_reset: self.cut_by_reset,
-            back: self.back,
-            not_back: self.not_back,
-            gave_up: self.gave_up,
-            attempts: self.attempts,
-            failed_attempts: self.failed_attempts,
-            peak_returns_per_s: self.returns.peak_per_s(),
-            peak_attempts_per_s: self.tries.peak_per_s(),
-            first_loss_ns: self.first_loss_ns.unwrap_or(0),
-            last_return_ns: self.last_return_ns,
-        }
+    /// Enters what it comes to; the measure phase began at `measure_from_ns`.
+    pub(in crate::load) fn enter(&self, recovery: &mut Recovery, measure_from_ns: u64) {
+        let since = |ns: u64| ns.saturating_sub(measure_from_ns);
+        recovery.peak_returns_per_s = self.returns.peak_per_s();
+        recovery.peak_attempts_per_s = self.attempts.peak_per_s();
+        recovery.first_loss_ns = self.first_loss_ns.map(since);
+        recovery.last_return_ns = self.last_return_ns.map(since);
     }
 }
 
@@ -195,27 +112,34 @@ struct Comeback {
 
 /// The clients of a shard that come back.
 #[derive(Debug)]
-pub(in crate::load) struct Recovery {
+pub(in crate::load) struct Comebacks {
     plan: Reconnect,
     clients: Vec<Comeback>,
-    /// Clients lost and not yet back.
-    away: u64,
-    pub(in crate::load) account: Losses,
+    /// `not_back` are those lost and not yet back.
+    counts: Recovery,
+    timeline: Timeline,
+    histograms: Histograms,
 }
 
-impl Recovery {
+impl Comebacks {
     pub(in crate::load) fn new(plan: Reconnect) -> Self {
         Self {
             plan,
             clients: Vec::new(),
-            away: 0,
-            account: Losses::default(),
+            counts: Recovery::default(),
+            timeline: Timeline::default(),
+            histograms: Histograms::default(),
         }
     }
 
     /// Clients lost and not yet back.
     pub(in crate::load) fn away(&self) -> u64 {
-        self.away
+        self.counts.not_back
+    }
+
+    /// A message came that was due while its client was away.
+    pub(in crate::load) fn caught_up(&mut self, latency_ns: u64) {
+        self.histograms.record(HistogramId::LostCatchUp, latency_ns);
     }
 
     /// Clients that are lost, each with the start of its last attempt.
@@ -239,15 +163,15 @@ impl Recovery {
     pub(in crate::load) fn lost(&mut self, slot: usize, now_ns: u64) {
         self.clients[slot].lost_ns = Some(now_ns);
         self.clients[slot].attempt_ns = 0;
-        self.away += 1;
-        self.account.lost += 1;
-        self.account.first_loss_ns.get_or_insert(now_ns);
+        self.counts.not_back += 1;
+        self.counts.lost += 1;
+        self.timeline.first_loss_ns.get_or_insert(now_ns);
     }
 
     /// The loss just entered was a cut of the fleet's own.
     pub(in crate::load) fn was_cut(&mut self, by_reset: bool) {
-        self.account.cut += 1;
-        self.account.cut_by_reset += u64::from(by_reset);
+        self.counts.cut += 1;
+        self.counts.cut_by_reset += u64::from(by_reset);
     }
 
     /// A connect got no cursor.
@@ -255,7 +179,7 @@ impl Recovery {
         let client = &mut self.clients[slot];
         client.failures = client.failures.saturating_add(1);
         client.attempt_ns = 0;
-        self.account.failed_attempts += 1;
+        self.counts.failed_attempts += 1;
     }
 
     /// How long a client waits before it tries again, in ns.
@@ -268,8 +192,8 @@ impl Recovery {
     /// A client tries again.
     pub(in crate::load) fn attempt(&mut self, slot: usize, now_ns: u64) {
         self.clients[slot].attempt_ns = now_ns;
-        self.account.attempts += 1;
-        self.account.tries.count(now_ns);
+        self.counts.attempts += 1;
+        self.timeline.attempts.count(now_ns);
     }
 
     /// A client holds a cursor. When it was lost, where it was; `faults_ns`: when the run disturbed
@@ -283,16 +207,17 @@ impl Recovery {
         let client = &mut self.clients[slot];
         client.failures = 0;
         let lost_ns = client.lost_ns.take()?;
-        self.away -= 1;
-        let account = &mut self.account;
-        account.back += 1;
-        account.returns.count(at_ns);
-        account.last_return_ns = account.last_return_ns.max(at_ns);
+        self.counts.not_back -= 1;
+        self.counts.back += 1;
+        let timeline = &mut self.timeline;
+        timeline.returns.count(at_ns);
+        timeline.last_return_ns = timeline.last_return_ns.max(Some(at_ns));
         let since = |ns: u64| at_ns.saturating_sub(ns);
-        account.away.saturating_record(since(lost_ns));
+        self.histograms.record(HistogramId::Away, since(lost_ns));
         let before = faults_ns.iter().filter(|&&fault_ns| fault_ns <= lost_ns);
         if let Some(&fault_ns) = before.max() {
-            account.after_fault.saturating_record(since(fault_ns));
+            let after_ns = since(fault_ns);
+            self.histograms.record(HistogramId::AfterFault, after_ns);
         }
         Some(lost_ns)
     }
@@ -301,14 +226,14 @@ impl Recovery {
     pub(in crate::load) fn gave_up(&mut self, slot: usize) -> bool {
         let was_lost = self.clients[slot].lost_ns.take().is_some();
         if was_lost {
-            self.away -= 1;
-            self.account.gave_up += 1;
+            self.counts.not_back -= 1;
+            self.counts.gave_up += 1;
         }
         was_lost
     }
 }
 
-impl Hook for Recovery {
+impl Hook for Comebacks {
     fn add_client(&mut self, _index: u32, random: &dyn Fn(u64) -> SplitMix64) {
         self.clients.push(Comeback {
             random: random(PURPOSE),
@@ -320,13 +245,9 @@ impl Hook for Recovery {
     }
 
     fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
-        let mut losses = std::mem::take(&mut self.account);
-        losses.not_back = self.away;
-        let all = &mut into.histograms;
-        all.add(HistogramId::Away, &losses.away);
-        all.add(HistogramId::AfterFault, &losses.after_fault);
-        all.add(HistogramId::LostCatchUp, &losses.caught_up);
-        into.losses = Some(losses);
+        into.measures.recovery = Some(self.counts.clone());
+        into.timeline = self.timeline.clone();
+        into.histograms += self.histograms.clone();
     }
 }
 
@@ -356,7 +277,7 @@ mod tests {
 
     #[test]
     fn every_loss_ends_as_back_not_back_or_given_up() {
-        let mut recovery = Recovery::new(PLAN);
+        let mut recovery = Comebacks::new(PLAN);
         (0..4).for_each(|index| recovery.add_client(index, &SplitMix64::new));
         for slot in 0..3 {
             recovery.lost(slot, 1_000 + slot as u64);
@@ -376,20 +297,16 @@ mod tests {
         assert_eq!(recovery.away(), 1);
         let mut report = ConditionReport::default();
         recovery.settle(&|_| None, &mut report);
-        let account = report.losses.expect("it was settled");
-        assert_eq!(
-            account.after_fault.max(),
-            3_100 | 1,
-            "from the last fault before"
-        );
-        let report = account.report();
-        assert_eq!((report.lost, report.cut, report.cut_by_reset), (3, 1, 1));
-        assert_eq!((report.back, report.not_back, report.gave_up), (1, 1, 1));
-        assert_eq!((report.attempts, report.failed_attempts), (2, 1));
-        assert_eq!(
-            (report.first_loss_ns, report.last_return_ns),
-            (1_000, 4_000)
-        );
+        let after_fault = report.histograms.get(HistogramId::AfterFault);
+        let longest_ns = after_fault.map(|histogram| histogram.max());
+        assert_eq!(longest_ns, Some(3_100 | 1), "from the last fault before");
+        let mut found = report.measures.recovery.expect("it was settled");
+        report.timeline.enter(&mut found, 500);
+        assert_eq!((found.lost, found.cut, found.cut_by_reset), (3, 1, 1));
+        assert_eq!((found.back, found.not_back, found.gave_up), (1, 1, 1));
+        assert_eq!((found.attempts, found.failed_attempts), (2, 1));
+        let ends = (found.first_loss_ns, found.last_return_ns);
+        assert_eq!(ends, (Some(500), Some(3_500)));
     }
 
     #[test]
@@ -398,7 +315,7 @@ mod tests {
             jitter: 0.0,
             ..PLAN
         };
-        let mut recovery = Recovery::new(plan);
+        let mut recovery = Comebacks::new(plan);
         recovery.add_client(0, &SplitMix64::new);
         recovery.attempt_failed(0);
         recovery.attempt_failed(0);

@@ -12,85 +12,17 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use pushbench_os::sys::{TcpCounters, tcp_counters};
 use pushbench_protocol::envelope::Envelope;
-use serde::{Deserialize, Serialize};
 
 use super::upstream::{self, Head, Messages};
 use crate::load::Setup;
 use crate::load::client::ClientError;
 use crate::load::client::upstream::Answer;
-use crate::load::ledger::{Arrival, Counts, Ledger};
+use crate::load::ledger::{Arrival, Ledger};
 use crate::load::recorder::Delivery;
 use crate::load::session::Entry;
 use crate::load::shard::Shard;
 use crate::load::tally::CounterId;
-use crate::record::HistogramId;
-
-/// What clients sent and what came back, over all clients and, but for the connections, over the
-/// messages of the measure phase. `due` is `returned` and `lost` together.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct RoundTripReport {
-    /// Messages that were due to be sent.
-    pub due: u64,
-    /// Messages that were sent.
-    pub sent: u64,
-    /// POSTs answered with 200; `None` where messages travel on the client's own connection, which
-    /// does not answer.
-    pub acknowledged: Option<u64>,
-    /// POSTs answered otherwise, or never because their connection ended.
-    pub refused: u64,
-    /// Own messages that came back, each counted once.
-    pub returned: u64,
-    /// Messages that were due and did not come back to who was to send them, sent or not.
-    pub lost: u64,
-    /// Own messages that came back with a second sequence: they were appended twice.
-    pub doubled: u64,
-    /// Connections of all clients when the schedule became known: with POSTs two a client.
-    pub connections: u64,
-    /// POST connections that were opened again.
-    pub reopened: u64,
-}
-
-/// What one shard counted.
-#[derive(Debug)]
-pub(in crate::load) struct RoundTripCounts {
-    posts: bool,
-    sent: u64,
-    acknowledged: u64,
-    refused: u64,
-    returned: u64,
-    doubled: u64,
-    connections: u64,
-    reopened: u64,
-}
-
-impl RoundTripCounts {
-    /// Adds what another shard counted.
-    pub(in crate::load) fn add(&mut self, other: &Self) {
-        self.sent += other.sent;
-        self.acknowledged += other.acknowledged;
-        self.refused += other.refused;
-        self.returned += other.returned;
-        self.doubled += other.doubled;
-        self.connections += other.connections;
-        self.reopened += other.reopened;
-    }
-
-    /// The report over all shards.
-    pub(in crate::load) fn report(&self, messages: Option<&Messages>) -> RoundTripReport {
-        let due = messages.map_or(0, Messages::due);
-        RoundTripReport {
-            due,
-            sent: self.sent,
-            acknowledged: self.posts.then_some(self.acknowledged),
-            refused: self.refused,
-            returned: self.returned,
-            lost: due.saturating_sub(self.returned),
-            doubled: self.doubled,
-            connections: self.connections,
-            reopened: self.reopened,
-        }
-    }
-}
+use crate::record::{Deliveries, HistogramId, Merge, RoundTrip};
 
 /// What a shard keeps for each client that sends.
 #[derive(Debug)]
@@ -107,12 +39,7 @@ struct Account {
 #[derive(Debug)]
 pub(in crate::load) struct RoundTrips {
     accounts: Vec<Account>,
-    posts: bool,
-    sent: u64,
-    acknowledged: u64,
-    refused: u64,
-    connections: u64,
-    reopened: u64,
+    counts: RoundTrip,
     /// Counters of POST connections that are closed.
     closed_wire: TcpCounters,
     /// What a payload must be, where payloads are checked; working space.
@@ -124,12 +51,10 @@ impl RoundTrips {
         let share = (setup.clients() as usize).div_ceil(setup.shards);
         Self {
             accounts: Vec::with_capacity(share),
-            posts: !setup.transport.goes_both_ways(),
-            sent: 0,
-            acknowledged: 0,
-            refused: 0,
-            connections: 0,
-            reopened: 0,
+            counts: RoundTrip {
+                acknowledged: (!setup.transport.goes_both_ways()).then_some(0),
+                ..RoundTrip::default()
+            },
             closed_wire: TcpCounters::default(),
             expected: Vec::new(),
         }
@@ -169,7 +94,7 @@ impl Shard {
         self.tally.add(CounterId::Sent, 1);
         if self.in_phase(intended_ns) {
             self.with_round_trips(|all| {
-                all.sent += 1;
+                all.counts.sent += 1;
                 let lag_ns = sent_ns.saturating_sub(intended_ns);
                 self.tally.record(HistogramId::SendLag, lag_ns);
             });
@@ -188,7 +113,7 @@ impl Shard {
         }
         if self.in_phase(answer.post.intended_ns) {
             self.with_round_trips(|all| {
-                all.acknowledged += 1;
+                *all.counts.acknowledged.get_or_insert_default() += 1;
                 let took_ns = answer.at_ns.saturating_sub(answer.post.sent_ns);
                 self.tally.record(HistogramId::Acknowledge, took_ns);
             });
@@ -198,15 +123,16 @@ impl Shard {
     /// Counts a POST that was refused, or will not be answered.
     pub(in crate::load) fn count_refused(&self, intended_ns: u64) {
         if self.in_phase(intended_ns) {
-            self.with_round_trips(|all| all.refused += 1);
+            self.with_round_trips(|all| all.counts.refused += 1);
         }
     }
 
     /// POSTs of the measure phase whose answer is outstanding.
     pub(in crate::load) fn unanswered_posts(&self) -> u64 {
         self.with_round_trips(|all| {
-            let answered = all.acknowledged + all.refused;
-            if all.posts { all.sent - answered } else { 0 }
+            let counts = &all.counts;
+            let unanswered = |acknowledged| counts.sent - acknowledged - counts.refused;
+            counts.acknowledged.map_or(0, unanswered)
         })
     }
 
@@ -214,7 +140,7 @@ impl Shard {
     pub(in crate::load) fn uplink_opened(&self, slot: usize, fd: RawFd, again: bool) {
         self.with_round_trips(|all| {
             all.accounts[slot].uplink = Some(fd);
-            all.reopened += u64::from(again);
+            all.counts.reopened += u64::from(again);
         });
     }
 
@@ -244,7 +170,7 @@ impl Shard {
         let own = clients.iter().filter(|client| client.fd.is_some()).count();
         self.with_round_trips(|all| {
             let uplinks = all.accounts.iter().filter(|a| a.uplink.is_some()).count();
-            all.connections = (own + uplinks) as u64;
+            all.counts.connections = (own + uplinks) as u64;
         });
     }
 
@@ -263,12 +189,12 @@ impl Shard {
         // Over no sequences: only what came twice or late.
         #[expect(clippy::reversed_empty_ranges, reason = "the empty range of a ledger")]
         let repeats = ledger.settle(1..=0);
-        *self.settled.borrow_mut() += Counts {
+        self.settled.borrow_mut().merge(Deliveries {
             expected,
             received,
             missing,
             ..repeats
-        };
+        });
         if ledger.overflowed() || account.own.overflowed() {
             self.overflowed.set(true);
         }
@@ -286,24 +212,19 @@ impl Shard {
     }
 
     /// What the clients sent and what came back of it.
-    pub(in crate::load) fn report_round_trips(&self) -> Option<RoundTripCounts> {
+    pub(in crate::load) fn report_round_trips(&self) -> Option<RoundTrip> {
         let all = self.round_trips.as_ref()?.borrow();
-        let mut own = Counts::default();
+        let mut own = Deliveries::default();
         if let Some(messages) = self.phase().and_then(|phase| phase.upstream.as_ref()) {
             for (slot, account) in all.accounts.iter().enumerate() {
                 let numbers = messages.numbers_of(self.index_of(slot));
-                own += account.own.settle(numbers.start + 1..=numbers.end);
+                own.merge(account.own.settle(numbers.start + 1..=numbers.end));
             }
         }
-        Some(RoundTripCounts {
-            posts: all.posts,
-            sent: all.sent,
-            acknowledged: all.acknowledged,
-            refused: all.refused,
+        Some(RoundTrip {
             returned: own.received,
             doubled: own.duplicate,
-            connections: all.connections,
-            reopened: all.reopened,
+            ..all.counts.clone()
         })
     }
 }

@@ -1,15 +1,13 @@
 //! Clients that come and go: how long they stay and are away, and how their arrivals went.
 //!
 //! Beside the data path. In: [`Plan`], connects that begin, cursors. Out: when a session
-//! ends, and an [`ArrivalsReport`]. What a client received is in its ledger, not here.
+//! ends, and the counts of [`Arrivals`]. What a client received is in its ledger, not here.
 
-use hdrhistogram::Histogram;
 use pushbench_protocol::payload::SplitMix64;
-use serde::{Deserialize, Serialize};
 
 use super::{Account, ConditionReport, Hook};
-use crate::load::recorder::histogram;
-use crate::record::HistogramId;
+use crate::load::tally::Histograms;
+use crate::record::{Arrivals, HistogramId};
 use crate::scenario::{Sessions as Plan, Spread};
 
 /// What a client's random numbers are for: its stays and absences.
@@ -19,17 +17,6 @@ const NS_PER_MS: u64 = 1_000_000;
 
 /// The longest stay or absence, in means: one client in 22,000 would draw more.
 const MOST_MEANS: f64 = 10.0;
-
-/// How the arrivals of clients that come and go went.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ArrivalsReport {
-    /// Sessions whose connect began in the measure phase.
-    pub arrivals: u64,
-    /// Those of them whose first connect failed.
-    pub failed: u64,
-    /// Sessions of the measure phase that got their cursor, a second of the phase.
-    pub achieved_per_s: f64,
-}
 
 /// An exponentially distributed time in ns, at most ten means.
 pub(in crate::load) fn exponential_ns(mean_ns: f64, random: &mut SplitMix64) -> u64 {
@@ -54,17 +41,8 @@ struct Draws {
 pub(in crate::load) struct Sessions {
     plan: Plan,
     clients: Vec<Draws>,
-    pub(in crate::load) account: Arrivals,
-}
-
-/// The account of all arrivals.
-#[derive(Debug)]
-pub(in crate::load) struct Arrivals {
-    begun: u64,
-    failed: u64,
-    came: u64,
-    set_up: Histogram<u64>,
-    pub(in crate::load) caught_up: Histogram<u64>,
+    counts: Arrivals,
+    histograms: Histograms,
 }
 
 impl Sessions {
@@ -72,7 +50,8 @@ impl Sessions {
         Self {
             plan,
             clients: Vec::new(),
-            account: Arrivals::default(),
+            counts: Arrivals::default(),
+            histograms: Histograms::default(),
         }
     }
 
@@ -90,21 +69,25 @@ impl Sessions {
         let length_ns = self.draw_ns(slot, self.plan.length_ms);
         self.clients[slot].length_ns = length_ns;
         self.clients[slot].arrives = measured;
-        self.account.begun += u64::from(measured);
+        self.counts.arrivals += u64::from(measured);
     }
 
     /// A session got its cursor after `took_ns`.
     pub(in crate::load) fn came(&mut self, slot: usize, took_ns: u64) {
         if std::mem::take(&mut self.clients[slot].arrives) {
-            self.account.came += 1;
-            self.account.set_up.saturating_record(took_ns);
+            self.histograms.record(HistogramId::SetUp, took_ns);
         }
+    }
+
+    /// A message came that was due while its client was away by plan.
+    pub(in crate::load) fn caught_up(&mut self, took_ns: u64) {
+        self.histograms.record(HistogramId::ResumedCatchUp, took_ns);
     }
 
     /// A connect failed.
     pub(in crate::load) fn failed(&mut self, slot: usize) {
         if std::mem::take(&mut self.clients[slot].arrives) {
-            self.account.failed += 1;
+            self.counts.failed += 1;
         }
     }
 
@@ -136,44 +119,8 @@ impl Hook for Sessions {
     }
 
     fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
-        let account = std::mem::take(&mut self.account);
-        let all = &mut into.histograms;
-        all.add(HistogramId::SetUp, &account.set_up);
-        all.add(HistogramId::ResumedCatchUp, &account.caught_up);
-        into.arrivals = Some(account);
-    }
-}
-
-impl Default for Arrivals {
-    fn default() -> Self {
-        Self {
-            begun: 0,
-            failed: 0,
-            came: 0,
-            set_up: histogram(),
-            caught_up: histogram(),
-        }
-    }
-}
-
-impl Arrivals {
-    pub(in crate::load) fn add(&mut self, other: &Self) {
-        self.begun += other.begun;
-        self.failed += other.failed;
-        self.came += other.came;
-    }
-
-    /// The report over a measure phase of `phase_ns`.
-    pub(in crate::load) fn report(&self, phase_ns: u64) -> ArrivalsReport {
-        ArrivalsReport {
-            arrivals: self.begun,
-            failed: self.failed,
-            achieved_per_s: if phase_ns == 0 {
-                0.0
-            } else {
-                self.came as f64 * 1e9 / phase_ns as f64
-            },
-        }
+        into.measures.arrivals = Some(self.counts.clone());
+        into.histograms += self.histograms.clone();
     }
 }
 
@@ -231,9 +178,8 @@ mod tests {
         sessions.begin(0, true);
         sessions.failed(0);
         sessions.failed(0);
-        let report = sessions.account.report(2_000_000_000);
-        assert_eq!((report.arrivals, report.failed), (2, 1));
-        assert_eq!(sessions.account.set_up.len(), 1);
-        assert_eq!(report.achieved_per_s, 0.5);
+        let counts = &sessions.counts;
+        assert_eq!((counts.arrivals, counts.failed), (2, 1));
+        assert_eq!(sessions.histograms.count(HistogramId::SetUp), 1);
     }
 }

@@ -1,13 +1,13 @@
 //! Clients that read slowly, or not at all.
 //!
 //! Beside the data path. In: [`SlowReaders`], and what slow clients received. Out: which clients are
-//! slow, how much each may read, and a [`SlowReport`] of their own: they are in no count and no
+//! slow, how much each may read, and counts of their own: they are in no count and no
 //! latency of the others. The reading itself is in `poller.rs`.
 
 use pushbench_protocol::payload::SplitMix64;
-use serde::{Deserialize, Serialize};
 
 use super::{Account, ConditionReport, Hook};
+use crate::record::SlowReaders as Counts;
 use crate::scenario::SlowReaders;
 
 /// How often a slow client reads, in ns: its rate comes in portions of that.
@@ -35,38 +35,6 @@ impl SlowReaders {
                 / 1_000_000_000) as u64
         };
         until(number + 1) - until(number)
-    }
-}
-
-/// What the slow clients were owed and got.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlowReport {
-    /// How many there were, of those that ever held a cursor.
-    pub clients: u64,
-    /// Deliveries of the measure phase that they were owed.
-    pub expected: u64,
-    /// Those that they received by the end of the drain.
-    pub received: u64,
-    /// Clients that were told by the server that they had fallen off the ring.
-    pub lagged_clients: u64,
-    /// Messages that they were told were lost.
-    pub lagged_messages: u64,
-    /// Clients whose connection was ended by the server, as far as their kernel was told: a server
-    /// that gives up a connection whose window is closed cannot tell.
-    pub ended: u64,
-    /// Clients whose connection still stood at the end.
-    pub attached: u64,
-}
-
-impl std::ops::AddAssign for SlowReport {
-    fn add_assign(&mut self, other: Self) {
-        self.clients += other.clients;
-        self.expected += other.expected;
-        self.received += other.received;
-        self.lagged_clients += other.lagged_clients;
-        self.lagged_messages += other.lagged_messages;
-        self.ended += other.ended;
-        self.attached += other.attached;
     }
 }
 
@@ -118,9 +86,9 @@ impl Hook for Slow {
     }
 
     fn settle(&mut self, account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
-        let mut report = SlowReport {
+        let mut report = Counts {
             lagged_messages: self.lagged_messages,
-            ..SlowReport::default()
+            ..Counts::default()
         };
         for (slot, known) in self.clients.iter().enumerate().filter(|(_, k)| k.slow) {
             let Some((counts, stands)) = account(slot) else {
@@ -134,7 +102,7 @@ impl Hook for Slow {
             report.ended += u64::from(ended);
             report.attached += u64::from(!ended);
         }
-        into.slow = Some(report);
+        into.measures.slow_readers = Some(report);
     }
 }
 

@@ -4,12 +4,11 @@
 //! from the start of a connect to the last message of its snapshot. The messages themselves are in
 //! the ledger, like all others; their age is no delivery latency.
 
-use hdrhistogram::Histogram;
 use pushbench_protocol::envelope::Envelope;
 use pushbench_protocol::payload::SplitMix64;
 
 use super::{Account, ConditionReport, Hook};
-use crate::load::recorder::histogram;
+use crate::load::tally::Histograms;
 use crate::record::HistogramId;
 
 /// A client that waits for its snapshot.
@@ -28,7 +27,7 @@ struct Waiting {
 pub(in crate::load) struct Snapshots {
     messages: u64,
     clients: Vec<Waiting>,
-    pub(in crate::load) took: Histogram<u64>,
+    histograms: Histograms,
 }
 
 impl Snapshots {
@@ -36,7 +35,7 @@ impl Snapshots {
         Self {
             messages,
             clients: Vec::new(),
-            took: histogram(),
+            histograms: Histograms::default(),
         }
     }
 }
@@ -77,14 +76,14 @@ impl Hook for Snapshots {
             return;
         }
         if message.sequence == client.last && message.actual_ns <= client.cursor_ns {
-            self.took
-                .saturating_record(at_ns.saturating_sub(client.began_ns));
+            let took_ns = at_ns.saturating_sub(client.began_ns);
+            self.histograms.record(HistogramId::Snapshot, took_ns);
         }
         *client = Waiting::default();
     }
 
     fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
-        into.histograms.add(HistogramId::Snapshot, &self.took);
+        into.histograms += self.histograms.clone();
     }
 }
 
@@ -113,8 +112,9 @@ mod tests {
         for sequence in 41..=50 {
             snapshots.message(0, &message(sequence, 500), 3_000 + sequence);
         }
-        assert_eq!(snapshots.took.len(), 1);
-        assert!(snapshots.took.equivalent(snapshots.took.max(), 2_043));
+        let took = snapshots.histograms.get(HistogramId::Snapshot);
+        let took = took.expect("one is whole");
+        assert!(took.len() == 1 && took.equivalent(took.max(), 2_043));
         // Only one was there: the third of the channel was published later.
         snapshots.cursor(1, 2_000, 0);
         snapshots.message(1, &message(1, 500), 2_000);
@@ -123,6 +123,6 @@ mod tests {
         // The third fell off before it could be read.
         snapshots.cursor(2, 2_000, 7);
         snapshots.message(2, &message(12, 500), 2_400);
-        assert_eq!(snapshots.took.len(), 1);
+        assert_eq!(snapshots.histograms.count(HistogramId::Snapshot), 1);
     }
 }
