@@ -7,8 +7,8 @@
 pub mod doctor;
 pub(crate) mod fleet;
 pub mod guard;
+pub mod layer;
 pub mod layout;
 pub(crate) mod own;
 pub mod process;
-pub mod relay;
 pub(crate) mod target;

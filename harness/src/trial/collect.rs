@@ -90,12 +90,13 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         report.histograms.enter(trial);
         let intervals = report.intervals.iter();
         let intervals = intervals.map(|(number, text)| Ok((*number, decoded(text)?)));
+        let layers = self.layers.iter().map(|layer| layer.passed()).collect();
         Ok(Histograms {
             delivery: decoded(&report.delivery)?,
             fanout: decoded(&report.fanout)?,
             intervals: intervals.collect::<Result<_, TrialError>>()?,
             measure_started,
-            interfered: self.interference.end(phase.timing.clone()),
+            interfered: self.interference.end(phase.timing.clone(), layers),
         })
     }
 
@@ -112,10 +113,10 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             cores,
             connecting: self.connecting,
             measuring: window.and_then(|found| found.network),
-            // A relay runs on the same cores, and is not another program.
-            waited: match self.plan.relay {
-                None => self.waited(),
-                Some(_) => Waited::default(),
+            // A layer runs on the same cores, and is not another program.
+            waited: match self.layers.is_empty() {
+                true => self.waited(),
+                false => Waited::default(),
             },
             arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
             gaps_ns: &self.gaps_ns,

@@ -1,25 +1,21 @@
 //! What is done to a trial on purpose, so that its numbers can be compared with what was done.
 //!
-//! Beside the data path, in the process of the run: a [`Relay`] between the two sides, signals that
-//! stop the server for a while, threads that take the fleet's cores from it. In: what is planned.
+//! Next to the data path, in the process of the run: signals that stop the server for a while,
+//! threads that take the fleet's cores from it, and what the layers of the trial did. In: what is planned.
 //! Out: what really happened, measured ([`Interfered`]). An ordinary trial has none of it, and
 //! neither server nor fleet knows of any.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pushbench_os::sys::{allowed_cpus, monotonic_ns, pin_to, sharpen_sleeps, sleep_until_ns};
-use pushbench_protocol::transport::Transport;
 
-use crate::environment::layout::Layout;
-use crate::environment::relay::{Injected, Relay, RelayPlan};
+use crate::environment::layer::Passed;
 use crate::load::Timing;
 
 /// Longest sleep at a stretch, so that an early end is noticed.
@@ -55,22 +51,13 @@ pub struct Stalled {
     pub continued_ns: u64,
 }
 
-/// What a relay did.
-#[derive(Debug, Clone)]
-pub struct Relayed {
-    /// Faults in messages of the measure phase.
-    pub injected: Injected,
-    /// How long bytes were held, in ns.
-    pub held: Histogram<u64>,
-}
-
 /// What was done to a trial.
 #[derive(Debug, Clone)]
 pub struct Interfered {
     /// The schedule and the measure phase, from which follows what should be seen of it.
     pub timing: Timing,
-    /// By the relay, if there was one.
-    pub relay: Option<Relayed>,
+    /// By the layers, in the order in which they were put.
+    pub layers: Vec<Passed>,
     /// Every stall that came to its end.
     pub stalls: Vec<Stalled>,
     /// Threads that hogged the fleet's cores.
@@ -80,34 +67,12 @@ pub struct Interfered {
 /// What is being done to a trial. Dropped, it stops, and leaves no process stopped.
 #[derive(Debug, Default)]
 pub(crate) struct Interference {
-    relay: Option<Relay>,
     stop: Arc<AtomicBool>,
     stalls: Option<JoinHandle<Vec<Stalled>>>,
     hogs: Vec<JoinHandle<()>>,
 }
 
 impl Interference {
-    /// Puts a relay before `server` where one is planned. Returns where clients are to connect.
-    pub(crate) fn relay(
-        &mut self,
-        plan: Option<RelayPlan>,
-        transport: Transport,
-        server: SocketAddr,
-        layout: &Layout,
-    ) -> io::Result<SocketAddr> {
-        let Some(plan) = plan else {
-            return Ok(server);
-        };
-        if plan.faults.is_some() && transport.is_http() {
-            let message =
-                format!("a relay takes only 'tcp' apart into messages, not '{transport}'");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        let cores = [&layout.server.cpus, &layout.fleet.cpus].map(Clone::clone);
-        let relay = Relay::start(server, plan, cores)?;
-        Ok(self.relay.insert(relay).address())
-    }
-
     /// Begins, once it is known when what happens.
     pub(crate) fn begin(
         &mut self,
@@ -115,9 +80,6 @@ impl Interference {
         (stalls, server_pid): (&[Stall], u32),
         (starve, fleet_cpus): (Option<Starve>, &[usize]),
     ) -> io::Result<()> {
-        if let Some(relay) = &self.relay {
-            relay.count_within(timing.measure_from_ns, timing.measure_until_ns);
-        }
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         if !stalls.is_empty() {
             let (stalls, from_ns) = (stalls.to_vec(), timing.measure_from_ns);
@@ -143,16 +105,13 @@ impl Interference {
         Ok(())
     }
 
-    /// Ends what still goes on, but leaves the relay where it is, and says what was done.
-    pub(crate) fn end(&mut self, timing: Timing) -> Interfered {
+    /// Ends what still goes on, and says what was done.
+    pub(crate) fn end(&mut self, timing: Timing, layers: Vec<Passed>) -> Interfered {
         let hogs = self.hogs.len();
         let stalls = self.join();
         Interfered {
             timing,
-            relay: self.relay.as_ref().map(|relay| Relayed {
-                injected: relay.injected(),
-                held: relay.held(),
-            }),
+            layers,
             stalls,
             hogs,
         }
@@ -224,22 +183,6 @@ fn hog(cpu: usize, until_ns: u64, stop: &AtomicBool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_transport_of_lines_can_have_faults_in_its_lines() {
-        let server = SocketAddr::from(([127, 0, 0, 1], 1));
-        let plan = RelayPlan {
-            faults: Some(crate::environment::relay::LineFaults::default()),
-            ..RelayPlan::default()
-        };
-        let layout = Layout::plan(1, None).expect("one client fits");
-        for transport in Transport::ALL {
-            let relayed = Interference::default().relay(Some(plan), transport, server, &layout);
-            assert_eq!(relayed.is_ok(), transport == Transport::Tcp, "{transport}");
-        }
-        let direct = Interference::default().relay(None, Transport::Sse, server, &layout);
-        assert_eq!(direct.expect("nothing is done"), server);
-    }
 
     #[test]
     fn a_stall_that_is_cut_short_leaves_the_process_running() {

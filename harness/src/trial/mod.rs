@@ -88,6 +88,8 @@ enum TrialError {
         /// How long it was waited for in addition.
         grace_s: u64,
     },
+    #[error("cannot put what is planned between server and clients: {0}")]
+    Layer(std::io::Error),
     #[error("cannot interfere as planned: {0}")]
     Interference(std::io::Error),
 }

@@ -12,6 +12,7 @@ use super::interfere::Interference;
 use super::live::{Live, LiveSampler};
 use super::window::Window;
 use super::{Histograms, Plan, Progress, TrialError};
+use crate::environment::layer::Placed;
 use crate::environment::target::{Clocks, Fleet, Target};
 use crate::load::{MeasurePhase, Setup};
 use crate::observe::kernel::KernelMemory;
@@ -28,8 +29,9 @@ const DRAIN_LOOK: Duration = Duration::from_millis(5);
 /// A trial under way.
 pub(super) struct Running<'a, T, F> {
     pub(super) plan: &'a Plan<'a>,
-    /// Before the processes, so that it ends before they do.
+    /// Before the processes, so that they end before those do.
     pub(super) interference: Interference,
+    pub(super) layers: Vec<Box<dyn Placed>>,
     pub(super) target: T,
     pub(super) fleet: F,
     pub(super) clocks: &'a dyn Clocks,
@@ -66,6 +68,7 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
         Self {
             plan,
             interference: Interference::default(),
+            layers: Vec::new(),
             target,
             fleet,
             clocks,
@@ -139,15 +142,16 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
     }
 
     async fn set_up(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
-        let address = self.target.start().await?;
+        let mut address = self.target.start().await?;
         self.fleet.start().await?;
         trial.server.allocator = self.target.allocator();
         trial.harness.allocator = self.fleet.allocator();
         let plan = self.plan;
-        let address = self
-            .interference
-            .relay(plan.relay, plan.transport, address, plan.layout)
-            .map_err(TrialError::Interference)?;
+        for layer in &plan.layers {
+            let placed = layer.put(address, plan.layout).map_err(TrialError::Layer)?;
+            address = placed.address();
+            self.layers.push(placed);
+        }
         let setup = plan.setup(address);
         self.fleet.set_up(&setup).await?;
         self.setup = Some(setup);
@@ -207,6 +211,9 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
         let plan = self.plan;
         let timing = plan.timing(self.clocks.now_ns() + plan.lead().as_nanos() as u64);
         self.measure_from_ns = timing.measure_from_ns;
+        for layer in &self.layers {
+            layer.measure(timing.measure_from_ns, timing.measure_until_ns);
+        }
         self.interference
             .begin(
                 &timing,

@@ -14,8 +14,8 @@ use pushbench_protocol::schedule::{Arrival, Schedule};
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::interfere::{Stall, Starve};
+use crate::environment::layer::Layer;
 use crate::environment::layout::Layout;
-use crate::environment::relay::RelayPlan;
 use crate::load::{PayloadCheck, Setup, Timing};
 use crate::record::{Family, MIN_CLIENTS_FOR_SLOPE, Side};
 use crate::scenario::Scenario;
@@ -60,9 +60,9 @@ pub struct Plan<'a> {
     pub allocator: Allocator,
     /// This program.
     pub program: &'a Path,
-    /// A relay between server and clients; for known answers, as what follows.
-    pub relay: Option<RelayPlan>,
-    /// When the server process is stopped.
+    /// What is put between server and clients, the nearest to the server first.
+    pub layers: Vec<&'a dyn Layer>,
+    /// When the server process is stopped; for known answers, as what follows.
     pub stalls: Vec<Stall>,
     /// Threads that take the fleet's cores from it.
     pub starve: Option<Starve>,
@@ -92,7 +92,7 @@ impl<'a> Plan<'a> {
             first_source: 0,
             allocator: scenario.run.allocator,
             program,
-            relay: None,
+            layers: Vec::new(),
             stalls: Vec::new(),
             starve: None,
         }

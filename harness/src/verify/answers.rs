@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::{Bench, Disturbance, Listener, Subject, word};
-use crate::environment::relay::{Every, LineFaults, RelayPlan};
+use crate::environment::layer::relay::{Every, LineFaults, RelayPlan};
 use crate::record::{Side, Trial};
 use crate::run::RunError;
 use crate::scenario::ChannelCount;

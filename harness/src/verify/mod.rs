@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use pushbench_protocol::transport::{Profile, Transport};
 
+use crate::environment::layer::Layer;
+use crate::environment::layer::relay::RelayPlan;
 use crate::environment::layout::Layout;
-use crate::environment::relay::RelayPlan;
 use crate::record::Trial;
 use crate::run::{RunError, Watch, congestion_of_this_machine};
 use crate::scenario::Scenario;
@@ -118,13 +119,14 @@ impl Bench {
     ) -> Result<(Trial, Option<Histograms>), RunError> {
         let layout = Layout::plan(subject.scenario.clients.count, None)?;
         let disturbance = &subject.disturbance;
+        let relay = disturbance.relay.iter().map(|relay| relay as &dyn Layer);
         let side = (subject.transport, Profile::Tuned);
         let plan = trial::Plan {
             index: subject.index,
             congestion: self.congestion.as_deref(),
             probes: subject.probes,
             first_source: self.done % REMEMBERED_TRIALS,
-            relay: disturbance.relay,
+            layers: relay.collect(),
             stalls: disturbance.stalls.clone(),
             starve: disturbance.starve,
             ..trial::Plan::new(&subject.scenario, side, &layout, &self.program)

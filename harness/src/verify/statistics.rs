@@ -16,7 +16,7 @@ use super::{Bench, Disturbance, Listener, Subject, word};
 use crate::analysis::compare::compare_pair;
 use crate::analysis::stats::{Ratio, median, paired_log_ratio};
 use crate::audit::MAX_STEAL;
-use crate::environment::relay::RelayPlan;
+use crate::environment::layer::relay::RelayPlan;
 use crate::record::{Comparison, MIN_CLIENTS_FOR_SLOPE, MetricComparison, Says, Trial, Verdict};
 use crate::run::RunError;
 use crate::scenario::Scenario;

@@ -60,7 +60,7 @@ async fn trial_with(program: &Path, transport: Transport) -> Trial {
         first_source: 0,
         allocator: Allocator::DEFAULT,
         program,
-        relay: None,
+        layers: Vec::new(),
         stalls: Vec::new(),
         starve: None,
     };

@@ -105,7 +105,7 @@ pub(super) fn delay(
     let (Some(direct_ns), Some(got_ns), Some(relay)) = (
         direct.latency_ns.p50,
         relayed.latency_ns.p50,
-        &histograms.interfered.relay,
+        histograms.interfered.layers.first(),
     ) else {
         return not_done("delay", relayed);
     };
@@ -130,7 +130,7 @@ pub(super) fn delay(
 /// Messages were left out, sent twice or swapped: the ledger counts these and no other, and the
 /// trial is void for that reason.
 pub(super) fn faults(trial: &Trial, histograms: &Histograms) -> Answer {
-    let Some(relay) = &histograms.interfered.relay else {
+    let Some(relay) = histograms.interfered.layers.first() else {
         return not_done("faults", trial);
     };
     let injected = relay.injected;
@@ -264,11 +264,12 @@ fn ms(ns: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::relay::Injected;
+    use crate::environment::layer::Passed;
+    use crate::environment::layer::relay::Injected;
     use crate::load::Timing;
     use crate::record::histogram;
     use crate::record::{Latency, Reason};
-    use crate::trial::interfere::{Interfered, Relayed, Stalled};
+    use crate::trial::interfere::{Interfered, Stalled};
     use pushbench_protocol::schedule::Schedule;
     use pushbench_protocol::transport::{Profile, Transport};
     use std::time::SystemTime;
@@ -308,7 +309,7 @@ mod tests {
                     linger_ms: 0.0,
                     faults_ns: Vec::new(),
                 },
-                relay: None,
+                layers: Vec::new(),
                 stalls: Vec::new(),
                 hogs: 0,
             },
@@ -369,10 +370,10 @@ mod tests {
             trial
         };
         let mut histograms = nothing_done();
-        histograms.interfered.relay = Some(Relayed {
+        histograms.interfered.layers = vec![Passed {
             injected: Injected::default(),
             held: histogram(),
-        });
+        }];
         let holds = |p50| delay(&with_p50(MS), &with_p50(p50), &histograms, 10 * MS).holds;
         assert!(holds(11 * MS) && holds(11 * MS + DELAY_TOLERANCE_NS));
         assert!(!holds(11 * MS + DELAY_TOLERANCE_NS + 1));
@@ -386,14 +387,14 @@ mod tests {
     fn faults_hold_only_where_the_ledger_is_exact_and_the_reason_is_theirs() {
         let mut histograms = nothing_done();
         let mut inject = |dropped, duplicated, swapped| {
-            histograms.interfered.relay = Some(Relayed {
+            histograms.interfered.layers = vec![Passed {
                 injected: Injected {
                     dropped,
                     duplicated,
                     swapped,
                 },
                 held: histogram(),
-            });
+            }];
             histograms.clone()
         };
         let dropped = inject(5, 0, 0);

@@ -1,13 +1,12 @@
-//! A relay between server and clients: for known answers only, never part of an ordinary trial.
+//! A relay as a layer: for known answers only, never part of an ordinary trial.
 //!
-//! Beside the data path: clients connect to it instead of the server, and neither side has a hook
-//! for it. In: what the server sends. Out: the same bytes, later by a fixed time; on the `tcp`
+//! Next to the data path. In: what the server sends. Out: the same bytes, later by a fixed time; on the `tcp`
 //! transport also with messages left out, sent twice or swapped ([`LineFaults`]). What clients send
 //! goes on at once.
 //!
 //! Threads with blocking sockets, not a runtime: a runtime's timer is good to 1 ms, a sleep to an
 //! absolute time to some 100 µs, and the time that bytes were really held is measured
-//! ([`Relay::held`]).
+//! ([`Passed::held`]).
 //!
 //! A relay adds wake-ups, and where a hypervisor or other programs take the cores, each wake-up of
 //! a core that sleeps adds a wait. So bytes are due by the kernel's stamp of their arrival, not by
@@ -30,6 +29,8 @@ use pushbench_os::sys::{monotonic_ns, pin_to, sharpen_sleeps, sleep_until_ns};
 
 use self::lines::{Counters, Filter};
 pub use self::lines::{Every, Injected, LineFaults};
+use super::{Layer, Passed, Placed};
+use crate::environment::layout::Layout;
 use crate::load::client::socket::{enable_stamps, receive_stamped};
 use crate::record::histogram;
 
@@ -51,18 +52,19 @@ const WRITE_WAIT: Duration = Duration::from_secs(1);
 /// How long a message waits for the next one to be swapped with.
 const SWAP_WAIT: Duration = Duration::from_millis(500);
 
-/// What a relay does.
+/// A relay as it is planned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RelayPlan {
     /// Bytes of the server reach the client later by this much.
     pub delay: Duration,
-    /// What is done to messages. Only for the `tcp` transport, whose messages are lines.
+    /// What is done to messages. Only for the `tcp` transport, whose messages are lines; bytes of the
+    /// others pass unchanged.
     pub faults: Option<LineFaults>,
 }
 
 /// A running relay. Dropped, it closes every connection and ends its threads.
 #[derive(Debug)]
-pub struct Relay {
+struct Relay {
     address: SocketAddr,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -121,18 +123,15 @@ struct Open {
     threads: [JoinHandle<()>; 2],
 }
 
-impl Relay {
-    /// Listens on a free port of 127.0.0.1 and relays to `server`. `cores` are those of the server
-    /// and of the clients; an empty list is all.
-    ///
-    /// # Errors
-    /// Those of binding, and of starting a thread.
-    pub fn start(server: SocketAddr, plan: RelayPlan, cores: [Vec<usize>; 2]) -> io::Result<Self> {
+impl Layer for RelayPlan {
+    /// Listens on a free port of 127.0.0.1.
+    fn put(&self, server: SocketAddr, layout: &Layout) -> io::Result<Box<dyn Placed>> {
+        let cores = [&layout.server.cpus, &layout.fleet.cpus].map(Clone::clone);
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let mut relay = Self {
+        let mut relay = Relay {
             address: listener.local_addr()?,
             shared: Arc::new(Shared {
-                plan,
+                plan: *self,
                 server,
                 cores,
                 counters: Counters::default(),
@@ -153,29 +152,24 @@ impl Relay {
         relay
             .threads
             .push(spawn("relay-accept", move || shared.accept(&listener))?);
-        Ok(relay)
+        Ok(Box::new(relay))
     }
+}
 
-    /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
+impl Placed for Relay {
+    fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Counts faults in messages intended in `from_ns..until_ns` (`CLOCK_MONOTONIC`); before the
-    /// first call none are counted. Call it before the first of them is published.
-    pub fn count_within(&self, from_ns: u64, until_ns: u64) {
+    fn measure(&self, from_ns: u64, until_ns: u64) {
         self.shared.counters.count_within(from_ns, until_ns);
     }
 
-    /// What was done to the messages of the window.
-    pub fn injected(&self) -> Injected {
-        self.shared.counters.read()
-    }
-
-    /// How long bytes were held, in ns: from their arrival, by the kernel's stamp where there is
-    /// one, to the write that passed them on.
-    pub fn held(&self) -> Histogram<u64> {
-        lock(&self.shared.held).clone()
+    fn passed(&self) -> Passed {
+        Passed {
+            injected: self.shared.counters.read(),
+            held: lock(&self.shared.held).clone(),
+        }
     }
 }
 
@@ -382,9 +376,22 @@ fn forward(connection: &Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::environment::layout::Side;
     use pushbench_protocol::envelope;
 
-    const ANYWHERE: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
+    /// A relay to `server` on any core.
+    fn put(plan: RelayPlan, server: SocketAddr) -> Box<dyn Placed> {
+        let side = Side {
+            cpus: Vec::new(),
+            shards: 1,
+            own_tables: false,
+        };
+        let layout = Layout {
+            server: side.clone(),
+            fleet: side,
+        };
+        plan.put(server, &layout).expect("a free port")
+    }
 
     /// A server that answers the first line of its only client with `answer`, and closes.
     fn server(answer: Vec<u8>) -> (SocketAddr, JoinHandle<Vec<u8>>) {
@@ -418,13 +425,13 @@ mod tests {
             delay,
             faults: None,
         };
-        let relay = Relay::start(address, plan, ANYWHERE).expect("a free port");
+        let relay = put(plan, address);
         let (got, took_ns) = ask(relay.address());
         assert!(got == answer, "{} bytes came", got.len());
         assert_eq!(thread.join().expect("no panic"), b"ask\n");
         assert!(u128::from(took_ns) >= delay.as_nanos());
-        assert!(u128::from(relay.held().min()) >= delay.as_nanos() * 999 / 1000);
-        assert_eq!(relay.injected(), Injected::default());
+        assert!(u128::from(relay.passed().held.min()) >= delay.as_nanos() * 999 / 1000);
+        assert_eq!(relay.passed().injected, Injected::default());
     }
 
     #[test]
@@ -455,8 +462,8 @@ mod tests {
             delay: Duration::ZERO,
             faults: Some(faults),
         };
-        let relay = Relay::start(address, plan, ANYWHERE).expect("a free port");
-        relay.count_within(1, 501);
+        let relay = put(plan, address);
+        relay.measure(1, 501);
         assert!(ask(relay.address()).0 == expected);
         thread.join().expect("no panic");
         let injected = Injected {
@@ -464,14 +471,14 @@ mod tests {
             duplicated: 50,
             swapped: 50,
         };
-        assert_eq!(relay.injected(), injected);
+        assert_eq!(relay.passed().injected, injected);
     }
 
     #[test]
     fn a_relay_that_is_dropped_closes_what_is_open() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let server = listener.local_addr().expect("bound");
-        let relay = Relay::start(server, RelayPlan::default(), ANYWHERE).expect("a free port");
+        let relay = put(RelayPlan::default(), server);
         let mut client = TcpStream::connect(relay.address()).expect("listening");
         let (mut far, _) = listener.accept().expect("relayed");
         drop(relay);
@@ -485,7 +492,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let nobody = listener.local_addr().expect("bound");
         drop(listener);
-        let relay = Relay::start(nobody, RelayPlan::default(), ANYWHERE).expect("a free port");
+        let relay = put(RelayPlan::default(), nobody);
         let mut client = TcpStream::connect(relay.address()).expect("listening");
         assert!(!matches!(client.read(&mut [0; 8]), Ok(1..)));
     }
