@@ -2,13 +2,12 @@
 //!
 //! Around the data path. In: what a trial asks of its clients. Out: their answers.
 
-use std::path::Path;
-
 use pushbench_os::allocator::Allocator;
 use serde_json::Value;
 
+use super::host::ThisMachine;
 use super::layout::Side;
-use super::process::{ChildError, ManagedProcess, allocator_of, cpu_list};
+use super::process::{ChildError, ManagedProcess};
 use super::target::Fleet;
 use crate::load::control::Connect;
 use crate::load::tally::Counters;
@@ -17,23 +16,17 @@ use crate::load::{FleetReport, Setup, Status, Timing};
 /// The process with the clients.
 #[derive(Debug)]
 pub(crate) struct FleetProcess<'a> {
-    /// This program.
-    program: &'a Path,
-    arguments: Vec<String>,
+    host: ThisMachine<'a>,
+    side: &'a Side,
     /// `None` before the start.
     process: Option<ManagedProcess>,
 }
 
 impl<'a> FleetProcess<'a> {
-    pub(crate) fn new(program: &'a Path, side: &Side, allocator: Allocator) -> Self {
-        let mut arguments = vec!["fleet".to_owned()];
-        arguments.extend(["--allocator".to_owned(), allocator.to_string()]);
-        if let Some(cpus) = cpu_list(&side.cpus) {
-            arguments.extend(["--cpus".to_owned(), cpus]);
-        }
+    pub(crate) fn new(host: ThisMachine<'a>, side: &'a Side) -> Self {
         Self {
-            program,
-            arguments,
+            host,
+            side,
             process: None,
         }
     }
@@ -45,8 +38,10 @@ impl<'a> FleetProcess<'a> {
 
 impl Fleet for FleetProcess<'_> {
     async fn start(&mut self) -> Result<(), ChildError> {
-        let process = ManagedProcess::start("fleet", self.program, &self.arguments).await?;
-        self.process = Some(process);
+        let process = self
+            .host
+            .spawn("fleet", vec!["fleet".to_owned()], self.side);
+        self.process = Some(process.await?);
         Ok(())
     }
 
@@ -55,7 +50,7 @@ impl Fleet for FleetProcess<'_> {
     }
 
     fn allocator(&self) -> Option<Allocator> {
-        allocator_of(self.process.as_ref()?)
+        self.process.as_ref()?.allocator()
     }
 
     fn check(&mut self) -> Result<(), ChildError> {

@@ -7,6 +7,7 @@
 pub mod doctor;
 pub(crate) mod fleet;
 pub mod guard;
+pub(crate) mod host;
 pub mod layer;
 pub mod layout;
 pub(crate) mod own;

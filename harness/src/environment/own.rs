@@ -5,7 +5,6 @@
 //! it, refills its rings from it and goes on from there.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,8 +13,9 @@ use pushbench_protocol::control::{Addresses, Declare, Drain, PublishPlan, Publis
 use pushbench_protocol::transport::{Profile, Transport};
 use serde_json::Value;
 
+use super::host::ThisMachine;
 use super::layout::Side;
-use super::process::{ChildError, ManagedProcess, allocator_of, cpu_list};
+use super::process::{ChildError, ManagedProcess};
 use super::target::{Capabilities, Target};
 use crate::scenario::Scenario;
 
@@ -25,15 +25,13 @@ const ANY_PORT: &str = "127.0.0.1:0";
 /// How our server is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Serve<'a> {
-    /// This program.
-    pub(crate) program: &'a Path,
+    pub(crate) host: ThisMachine<'a>,
     pub(crate) transport: Transport,
     pub(crate) profile: Profile,
     pub(crate) scenario: &'a Scenario,
     /// Its cores and threads.
     pub(crate) side: &'a Side,
     pub(crate) congestion: Option<&'a str>,
-    pub(crate) allocator: Allocator,
 }
 
 /// Our own server.
@@ -77,48 +75,38 @@ impl<'a> OwnServer<'a> {
         // A kept-alive connection must outlive the silence between two polls.
         let head_timeout_s =
             (scenario.clients.poll_interval_ms as f64 / 500.0).clamp(75.0, 86_400.0);
-        let mut arguments: Vec<String> = [
-            "serve",
-            "--transports",
-            self.serve.transport.id(),
-            "--profile",
-            self.serve.profile.id(),
-            "--control",
-            ANY_PORT,
-            "--end-with-input",
-        ]
-        .map(str::to_owned)
-        .into();
         let listen = self.address.map(|address| address.to_string());
-        let of_conditions = scenario.server_options().into_iter();
-        let of_conditions = of_conditions.map(|(name, value)| (name, Some(value)));
-        let own = [
-            ("--listen", listen.or_else(|| Some(ANY_PORT.to_owned()))),
-            (
-                "--send-buffer-bytes",
-                server.send_buffer_bytes.map(|bytes| bytes.to_string()),
-            ),
-            (
-                "--memory-limit-bytes",
-                server.memory_limit_bytes.map(|bytes| bytes.to_string()),
-            ),
-            ("--shards", Some(side.shards.to_string())),
-            ("--keep-alive-s", Some(server.keep_alive_s.to_string())),
-            ("--poll-timeout-s", Some(server.poll_timeout_s.to_string())),
-            ("--head-timeout-s", Some(head_timeout_s.to_string())),
-            ("--ring-messages", Some(server.ring_messages.to_string())),
-            ("--ring-bytes", Some(server.ring_bytes.to_string())),
-            ("--allocator", Some(self.serve.allocator.to_string())),
-            ("--cpus", cpu_list(&side.cpus)),
-            ("--congestion", self.serve.congestion.map(str::to_owned)),
-        ];
-        for (name, value) in own.into_iter().chain(of_conditions) {
-            arguments.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
-        }
-        if side.own_tables {
-            arguments.push("--own-tables".to_owned());
-        }
-        arguments
+        let mut options = scenario.server_options();
+        options.extend([
+            ("--listen", listen.unwrap_or_else(|| ANY_PORT.to_owned())),
+            ("--control", ANY_PORT.to_owned()),
+            ("--transports", self.serve.transport.id().to_owned()),
+            ("--profile", self.serve.profile.id().to_owned()),
+            ("--shards", side.shards.to_string()),
+            ("--keep-alive-s", server.keep_alive_s.to_string()),
+            ("--poll-timeout-s", server.poll_timeout_s.to_string()),
+            ("--head-timeout-s", head_timeout_s.to_string()),
+            ("--ring-messages", server.ring_messages.to_string()),
+            ("--ring-bytes", server.ring_bytes.to_string()),
+        ]);
+        let bytes = |name, bytes: Option<u64>| bytes.map(|bytes| (name, bytes.to_string()));
+        options.extend(bytes(
+            "--send-buffer-bytes",
+            server.send_buffer_bytes.map(u64::from),
+        ));
+        options.extend(bytes("--memory-limit-bytes", server.memory_limit_bytes));
+        let congestion = self.serve.congestion.map(str::to_owned);
+        options.extend(congestion.map(|name| ("--congestion", name)));
+        let options = options.into_iter();
+        let options = options.map(|(name, value)| format!("{name}={value}"));
+        let own_tables = side.own_tables.then(|| "--own-tables".to_owned());
+        let whole = ["serve", "--end-with-input"].map(str::to_owned).into_iter();
+        whole.chain(options).chain(own_tables).collect()
+    }
+
+    async fn spawn(&self, arguments: Vec<String>) -> Result<ManagedProcess, ChildError> {
+        let Serve { host, side, .. } = self.serve;
+        host.spawn("server", arguments, side).await
     }
 
     /// A server that takes the port of the one before, with the log refilled.
@@ -126,16 +114,15 @@ impl<'a> OwnServer<'a> {
         let mut arguments = self.arguments();
         // It must know its channels to refill its log.
         let policy = self.serve.scenario.channels.overflow[0];
-        let channels = format!("{}:{policy}", self.channels());
-        arguments.extend(["--channel".to_owned(), channels]);
+        arguments.push(format!("--channel={}:{policy}", self.channels()));
         if let Some(publish) = &self.publish {
             let publish = serde_json::to_string(publish).unwrap_or_default();
-            arguments.extend(["--publish-plan".to_owned(), publish]);
+            arguments.push(format!("--publish-plan={publish}"));
         }
         if alongside {
             arguments.push("--share-port".to_owned());
         }
-        ManagedProcess::start("server", self.serve.program, &arguments).await
+        self.spawn(arguments).await
     }
 }
 
@@ -150,7 +137,7 @@ impl Target for OwnServer<'_> {
     async fn start(&mut self) -> Result<SocketAddr, ChildError> {
         let mut arguments = self.arguments();
         arguments.push("--no-channels".to_owned());
-        let process = ManagedProcess::start("server", self.serve.program, &arguments).await?;
+        let process = self.spawn(arguments).await?;
         let process = self.process.insert(process);
         let addresses: Addresses =
             serde_json::from_value(process.greeting.clone()).unwrap_or_default();
@@ -172,7 +159,7 @@ impl Target for OwnServer<'_> {
     }
 
     fn allocator(&self) -> Option<Allocator> {
-        allocator_of(self.process.as_ref()?)
+        self.process.as_ref()?.allocator()
     }
 
     fn check(&mut self) -> Result<(), ChildError> {

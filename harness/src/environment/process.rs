@@ -158,6 +158,11 @@ impl ManagedProcess {
         })
     }
 
+    /// Its allocator, where it says so.
+    pub(crate) fn allocator(&self) -> Option<Allocator> {
+        serde_json::from_value(self.greeting["allocator"].clone()).ok()
+    }
+
     /// Whether it still runs.
     ///
     /// # Errors
@@ -261,15 +266,4 @@ impl ManagedProcess {
             let _ = self.child.kill().await;
         }
     }
-}
-
-/// What a child said of its allocator.
-pub(super) fn allocator_of(child: &ManagedProcess) -> Option<Allocator> {
-    serde_json::from_value(child.greeting["allocator"].clone()).ok()
-}
-
-/// Cores as `--cpus` takes them; `None` for all.
-pub(super) fn cpu_list(cpus: &[usize]) -> Option<String> {
-    let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
-    (!list.is_empty()).then(|| list.join(","))
 }

@@ -1,20 +1,19 @@
 //! What a trial measures, and what it measures it with, as the trial sees them.
 //!
 //! Around the data path. A [`Target`] is a server: our own (`own.rs`), or one of a test. A [`Fleet`] is
-//! the process with the clients. [`Clocks`] are those that a trial goes by. Tests have all three
+//! the process with the clients. [`Clocks`] are those that a trial
+//! goes by. Tests have all three
 //! without a process, on a clock that they set.
 
 use std::net::SocketAddr;
 
 use nix::sys::signal::Signal;
 use pushbench_os::allocator::Allocator;
-use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::control::{PublishPlan, PublishReport, Stats};
 
 use super::process::ChildError;
 use crate::load::tally::Counters;
 use crate::load::{FleetReport, Setup, Status, Timing};
-use crate::observe::process;
 
 /// What a target can do. Where it cannot, the checks that go by it are not tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,18 +145,4 @@ pub(crate) trait Clocks {
 
     /// CPU time of a process since it began; `None` where it is not there.
     fn cpu_ns(&self, process: u32) -> Option<u64>;
-}
-
-/// Those of this machine.
-#[derive(Debug)]
-pub(crate) struct ThisMachine;
-
-impl Clocks for ThisMachine {
-    fn now_ns(&self) -> u64 {
-        monotonic_ns()
-    }
-
-    fn cpu_ns(&self, pid: u32) -> Option<u64> {
-        process::cpu_ns(pid)
-    }
 }

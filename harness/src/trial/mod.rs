@@ -23,9 +23,10 @@ use std::time::SystemTime;
 use hdrhistogram::Histogram;
 
 use crate::environment::fleet::FleetProcess;
+use crate::environment::host::ThisMachine;
 use crate::environment::own::{OwnServer, Serve};
 use crate::environment::process::ChildError;
-use crate::environment::target::{Clocks, Fleet, Target, ThisMachine};
+use crate::environment::target::{Clocks, Fleet, Target};
 use crate::record::Trial;
 use crate::trial::interfere::Interfered;
 use crate::trial::live::Live;
@@ -118,17 +119,20 @@ pub async fn run_until(
     watch: &dyn Fn(Progress),
     interrupted: impl Future<Output = ()>,
 ) -> (Trial, Option<Histograms>, bool) {
-    let target = OwnServer::new(Serve {
+    let host = ThisMachine {
         program: plan.program,
+        allocator: plan.scenario.run.allocator,
+    };
+    let target = OwnServer::new(Serve {
+        host,
         transport: plan.transport,
         profile: plan.profile,
         scenario: plan.scenario,
         side: &plan.layout.server,
         congestion: plan.congestion,
-        allocator: plan.allocator,
     });
-    let fleet = FleetProcess::new(plan.program, &plan.layout.fleet, plan.allocator);
-    run_on(plan, (target, fleet, &ThisMachine), watch, interrupted).await
+    let fleet = FleetProcess::new(host, &plan.layout.fleet);
+    run_on(plan, (target, fleet, &host), watch, interrupted).await
 }
 
 /// Runs one trial of `target` with `fleet`, by `clocks`.

@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use pushbench_os::allocator::Allocator;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::envelope;
 use pushbench_protocol::schedule::{Arrival, Schedule};
@@ -56,8 +55,6 @@ pub struct Plan<'a> {
     pub sources: &'a [IpAddr],
     /// Source addresses of trials must not meet while connections are being forgotten.
     pub first_source: u32,
-    /// Allocator of server and fleet.
-    pub allocator: Allocator,
     /// This program.
     pub program: &'a Path,
     /// What is put between server and clients, the nearest to the server first.
@@ -90,7 +87,6 @@ impl<'a> Plan<'a> {
             probes: true,
             sources: &[],
             first_source: 0,
-            allocator: scenario.run.allocator,
             program,
             layers: Vec::new(),
             stalls: Vec::new(),

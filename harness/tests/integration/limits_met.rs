@@ -8,11 +8,9 @@ use std::process::Command;
 
 use pushbench::environment::layout::Layout;
 use pushbench::load::Setup;
-use pushbench::record::Family;
 use pushbench::record::{Cause, Outcome, Trial, Verdict};
 use pushbench::scenario::Scenario;
 use pushbench::trial::{self, Plan};
-use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::fleets::Fleet;
@@ -46,23 +44,8 @@ async fn trial_with(program: &Path, transport: Transport) -> Trial {
     let scenario = Scenario::parse("tiny.toml", &text).expect("a good scenario");
     let layout = Layout::plan(CLIENTS, Some(1)).expect("it fits");
     let plan = Plan {
-        scenario: &scenario,
-        transport,
-        profile: Profile::Tuned,
-        index: 1,
-        family: Family::Lean,
-        seed: 1,
-        layout: &layout,
-        congestion: None,
-        check_payloads: false,
         probes: false,
-        sources: &[],
-        first_source: 0,
-        allocator: Allocator::DEFAULT,
-        program,
-        layers: Vec::new(),
-        stalls: Vec::new(),
-        starve: None,
+        ..Plan::new(&scenario, (transport, Profile::Tuned), &layout, program)
     };
     let (trial, histograms) = trial::run(&plan, &|_| {}).await;
     assert!(histograms.is_none(), "nothing was measured");
