@@ -97,11 +97,7 @@ pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Failure {
 
 /// Parses the command line and carries it out.
 pub fn main() -> ExitCode {
-    let (arguments, hints) = options::modern(std::env::args_os());
-    for hint in hints {
-        say(&format!("pushbench: {hint}"));
-    }
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage::refuse(&error),
     };
