@@ -8,7 +8,6 @@ use super::options::{Printed, Verbosity};
 use super::progress::Bar;
 use super::{Failure, Outcome, interrupt, print, runtime, say, usage};
 use crate::environment::doctor::{Machine, MemoryPerClient, examine, render};
-use crate::record::Family;
 use crate::record::{Record, Trial};
 use crate::run::Options;
 use crate::scenario::Scenario;
@@ -100,15 +99,9 @@ impl Arguments {
         let mut scenario = Scenario::parse("doctor.toml", WORKLOAD).map_err(super::failed)?;
         scenario.run.transports = vec![self.transport];
         scenario.run.profiles = vec![self.profile];
-        let program = std::env::current_exe().map_err(super::failed)?;
         let options = Options {
-            family: Family::Lean,
-            shards: None,
-            sources: &[],
-            out: None,
-            program: &program,
-            check_payloads: false,
-            until_decided: None,
+            program: std::env::current_exe().map_err(super::failed)?,
+            ..Options::default()
         };
         let runtime = runtime()?;
         let _context = runtime.enter();

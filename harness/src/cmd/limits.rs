@@ -63,14 +63,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     arguments.check()?;
     let scenario = arguments.scenario()?;
-    let sources = arguments.load.sources()?;
-    let program = std::env::current_exe().map_err(failed)?;
     let options = Options {
-        family: arguments.load.client_family,
-        shards: arguments.load.shards,
-        sources: &sources,
-        out: &arguments.output.out,
-        program: &program,
+        run: &arguments.load.options(&arguments.output)?,
         of: arguments.of,
         objective: &arguments.objective,
         start: arguments.start.unwrap_or(match arguments.of {

@@ -2,7 +2,6 @@
 //!
 //! Flattened into the arguments of each command.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,11 +10,12 @@ use clap::builder::RangedU64ValueParser;
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
 
-use super::Failure;
 use super::addresses::{self, Addresses, addresses};
+use super::{Failure, failed};
 use crate::environment::layout::MAX_SHARDS;
 use crate::record::Family;
 use crate::report::Format;
+use crate::run::Options;
 use crate::scenario::Overrides;
 
 /// What is tried: for commands that try several, one after the other.
@@ -82,9 +82,16 @@ pub(super) struct LoadGenerator {
 }
 
 impl LoadGenerator {
-    /// The addresses to connect from, each of which must be one of this machine's.
-    pub(super) fn sources(&self) -> Result<Vec<IpAddr>, Failure> {
-        addresses::check(&self.source_addresses)
+    /// How trials are run whose record goes to `output`. Each address must be one of this machine's.
+    pub(super) fn options(&self, output: &Output) -> Result<Options, Failure> {
+        Ok(Options {
+            family: self.client_family,
+            shards: self.shards,
+            sources: addresses::check(&self.source_addresses)?,
+            out: Some(output.out.clone()),
+            program: std::env::current_exe().map_err(failed)?,
+            ..Options::default()
+        })
     }
 }
 

@@ -66,16 +66,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let scenarios: Vec<Scenario> = scenarios
         .collect::<Result<_, ScenarioError>>()
         .map_err(usage)?;
-    let program = std::env::current_exe().map_err(failed)?;
-    let sources = arguments.load.sources()?;
     let options = Options {
-        sources: &sources,
-        family: arguments.load.client_family,
-        shards: arguments.load.shards,
-        out: Some(&arguments.output.out),
-        program: &program,
-        check_payloads: false,
         until_decided: arguments.until_decided(),
+        ..arguments.load.options(&arguments.output)?
     };
     let runtime = runtime()?;
     let _context = runtime.enter();

@@ -12,24 +12,17 @@ mod cause;
 pub mod objective;
 pub mod search;
 
-use std::net::IpAddr;
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use self::cause::{Cores, cpu_shares, held_memory, voided, what_broke};
 use self::objective::Objective;
 use self::search::{Found, Search};
 use crate::environment::layout::{Layout, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
-use crate::metrics::summarise;
 use crate::observe::memory::available_bytes;
-use crate::record::Family;
-use crate::record::{
-    Broke, Cause, Ended, Limit, LimitOf, LimitStep, Record, Side, Status, Trial, create_folder,
-};
-use crate::run::{
-    Done, MergedHistograms, RunError, Watch, congestion, environment, fresh_seed, write_histograms,
-};
+use crate::record::{Broke, Cause, Ended, Limit, LimitOf, LimitStep, Side, Status, Trial};
+use crate::run::recording::Recording;
+use crate::run::{self, Done, RunError, Watch};
 use crate::scenario::{ChannelCount, Overrides, Point, Scenario, SweepKey};
 use crate::trial::{self, Histograms};
 
@@ -55,16 +48,8 @@ const REST: Duration = Duration::from_secs(15);
 /// How to search.
 #[derive(Debug)]
 pub struct Options<'a> {
-    /// Which clients make the load.
-    pub family: Family,
-    /// Threads on either side, where asked for.
-    pub shards: Option<usize>,
-    /// Addresses that clients connect from; those of loopback where empty.
-    pub sources: &'a [IpAddr],
-    /// Where the record's folder is made.
-    pub out: &'a Path,
-    /// This program, to be started as server and fleet.
-    pub program: &'a Path,
+    /// Clients, threads, addresses and the folder of the record, as of a run.
+    pub run: &'a run::Options,
     /// What is grown.
     pub of: LimitOf,
     /// What has to hold.
@@ -97,25 +82,17 @@ pub async fn run(
     watch: &dyn Watch,
     interrupted: impl Future<Output = ()>,
 ) -> Result<Done, RunError> {
-    let started = SystemTime::now();
     let deadline = Instant::now() + options.budget;
     // For the cores alone: descriptors are planned for each step.
-    let mut environment = environment(&Layout::plan(1, options.shards)?);
-    let allocator = scenario.run.allocator.id();
-    allocator.clone_into(&mut environment.allocator);
+    let layout = Layout::plan(1, options.run.shards)?;
     let mut bench = LimitSearch {
         options,
         watch,
-        seed: scenario.run.seed.unwrap_or_else(fresh_seed),
-        congestion: congestion(&environment),
         deadline,
-        folder: create_folder(options.out, started, &scenario.name)?,
-        record: Record::new(scenario.clone(), 0, environment),
-        merged: MergedHistograms::default(),
+        recording: Recording::start(scenario, options.run, &layout)?,
         values: Vec::new(),
         next_source: 0,
     };
-    bench.record.seed = bench.seed;
     let mut interrupted = std::pin::pin!(interrupted);
     let sides = scenario.pairs();
     for (i, &side) in sides.iter().enumerate() {
@@ -126,32 +103,24 @@ pub async fn run(
             .search(scenario, side.into(), until, interrupted.as_mut())
             .await?;
         if ended == Ended::Interrupted {
-            bench.record.status = Status::Interrupted;
+            bench.recording.record.status = Status::Interrupted;
             break;
         }
     }
-    if bench.record.status == Status::Running {
-        bench.record.status = Status::Complete;
+    let mut done = bench.recording.done(None);
+    match done.unwritten.take() {
+        Some(error) => Err(error),
+        None => Ok(done),
     }
-    bench.record.write(&bench.folder)?;
-    Ok(Done {
-        record: bench.record,
-        folder: Some(bench.folder),
-        unwritten: None,
-    })
 }
 
 /// What the searches of one record share.
 struct LimitSearch<'a> {
     options: &'a Options<'a>,
     watch: &'a dyn Watch,
-    seed: u64,
-    congestion: Option<String>,
     /// When everything must have ended.
     deadline: Instant,
-    folder: std::path::PathBuf,
-    record: Record,
-    merged: MergedHistograms,
+    recording: Recording<'a>,
     /// Values that were tried, by any transport: their place is the index of their point, so that
     /// rows of one point have one value.
     values: Vec<u64>,
@@ -175,8 +144,8 @@ impl LimitSearch<'_> {
             options.objective.to_string(),
             (options.maximum, options.resolution),
         );
-        let place = self.record.limits.len();
-        self.record.limits.push(limit);
+        let place = self.recording.record.limits.len();
+        self.recording.record.limits.push(limit);
         let mut search = Search::new(options.start, options.maximum, options.resolution);
         let ended = loop {
             let Some(value) = search.next() else {
@@ -198,15 +167,15 @@ impl LimitSearch<'_> {
                     search.enter(value, found);
                 }
             }
-            let limit = &mut self.record.limits[place];
+            let limit = &mut self.recording.record.limits[place];
             (limit.last_good, limit.first_bad) = (search.good(), search.bad());
             name_what_broke(limit);
-            self.record.write(&self.folder)?;
-            self.watch.ended(&self.record);
+            self.recording.write()?;
+            self.watch.ended(&self.recording.record);
             rest(before).await;
         };
-        self.record.limits[place].ended = ended;
-        self.record.write(&self.folder)?;
+        self.recording.record.limits[place].ended = ended;
+        self.recording.write()?;
         Ok(ended)
     }
 
@@ -227,10 +196,10 @@ impl LimitSearch<'_> {
         }
         let point = self.point(value);
         let variant = side.at(Some(point));
-        let trials = self.record.trials.iter();
+        let trials = self.recording.record.trials.iter();
         let attempts = trials.filter(|trial| trial.variant == variant);
         let index = attempts.count() as u32 + 1;
-        let number = self.record.trials.len() + 1;
+        let number = self.recording.record.trials.len() + 1;
         // How many steps there will be is what is found out.
         self.watch.trial(number, number, variant);
         let Side { transport, profile } = side;
@@ -241,27 +210,20 @@ impl LimitSearch<'_> {
             trial.clients.stopped_by = stopped_by;
             Step::Measured(Box::new(trial.failed(error, String::new())), None)
         };
-        let layout = match Layout::plan(at.connections(), options.shards) {
+        let layout = match Layout::plan(at.connections(), options.run.shards) {
             Ok(layout) => layout,
             // Planned for both sides alike; the clients' process is the one that opens first.
             Err(error) => return failed(error.to_string(), Some(Cause::ClientDescriptors)),
         };
-        if let Err(error) = check_ports(at.connections(), options.sources.len()) {
+        if let Err(error) = check_ports(at.connections(), options.run.sources.len()) {
             return failed(error.to_string(), Some(Cause::SourcePorts));
         }
         if let Err(error) = at.clone().apply(&Overrides::default()) {
             return failed(error.to_string(), None);
         }
         let first_source = self.sources_of(at.clients.count);
-        let plan = trial::Plan {
-            index,
-            family: options.family,
-            seed: self.seed,
-            congestion: self.congestion.as_deref(),
-            sources: options.sources,
-            first_source,
-            ..trial::Plan::new(&at, side, &layout, options.program)
-        };
+        let numbers = (index, first_source);
+        let plan = self.recording.plan(&at, side, &layout, numbers);
         let patience = takes.mul_f64(PATIENCE) + GRACE;
         let progress = |progress| self.watch.progress(progress);
         tokio::select! {
@@ -307,7 +269,7 @@ impl LimitSearch<'_> {
         let (server_cpu_share, harness_cpu_share) = cpu_shares(&trial, cores);
         let step = LimitStep {
             value,
-            trial: self.record.trials.len(),
+            trial: self.recording.record.trials.len(),
             held,
             short_of,
             broke,
@@ -316,13 +278,8 @@ impl LimitSearch<'_> {
             harness_cpu_share,
             memory: held_memory(&trial),
         };
-        self.record.limits[place].steps.push(step);
-        if let Some(histograms) = &histograms {
-            write_histograms(&self.folder, &trial.label_for_file(), histograms)?;
-            self.merged.add(trial.variant, histograms);
-        }
-        self.record.trials.push(trial);
-        self.record.summary = summarise(&self.record.trials, &self.merged.told());
+        self.recording.record.limits[place].steps.push(step);
+        self.recording.enter(trial, histograms.as_deref())?;
         Ok(match broke {
             None => Found::Held,
             Some(broke) if broke.may_be_chance() => Found::BrokePerhaps,
@@ -340,7 +297,7 @@ impl LimitSearch<'_> {
     }
 
     fn cores(&self) -> Cores {
-        let environment = &self.record.environment;
+        let environment = &self.recording.record.environment;
         let all = environment.usable_cores.unwrap_or(1) as usize;
         let pinned = environment.pinning.as_ref();
         Cores {

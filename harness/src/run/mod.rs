@@ -4,49 +4,42 @@
 //! trial so that an interrupted run keeps what it had.
 
 pub mod limits;
+mod recording;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use hdrhistogram::Histogram;
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::analysis::compare::{MIN_ROUNDS, all_decided, compare_all};
 use crate::environment::layout::{Layout, LayoutError, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
-use crate::metrics::{growth, summarise};
-use crate::observe::environment::{Environment, Pinning};
-use crate::record::{
-    Family, Latency, Merged, Quantiles, Record, RecordError, Side, Status, Variant, create_folder,
-    histogram, write_log,
-};
+use crate::metrics::growth;
+use crate::record::{Family, Record, RecordError, Side, Status, Variant};
 use crate::scenario::{Point, Scenario};
-use crate::trial::{self, Histograms, Progress};
+use crate::trial::{self, Progress};
 
-/// Congestion control of every socket of a run where the machine has it. A machine's default may
-/// be one that paces (BBR), and whether it helps or harms is no matter of transport; `cubic` is
-/// Linux's own default.
-const CONGESTION: &str = "cubic";
+use self::recording::Recording;
+pub(crate) use self::recording::congestion;
 
 /// Most rounds of a run that goes on until it is decided; beyond it, the budget was a slip.
 const MAX_ROUNDS: u32 = 1_000;
 
-/// How to run a scenario.
-#[derive(Debug)]
-pub struct Options<'a> {
+/// How to run the trials of a scenario.
+#[derive(Debug, Default)]
+pub struct Options {
     /// Which clients make the load.
     pub family: Family,
     /// Threads on either side, where asked for.
     pub shards: Option<usize>,
     /// Addresses that clients connect from; those of loopback where empty.
-    pub sources: &'a [IpAddr],
+    pub sources: Vec<IpAddr>,
     /// Where the record's folder is made; nothing is written where `None`.
-    pub out: Option<&'a Path>,
+    pub out: Option<PathBuf>,
     /// This program, to be started as server and fleet.
-    pub program: &'a Path,
+    pub program: PathBuf,
     /// Compare every payload, byte for byte.
     pub check_payloads: bool,
     /// Go on beyond the scenario's trials until every primary comparison is decided, or this much
@@ -105,43 +98,18 @@ pub struct Done {
 /// [`RunError`], before the first trial; a trial that fails is no error but a row.
 pub async fn run(
     scenario: &Scenario,
-    options: &Options<'_>,
+    options: &Options,
     watch: &dyn Watch,
     interrupted: impl Future<Output = ()>,
 ) -> Result<Done, RunError> {
     let started = SystemTime::now();
-    // Each point as the scenario that it is, on the layout that it would have by itself.
-    let points = scenario.points();
-    let points: Vec<(Option<Point>, Scenario, Layout)> = points
-        .into_iter()
-        .map(|point| {
-            let at = scenario.at(point);
-            check_ports(at.connections(), options.sources.len())?;
-            let layout = Layout::plan(at.connections(), options.shards)?;
-            Ok((point, at, layout))
-        })
-        .collect::<Result<_, LayoutError>>()?;
-    let seed = scenario.run.seed.unwrap_or_else(fresh_seed);
-    // Cores are the same at every point.
-    let mut environment = environment(&points[0].2);
-    scenario
-        .run
-        .allocator
-        .id()
-        .clone_into(&mut environment.allocator);
-    let congestion = congestion(&environment);
-    let folder = match options.out {
-        Some(out) => Some(create_folder(out, started, &scenario.name)?),
-        None => None,
-    };
-    let mut record = Record::new(scenario.clone(), seed, environment);
-    let mut merged = MergedHistograms::default();
-    let mut random = SplitMix64::new(seed);
+    let points = at_each_point(scenario, options)?;
+    let mut recording = Recording::start(scenario, options, &points[0].2)?;
+    let mut random = SplitMix64::new(recording.record.seed);
     let mut number = 0;
-    let mut unwritten = None;
     let mut interrupted = std::pin::pin!(interrupted);
-    'rounds: for index in 1.. {
-        if !another_round(scenario, options, index, &record, started) {
+    for index in 1.. {
+        if !another_round(scenario, options, index, &recording.record, started) {
             break;
         }
         let round = round(scenario, points.len(), &mut random);
@@ -152,75 +120,52 @@ pub async fn run(
             let (point, at, layout) = &points[place];
             let variant = Side { transport, profile }.at(*point);
             watch.trial(number, of, variant);
-            let plan = trial::Plan {
-                index,
-                family: options.family,
-                seed,
-                congestion: congestion.as_deref(),
-                check_payloads: options.check_payloads,
-                sources: options.sources,
-                first_source: first_source(scenario, number),
-                ..trial::Plan::new(at, variant.side, layout, options.program)
-            };
+            let first_source = first_source(scenario, number);
+            let plan = recording.plan(at, variant.side, layout, (index, first_source));
             let progress = |progress| watch.progress(progress);
             let ended = trial::run_until(&plan, &progress, &mut interrupted).await;
             let (mut trial, histograms, was_interrupted) = ended;
             trial.variant = variant;
-            if let Some(histograms) = &histograms {
-                merged.add(variant, histograms);
-            }
-            let label = trial.label_for_file();
-            record.trials.push(trial);
-            record.summary = summarise(&record.trials, &merged.told());
+            let entered = recording.enter(trial, histograms.as_ref());
+            let record = &mut recording.record;
             record.growth = growth(&record.summary);
             record.comparisons = compare_all(&record.trials);
             if was_interrupted {
                 record.status = Status::Interrupted;
             }
-            if let Some(folder) = &folder
-                && let Err(error) = keep(folder, &record, &label, histograms.as_ref())
-            {
+            if let Err(error) = entered.and_then(|()| recording.write()) {
                 // What was measured is in memory still: it is the caller's to keep.
-                record.status = Status::Failed;
-                unwritten = Some(error);
-                break 'rounds;
+                recording.record.status = Status::Failed;
+                return Ok(recording.done(Some(error)));
             }
-            watch.ended(&record);
+            watch.ended(&recording.record);
             if was_interrupted {
-                break 'rounds;
+                return Ok(recording.done(None));
             }
         }
     }
-    if record.status == Status::Running {
-        record.status = Status::Complete;
-    }
-    if let (Some(folder), None) = (&folder, &unwritten) {
-        unwritten = record.write(folder).err().map(RunError::from);
-    }
-    Ok(Done {
-        record,
-        folder,
-        unwritten,
-    })
+    Ok(recording.done(None))
 }
 
-/// Writes the histograms of a trial, then the record: it names nothing that is not there.
-fn keep(
-    folder: &Path,
-    record: &Record,
-    label: &str,
-    histograms: Option<&Histograms>,
-) -> Result<(), RunError> {
-    if let Some(histograms) = histograms {
-        write_histograms(folder, label, histograms)?;
-    }
-    Ok(record.write(folder)?)
+/// Each point as the scenario that it is, on the layout that it would have by itself.
+fn at_each_point(
+    scenario: &Scenario,
+    options: &Options,
+) -> Result<Vec<(Option<Point>, Scenario, Layout)>, LayoutError> {
+    let points = scenario.points().into_iter();
+    let points = points.map(|point| {
+        let at = scenario.at(point);
+        check_ports(at.connections(), options.sources.len())?;
+        let layout = Layout::plan(at.connections(), options.shards)?;
+        Ok((point, at, layout))
+    });
+    points.collect()
 }
 
 /// Whether round `index`, counted from 1, is to be run.
 fn another_round(
     scenario: &Scenario,
-    options: &Options<'_>,
+    options: &Options,
     index: u32,
     record: &Record,
     started: SystemTime,
@@ -256,76 +201,6 @@ fn first_source(scenario: &Scenario, number: usize) -> u32 {
     let sources = scenario.most_connections().div_ceil(CLIENTS_PER_SOURCE);
     // TIME_WAIT lasts a minute, in which no more than some dozens of trials are run.
     (number as u32 % 64) * sources
-}
-
-pub(crate) fn fresh_seed() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    // 53 bits: a JSON reader that holds numbers as doubles reads it exactly.
-    SplitMix64::new(now.as_nanos() as u64 ^ u64::from(std::process::id())).next() >> 11
-}
-
-pub(crate) fn environment(layout: &Layout) -> Environment {
-    let mut environment = Environment::read();
-    let cores = |cpus: &[usize]| cpus.iter().map(|&cpu| cpu as u32).collect();
-    environment.pinning = (!layout.server.cpus.is_empty()).then(|| Pinning {
-        server_cores: cores(&layout.server.cpus),
-        client_cores: cores(&layout.fleet.cpus),
-    });
-    environment.congestion_control_used =
-        congestion(&environment).or_else(|| environment.congestion_control.clone());
-    environment
-}
-
-/// Congestion control that the trials of a run here use.
-pub(crate) fn congestion_of_this_machine() -> Option<String> {
-    congestion(&Environment::read())
-}
-
-pub(crate) fn congestion(environment: &Environment) -> Option<String> {
-    let allowed = environment.congestion_controls_allowed.as_ref()?;
-    allowed.iter().find(|name| *name == CONGESTION).cloned()
-}
-
-pub(crate) fn write_histograms(
-    folder: &Path,
-    label: &str,
-    histograms: &Histograms,
-) -> Result<(), RunError> {
-    let path = folder.join("latency").join(format!("{label}.hlog"));
-    write_log(&path, histograms.measure_started, &histograms.intervals)
-        .map_err(|source| RunError::Log { path, source })
-}
-
-/// The histograms of all trials so far, added up by transport, profile and point.
-#[derive(Default)]
-pub(crate) struct MergedHistograms(BTreeMap<Variant, (Histogram<u64>, Histogram<u64>)>);
-
-impl MergedHistograms {
-    pub(crate) fn add(&mut self, variant: Variant, histograms: &Histograms) {
-        let (delivery, fanout) = self
-            .0
-            .entry(variant)
-            .or_insert_with(|| (histogram(), histogram()));
-        delivery
-            .add(&histograms.delivery)
-            .expect("all histograms have the same bounds");
-        fanout
-            .add(&histograms.fanout)
-            .expect("all histograms have the same bounds");
-    }
-
-    pub(crate) fn told(&self) -> BTreeMap<Variant, Merged> {
-        let told = |(variant, (delivery, fanout)): (&_, &(Histogram<u64>, Histogram<u64>))| {
-            let merged = Merged {
-                latency_ns: Latency::from_histogram(delivery),
-                fanout_ns: Quantiles::from_histogram(fanout),
-            };
-            (*variant, merged)
-        };
-        self.0.iter().map(told).collect()
-    }
 }
 
 #[cfg(test)]

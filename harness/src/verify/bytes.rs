@@ -59,13 +59,10 @@ pub async fn run(
         scenario.apply(overrides)?;
         for &family in families {
             let options = Options {
-                sources: &[],
                 family,
-                shards: None,
-                out: None,
-                program,
+                program: program.to_owned(),
                 check_payloads: true,
-                until_decided: None,
+                ..Options::default()
             };
             let watch = listener.watch();
             let done = crate::run::run(&scenario, &options, &*watch, interrupted.as_mut()).await?;

@@ -12,8 +12,9 @@ use pushbench_protocol::transport::{Profile, Transport};
 use crate::environment::layer::Layer;
 use crate::environment::layer::relay::RelayPlan;
 use crate::environment::layout::Layout;
+use crate::observe::environment::Environment;
 use crate::record::Trial;
-use crate::run::{RunError, Watch, congestion_of_this_machine};
+use crate::run::{RunError, Watch, congestion};
 use crate::scenario::Scenario;
 use crate::trial::interfere::{Stall, Starve};
 use crate::trial::{self, Histograms, Progress};
@@ -107,7 +108,7 @@ impl Bench {
     pub fn new(program: PathBuf) -> Self {
         Self {
             program,
-            congestion: congestion_of_this_machine(),
+            congestion: congestion(&Environment::read()),
             done: 0,
         }
     }
