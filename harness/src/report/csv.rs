@@ -2,6 +2,8 @@
 //! key. What holds for the whole run stands in each row, so that tables of several runs can be put
 //! together. Nothing is rounded; a value that there is not is an empty field.
 
+use std::collections::{HashMap, HashSet};
+
 use super::tree::Tree;
 use crate::record::Record;
 
@@ -37,7 +39,7 @@ pub fn render(record: &Record) -> String {
         let leaves = tree.at(key).map(|tree| tree.leaves(key, '.'));
         for (key, leaf) in leaves.unwrap_or_default() {
             if !PROSE.contains(&key.as_str()) {
-                of_run.push((key, leaf.text().unwrap_or_default()));
+                of_run.push((key, field(leaf)));
             }
         }
     }
@@ -45,37 +47,36 @@ pub fn render(record: &Record) -> String {
         Some(Tree::List(trials)) => trials.iter().map(fields).collect(),
         _ => Vec::new(),
     };
-    let mut columns: Vec<String> = Vec::new();
-    for row in &rows {
-        for (key, _) in row {
-            if !columns.contains(key) {
-                columns.push(key.clone());
-            }
-        }
-    }
+    let mut columns: Vec<&str> = Vec::new();
+    let mut known = HashSet::new();
+    let keys = || rows.iter().flatten().map(|(key, _)| key.as_str());
+    columns.extend(keys().filter(|&key| known.insert(key)));
     // A part that one trial has and another has not is `null` there: the columns of the part are
     // then empty, and `null` itself is no column.
-    let parts = columns.clone();
-    columns.retain(|key| {
-        !parts
-            .iter()
-            .any(|other| other.starts_with(&format!("{key}.")))
-    });
+    let parts: HashSet<&str> = keys()
+        .flat_map(|key| key.match_indices('.').map(|(end, _)| &key[..end]))
+        .collect();
+    columns.retain(|key| !parts.contains(key));
     let mut out = String::new();
     let of_run_keys = of_run.iter().map(|(key, _)| key.as_str());
-    line(
-        &mut out,
-        columns.iter().map(String::as_str).chain(of_run_keys),
-    );
+    line(&mut out, columns.iter().copied().chain(of_run_keys));
     for row in &rows {
-        let value = |key: &String| {
-            let field = row.iter().find(|(known, _)| known == key);
-            field.map_or("", |(_, value)| value.as_str())
-        };
+        let values: HashMap<&str, &str> = row.iter().map(|(k, v)| (&**k, &**v)).collect();
+        let value = |key| values.get(key).copied().unwrap_or_default();
         let of_run = of_run.iter().map(|(_, value)| value.as_str());
         line(&mut out, columns.iter().map(value).chain(of_run));
     }
     out
+}
+
+/// A value as a field. A text that a spreadsheet would take for a formula begins with an apostrophe,
+/// which it takes for the mark of a text (OWASP, CSV injection).
+fn field(leaf: &Tree) -> String {
+    let text = leaf.text().unwrap_or_default();
+    match leaf {
+        Tree::Text(_) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+        _ => text,
+    }
 }
 
 /// Fields of a trial. Checks stand under their name rather than their place, and reasons, which are
@@ -84,7 +85,7 @@ fn fields(trial: &Tree) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for (key, leaf) in trial.leaves("", '.') {
         if !SERIES.iter().any(|series| key.starts_with(series)) {
-            out.push((key, leaf.text().unwrap_or_default()));
+            out.push((key, field(leaf)));
         }
     }
     if let Some(Tree::List(reasons)) = trial.at("validity/reasons") {
@@ -102,7 +103,7 @@ fn fields(trial: &Tree) -> Vec<(String, String)> {
             for (key, leaf) in check.leaves("", '.') {
                 if key != "check" {
                     let key = format!("validity.checks.{name}.{key}");
-                    out.push((key, leaf.text().unwrap_or_default()));
+                    out.push((key, field(leaf)));
                 }
             }
         }

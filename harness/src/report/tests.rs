@@ -280,6 +280,12 @@ fn csv_fields_are_quoted_and_parts_that_a_trial_lacks_are_empty() {
         "{head:?}"
     );
     assert_eq!(text.matches("\"A, \"\"B\"\"\"").count(), 3);
+    record.environment.cpu_model = Some("=1+1".to_owned());
+    assert_eq!(
+        csv::render(&record).matches(",'=1+1,").count(),
+        3,
+        "not a formula to a spreadsheet"
+    );
     assert!(text.contains("expected 9000 deliveries, got 8998"));
 }
 
