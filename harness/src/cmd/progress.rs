@@ -27,9 +27,11 @@ pub(super) struct Bar {
 }
 
 impl Bar {
-    /// A bar on standard error if that is a terminal. `quiet`: nothing at all.
+    /// A bar on standard error if that is a terminal with a cursor. `quiet`: nothing at all.
     pub(super) fn new(quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
+        // A terminal that cannot move its cursor shows lines as a file does.
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let terminal = std::io::stderr().is_terminal() && !dumb;
         let lines = MultiProgress::new();
         let line = |length| {
             if quiet || !terminal {
