@@ -140,7 +140,7 @@ pub(crate) fn say(line: &str) {
     use std::io::Write;
     let _ = std::io::stderr()
         .lock()
-        .write_all(format!("{line}\n").as_bytes());
+        .write_all(format!("{}\n", text::printable(line)).as_bytes());
 }
 
 /// Writes to standard output. A reader that has gone away (`| head`) is not an error.
@@ -148,7 +148,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let mut output = std::io::stdout().lock();
     match output
-        .write_all(text.as_bytes())
+        .write_all(text::printable(text).as_bytes())
         .and_then(|()| output.flush())
     {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(failed(anyhow!(

@@ -1,7 +1,7 @@
 //! Records in the file system: a folder for each run, and a file that is never half written.
 
 use super::{Record, SCHEMA_VERSION, convert};
-use crate::text::{self, utc};
+use crate::text::{self, file_name, printable_json, utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File};
@@ -92,7 +92,7 @@ pub fn create_folder(
         move |source| RecordError::Write { path, source }
     };
     fs::create_dir_all(out).map_err(at(out))?;
-    let name = format!("{}-{scenario}", utc::compact(started));
+    let name = format!("{}-{}", utc::compact(started), file_name(scenario));
     let mut folder = out.join(&name);
     let mut copy = 1;
     while let Err(error) = fs::create_dir(&folder) {
@@ -149,6 +149,7 @@ impl Record {
     /// # Errors
     /// [`RecordError::Version`] and [`RecordError::Parse`].
     pub fn from_json(path: &Path, json: &str) -> Result<Self, RecordError> {
+        let json = &*printable_json(json);
         // The version first: a record of another one would be called damaged otherwise.
         #[derive(Deserialize)]
         struct Version {

@@ -3,6 +3,7 @@
 
 use super::error::{Check, ensure};
 use super::{ChannelCount, Channels, Phases, Publish, Scenario, Server, condition, sweep};
+use crate::text::is_printable;
 use pushbench_protocol::control::MAX_CHANNELS;
 use pushbench_protocol::envelope;
 use pushbench_protocol::schedule::{Arrival, MAX_POISSON_TICKS};
@@ -57,6 +58,13 @@ fn prose(scenario: &Scenario) -> Check {
             !text.trim().is_empty(),
             key,
             "is empty; a reader of the results needs it"
+        );
+        let hidden = text.chars().find(|&c| !is_printable(c));
+        ensure!(
+            hidden.is_none(),
+            key,
+            "has a control character ({}), which would reach a reader's terminal; remove it",
+            hidden.unwrap_or_default().escape_default()
         );
     }
     let lines = scenario.summary.trim().lines().count();

@@ -24,7 +24,7 @@ pub(super) fn parse(path: &str, source: &str) -> Result<Scenario, ScenarioError>
     }
     let mut scenario: Scenario =
         toml::from_str(source).map_err(|error| file.wrong_value(table, &error))?;
-    scenario.name = stem(path).to_owned();
+    scenario.name = text::printable(stem(path)).into_owned();
     check::check(&scenario).map_err(|problem| file.broken_rule(table, &problem))?;
     Ok(scenario)
 }

@@ -1,6 +1,7 @@
 //! Numbers, dates and words as people read them, below everything else: figures in their units, the
 //! near match of a misspelled word, a list in quotes, a paragraph in lines. Not on the data path.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 pub(crate) mod figure;
@@ -41,6 +42,77 @@ pub(crate) fn quoted<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
         .map(|word| format!("'{word}'"))
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// Whether a character may reach a terminal as it is: no control character but line end and tab, and
+/// none that turns the direction of the text around it (Unicode TR 36, section 2.7).
+pub(crate) fn is_printable(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    matches!(c, '\n' | '\t') || !(c.is_control() || turns)
+}
+
+/// `text` with what may not reach a terminal written as JSON escapes it, such as `\u001b`.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_printable) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_printable(c) {
+            true => out.push(c),
+            false => _ = write!(out, "\\u{:04x}", u32::from(c)),
+        }
+    }
+    out.into()
+}
+
+/// A JSON text whose strings hold nothing that may not reach a terminal: an escape of such a character
+/// is escaped once more.
+pub(crate) fn printable_json(json: &str) -> Cow<'_, str> {
+    let printed = json.chars().all(|c| is_printable(c) || c == '\r');
+    if printed && !json.contains('\\') {
+        return json.into();
+    }
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(c) = rest.chars().next() {
+        let (length, harmless) = match c {
+            '\\' => escape(rest),
+            c => (c.len_utf8(), is_printable(c) || c == '\r'),
+        };
+        let (this, after) = rest.split_at(length);
+        match harmless {
+            true => out.push_str(this),
+            false if c == '\\' => _ = write!(out, "\\{this}"),
+            false => _ = write!(out, "\\\\u{:04x}", u32::from(c)),
+        }
+        rest = after;
+    }
+    out.into()
+}
+
+/// Length of the escape that a JSON text begins with, and whether what it stands for is printable.
+fn escape(json: &str) -> (usize, bool) {
+    let Some(kind) = json[1..].chars().next() else {
+        return (1, true);
+    };
+    if kind == 'u'
+        && let Some(code) = json
+            .get(2..6)
+            .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+    {
+        // Half of a surrogate pair is no character by itself, and no pair is a control character.
+        return (6, char::from_u32(code).is_none_or(is_printable));
+    }
+    (1 + kind.len_utf8(), !matches!(kind, 'b' | 'f'))
+}
+
+/// `text` as a part of a file's name: letters, digits, `.`, `_` and `-`, each other character as `-`.
+pub(crate) fn file_name(text: &str) -> String {
+    let kept = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
+    text.chars()
+        .map(|c| if kept(c) { c } else { '-' })
+        .collect()
 }
 
 /// Text that means itself in a table cell, a list or a paragraph of Markdown.
@@ -98,5 +170,58 @@ mod tests {
         assert_eq!(nearest("fanout", words), Some("fanout-10k"));
         assert_eq!(nearest("chat", words), None);
         assert_eq!(nearest("", words), None);
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_written_as_an_escape() {
+        let title = "\x1b]0;owned\x07 a\u{9b}31m \u{202e}gpj.exe\x7f\r\n\tend";
+        let printed = printable(title);
+        assert!(printed.chars().all(is_printable));
+        assert_eq!(
+            printed,
+            "\\u001b]0;owned\\u0007 a\\u009b31m \\u202egpj.exe\\u007f\\u000d\n\tend"
+        );
+        assert!(matches!(printable("7 µs × 2 – 日本"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn strings_of_a_json_text_hold_nothing_that_steers_a_terminal() {
+        let hostile = "a\x1b[31m \\u001b \u{9b}\u{2066}\x08\x0c\r \"quoted\" \\ é 😀\n\t";
+        let json = serde_json::to_string(&[hostile, hostile]).expect("strings");
+        // An ASCII encoder escapes everything else too.
+        let ascii: String = json
+            .chars()
+            .flat_map(|c| match c.is_ascii() {
+                true => vec![c],
+                false => {
+                    let units = c.encode_utf16(&mut [0; 2]).to_vec();
+                    let escaped = units.iter().map(|unit| format!("\\u{unit:04x}"));
+                    escaped.collect::<String>().chars().collect()
+                }
+            })
+            .collect();
+        for json in [json, ascii] {
+            let read: Vec<String> = serde_json::from_str(&printable_json(&json)).expect("JSON");
+            for text in read {
+                assert!(
+                    text.chars().all(|c| is_printable(c) || c == '\r'),
+                    "{text:?}"
+                );
+                assert!(
+                    text.starts_with("a\\u001b[31m \\u001b \\u009b\\u2066"),
+                    "{text:?}"
+                );
+                assert!(text.ends_with("\"quoted\" \\ é 😀\n\t"), "{text:?}");
+            }
+        }
+        for cut in ["\\", "\\u", "\\u00", "\"\\u00é\"", "\\é"] {
+            printable_json(cut);
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_with_characters_that_no_shell_or_folder_minds() {
+        assert_eq!(file_name("$(touch x)/../é \u{1b}"), "--touch-x--..-é--");
+        assert_eq!(file_name("fanout-10k"), "fanout-10k");
     }
 }
