@@ -109,6 +109,30 @@ pub(crate) fn limits() -> Record {
     record
 }
 
+fn quantiles(unit: u64, count: u64) -> Quantiles {
+    Quantiles {
+        count,
+        min: Some(unit / 2),
+        p50: Some(unit),
+        p90: Some(unit * 2),
+        p99: Some(unit * 5),
+        max: Some(unit * 14),
+    }
+}
+
+fn latency(median_ns: u64) -> Latency {
+    Latency {
+        count: 9_000,
+        min: Some(median_ns / 2),
+        mean: Some(median_ns + 5_000),
+        p50: Some(median_ns),
+        p90: Some(median_ns * 2),
+        p99: Some(median_ns * 5),
+        p999: Some(median_ns * 12),
+        max: Some(median_ns * 14),
+    }
+}
+
 fn trial(transport: Transport, median_ns: u64) -> Trial {
     let mut trial = Trial::new(transport, Profile::Tuned, 1);
     let span = |start: u64, end: u64| {
@@ -124,24 +148,6 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         measure: span(1_550, 4_550),
         drain: span(4_550, 4_560),
         disconnect: span(4_560, 4_700),
-    };
-    let quantiles = |unit: u64, count| Quantiles {
-        count,
-        min: Some(unit / 2),
-        p50: Some(unit),
-        p90: Some(unit * 2),
-        p99: Some(unit * 5),
-        max: Some(unit * 14),
-    };
-    let latency = Latency {
-        count: 9_000,
-        min: Some(median_ns / 2),
-        mean: Some(median_ns + 5_000),
-        p50: Some(median_ns),
-        p90: Some(median_ns * 2),
-        p99: Some(median_ns * 5),
-        p999: Some(median_ns * 12),
-        max: Some(median_ns * 14),
     };
     trial.clients = Clients {
         target: 1_000,
@@ -166,39 +172,10 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         received_per_s: Some(2_999.7),
         received_bytes_per_s: Some(383_961.6),
     };
-    trial.latency_ns = latency;
-    trial.service_ns = latency;
+    trial.latency_ns = latency(median_ns);
+    trial.service_ns = trial.latency_ns;
     trial.fanout_ns = quantiles(median_ns * 2, 900);
-    trial.server = ServerCost {
-        cpu_ns: Some(64_890_000),
-        cpu_ns_per_delivery: None,
-        run_queue_wait_ns: Some(2_000_000),
-        threads: Some(2),
-        memory: Memory {
-            base_bytes: Some(4_000_000),
-            settled_bytes: Some(5_100_000),
-            loaded_bytes: Some(5_600_000),
-            peak_bytes: Some(6_200_000),
-            measure_peak_bytes: Some(6_200_000),
-            after_disconnect_bytes: Some(4_300_000),
-            kernel_base_bytes: Some(90_000_000),
-            time_wait: Some(0),
-            kernel_settled_bytes: Some(97_750_000),
-            kernel_loaded_bytes: Some(98_000_000),
-            kernel_after_disconnect_bytes: Some(90_000_000),
-            method: "PSS of smaps_rollup".to_owned(),
-            points: [250, 500, 750, 1_000]
-                .map(|clients| MemoryPoint {
-                    clients,
-                    user_bytes: Some(4_000_000 + 1_100 * clients),
-                    fleet_bytes: Some(3_000_000 + 300 * clients),
-                    kernel_bytes: Some(90_000_000 + 7_750 * clients),
-                })
-                .to_vec(),
-            ..Memory::default()
-        },
-        allocator: Some(Allocator::System),
-    };
+    trial.server = server_cost();
     trial.server.memory.fit();
     trial.server.memory.load(1_000);
     trial.server.memory.give_back();
@@ -234,6 +211,39 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         arrivals: Some(0),
     });
     trial
+}
+
+fn server_cost() -> ServerCost {
+    ServerCost {
+        cpu_ns: Some(64_890_000),
+        cpu_ns_per_delivery: None,
+        run_queue_wait_ns: Some(2_000_000),
+        threads: Some(2),
+        memory: Memory {
+            base_bytes: Some(4_000_000),
+            settled_bytes: Some(5_100_000),
+            loaded_bytes: Some(5_600_000),
+            peak_bytes: Some(6_200_000),
+            measure_peak_bytes: Some(6_200_000),
+            after_disconnect_bytes: Some(4_300_000),
+            kernel_base_bytes: Some(90_000_000),
+            time_wait: Some(0),
+            kernel_settled_bytes: Some(97_750_000),
+            kernel_loaded_bytes: Some(98_000_000),
+            kernel_after_disconnect_bytes: Some(90_000_000),
+            method: "PSS of smaps_rollup".to_owned(),
+            points: [250, 500, 750, 1_000]
+                .map(|clients| MemoryPoint {
+                    clients,
+                    user_bytes: Some(4_000_000 + 1_100 * clients),
+                    fleet_bytes: Some(3_000_000 + 300 * clients),
+                    kernel_bytes: Some(90_000_000 + 7_750 * clients),
+                })
+                .to_vec(),
+            ..Memory::default()
+        },
+        allocator: Some(Allocator::System),
+    }
 }
 
 fn environment() -> Environment {

@@ -93,6 +93,84 @@ fn the_schema_refuses_what_is_no_record() {
     assert_eq!(errors(&bad).len(), 1, "every key is required");
 }
 
+/// Objects of a record, by their pointer, and their keys.
+const KEYS: &[(&str, &str)] = &[
+    (
+        "",
+        "schema_version converted_from tool environment scenario seed status trials summary growth limits \
+         comparisons",
+    ),
+    (
+        "/trials/0",
+        "transport profile point index error phase_ns clients publish deliveries throughput \
+         latency_ns latency_interval_ns latency_over_time_ns probe fanout_ns service_ns \
+         server harness machine wire workload measures validity",
+    ),
+    (
+        "/trials/0/clients",
+        "target connected refused disconnected stopped_by connected_per_s connect_ns \
+         first_message_ns",
+    ),
+    ("/trials/0/publish", "offered_per_s achieved_per_s lag_ns"),
+    (
+        "/trials/0/deliveries",
+        "expected received missing duplicate out_of_order",
+    ),
+    (
+        "/trials/0/throughput",
+        "received_per_s received_bytes_per_s",
+    ),
+    (
+        "/trials/0/latency_ns",
+        "count min mean p50 p90 p99 p999 max",
+    ),
+    ("/trials/0/fanout_ns", "count min p50 p90 p99 max"),
+    (
+        "/trials/0/server",
+        "cpu_ns cpu_ns_per_delivery run_queue_wait_ns threads allocator memory",
+    ),
+    (
+        "/trials/0/server/memory",
+        "base_bytes settled_bytes loaded_bytes peak_bytes measure_peak_bytes \
+         after_disconnect_bytes given_back user_bytes_per_client user_fit \
+         loaded_user_bytes_per_client kernel_base_bytes time_wait kernel_settled_bytes \
+         kernel_loaded_bytes kernel_after_disconnect_bytes kernel_bytes_per_client kernel_fit \
+         loaded_kernel_bytes_per_client method points",
+    ),
+    (
+        "/trials/0/server/memory/user_fit",
+        "bytes_per_client intercept_bytes r_squared largest_residual_bytes points",
+    ),
+    (
+        "/trials/0/server/memory/points/0",
+        "clients user_bytes fleet_bytes kernel_bytes",
+    ),
+    (
+        "/trials/0/harness",
+        "client cpu_ns cpu_ns_per_delivery run_queue_wait_ns memory_bytes_per_client \
+         memory_fit allocator scheduler_lag_ns",
+    ),
+    (
+        "/trials/0/machine",
+        "unattributed_cpu_ns steal_ns throttled_ns",
+    ),
+    (
+        "/trials/0/wire",
+        "server_to_client_bytes_per_delivery client_to_server_bytes_per_delivery \
+         segments_per_delivery client_to_server_segments_per_delivery retransmitted_bytes \
+         requests empty_responses",
+    ),
+    (
+        "/trials/0/workload",
+        "from_ns until_ns deliveries sent arrivals",
+    ),
+    ("/trials/0/validity", "verdict reasons checks"),
+    (
+        "/trials/1/validity/reasons/0",
+        "check measured limit remedy message",
+    ),
+];
+
 #[test]
 fn the_record_has_the_documented_keys() {
     let json = serde_json::to_value(sample::record()).expect("serialisable");
@@ -108,82 +186,7 @@ fn the_record_has_the_documented_keys() {
         words.sort_unstable();
         words
     };
-    for (pointer, expected) in [
-        (
-            "",
-            "schema_version converted_from tool environment scenario seed status trials summary growth limits \
-             comparisons",
-        ),
-        (
-            "/trials/0",
-            "transport profile point index error phase_ns clients publish deliveries throughput \
-             latency_ns latency_interval_ns latency_over_time_ns probe fanout_ns service_ns \
-             server harness machine wire workload measures validity",
-        ),
-        (
-            "/trials/0/clients",
-            "target connected refused disconnected stopped_by connected_per_s connect_ns \
-             first_message_ns",
-        ),
-        ("/trials/0/publish", "offered_per_s achieved_per_s lag_ns"),
-        (
-            "/trials/0/deliveries",
-            "expected received missing duplicate out_of_order",
-        ),
-        (
-            "/trials/0/throughput",
-            "received_per_s received_bytes_per_s",
-        ),
-        (
-            "/trials/0/latency_ns",
-            "count min mean p50 p90 p99 p999 max",
-        ),
-        ("/trials/0/fanout_ns", "count min p50 p90 p99 max"),
-        (
-            "/trials/0/server",
-            "cpu_ns cpu_ns_per_delivery run_queue_wait_ns threads allocator memory",
-        ),
-        (
-            "/trials/0/server/memory",
-            "base_bytes settled_bytes loaded_bytes peak_bytes measure_peak_bytes \
-             after_disconnect_bytes given_back user_bytes_per_client user_fit \
-             loaded_user_bytes_per_client kernel_base_bytes time_wait kernel_settled_bytes \
-             kernel_loaded_bytes kernel_after_disconnect_bytes kernel_bytes_per_client kernel_fit \
-             loaded_kernel_bytes_per_client method points",
-        ),
-        (
-            "/trials/0/server/memory/user_fit",
-            "bytes_per_client intercept_bytes r_squared largest_residual_bytes points",
-        ),
-        (
-            "/trials/0/server/memory/points/0",
-            "clients user_bytes fleet_bytes kernel_bytes",
-        ),
-        (
-            "/trials/0/harness",
-            "client cpu_ns cpu_ns_per_delivery run_queue_wait_ns memory_bytes_per_client \
-             memory_fit allocator scheduler_lag_ns",
-        ),
-        (
-            "/trials/0/machine",
-            "unattributed_cpu_ns steal_ns throttled_ns",
-        ),
-        (
-            "/trials/0/wire",
-            "server_to_client_bytes_per_delivery client_to_server_bytes_per_delivery \
-             segments_per_delivery client_to_server_segments_per_delivery retransmitted_bytes \
-             requests empty_responses",
-        ),
-        (
-            "/trials/0/workload",
-            "from_ns until_ns deliveries sent arrivals",
-        ),
-        ("/trials/0/validity", "verdict reasons checks"),
-        (
-            "/trials/1/validity/reasons/0",
-            "check measured limit remedy message",
-        ),
-    ] {
+    for &(pointer, expected) in KEYS {
         let mut found = keys(pointer);
         found.sort_unstable();
         assert_eq!(found, sorted(expected), "{pointer}");

@@ -43,67 +43,70 @@ fn an_unknown_channel_is_refused_by_name() {
     });
 }
 
+/// Queries that do not subscribe, and what is answered.
+const QUERIES: &[(&str, &str)] = &[
+    ("", "missing field `channel`"),
+    ("?", "missing field `channel`"),
+    ("?since=0", "missing field `channel`"),
+    ("?channel", "unknown channel ''"),
+    ("?channel=", "unknown channel ''"),
+    ("?channel=news&channel=other", "duplicate field `channel`"),
+    (
+        "?channel=news&since=",
+        "cannot parse integer from empty string",
+    ),
+    ("?channel=news&since=x", "invalid digit"),
+    ("?channel=news&since=-1", "invalid digit"),
+    ("?channel=news&since=1.0", "invalid digit"),
+    ("?channel=news&since=18446744073709551616", "too large"),
+    ("?channel=news&since=0&since=1", "duplicate field `since`"),
+];
+
+/// The same of lines.
+const LINES: &[(&str, &str)] = &[
+    (
+        "SUBSCRIBE\n",
+        "expected the name of a channel after 'SUBSCRIBE', got ''",
+    ),
+    (
+        "SUBSCRIBE \n",
+        "expected the name of a channel after 'SUBSCRIBE', got ''",
+    ),
+    (
+        "SUBSCRIBE news x\n",
+        "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got 'x'",
+    ),
+    (
+        "SUBSCRIBE news -1\n",
+        "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '-1'",
+    ),
+    (
+        "SUBSCRIBE news 0 0\n",
+        "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '0 0'",
+    ),
+    (
+        "SUBSCRIBE news \n",
+        "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got ''",
+    ),
+    (
+        "\n",
+        "expected 'SUBSCRIBE <channel> [since | last=N]' or 'PUBLISH <channel> <payload>', got ''",
+    ),
+    (
+        "GET / HTTP/1.1\r\n\r\n",
+        "expected 'SUBSCRIBE <channel> [since | last=N]' or 'PUBLISH <channel> <payload>', got 'GET / \
+         HTTP/1.1'",
+    ),
+];
+
 #[test]
 fn a_malformed_subscribe_is_refused_and_the_others_are_served() {
-    // What a query must be, and how each of these is not.
-    let queries = [
-        ("", "missing field `channel`"),
-        ("?", "missing field `channel`"),
-        ("?since=0", "missing field `channel`"),
-        ("?channel", "unknown channel ''"),
-        ("?channel=", "unknown channel ''"),
-        ("?channel=news&channel=other", "duplicate field `channel`"),
-        (
-            "?channel=news&since=",
-            "cannot parse integer from empty string",
-        ),
-        ("?channel=news&since=x", "invalid digit"),
-        ("?channel=news&since=-1", "invalid digit"),
-        ("?channel=news&since=1.0", "invalid digit"),
-        ("?channel=news&since=18446744073709551616", "too large"),
-        ("?channel=news&since=0&since=1", "duplicate field `since`"),
-    ];
-    let lines = [
-        (
-            "SUBSCRIBE\n",
-            "expected the name of a channel after 'SUBSCRIBE', got ''",
-        ),
-        (
-            "SUBSCRIBE \n",
-            "expected the name of a channel after 'SUBSCRIBE', got ''",
-        ),
-        (
-            "SUBSCRIBE news x\n",
-            "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got 'x'",
-        ),
-        (
-            "SUBSCRIBE news -1\n",
-            "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '-1'",
-        ),
-        (
-            "SUBSCRIBE news 0 0\n",
-            "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '0 0'",
-        ),
-        (
-            "SUBSCRIBE news \n",
-            "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got ''",
-        ),
-        (
-            "\n",
-            "expected 'SUBSCRIBE <channel> [since | last=N]' or 'PUBLISH <channel> <payload>', got ''",
-        ),
-        (
-            "GET / HTTP/1.1\r\n\r\n",
-            "expected 'SUBSCRIBE <channel> [since | last=N]' or 'PUBLISH <channel> <payload>', got 'GET / \
-             HTTP/1.1'",
-        ),
-    ];
     for_each(|transport, profile| {
         let server = start(&config(transport, profile));
         let address = address(&server, transport);
         let mut tail = 0;
         if transport == Transport::Tcp {
-            for (line, text) in lines {
+            for &(line, text) in LINES {
                 let mut wire = Wire::open(address, line);
                 wire.expect(format!("ERROR {text}\n"));
                 // An `ERROR` is the last that is said.
@@ -112,7 +115,7 @@ fn a_malformed_subscribe_is_refused_and_the_others_are_served() {
             }
             return;
         }
-        for (query, complaint) in queries {
+        for &(query, complaint) in QUERIES {
             let request = bytes::subscribe_raw(transport, query, "");
             let mut wire = Wire::open(address, request);
             let (status, head, body) = wire.response();

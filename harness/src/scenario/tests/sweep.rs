@@ -30,115 +30,119 @@ fn lists_of_a_sweep_go_together_value_by_value() {
     assert_eq!((good().points(), good().at(None)), (vec![None], good()));
 }
 
+/// Lists of a sweep, the line of the fault after the head of the table, and what is said of it.
+const BAD: &[(&str, usize, &str)] = &[
+    (
+        "",
+        0,
+        "'sweep' has no list, but something must vary; add one, such as 'clients.count', or \
+         remove [sweep]",
+    ),
+    (
+        "clients = [1]",
+        1,
+        "unknown key 'clients' in [sweep]: it is 'clients.count' now",
+    ),
+    (
+        "client.count = [1]",
+        1,
+        "unknown key 'client.count' in [sweep]; did you mean 'clients.count'?; expected the \
+         path of a number, such as 'server.ring_messages'",
+    ),
+    (
+        "slow_share = [0, 1]",
+        1,
+        "unknown key 'slow_share' in [sweep]: it is 'slow_readers.share' now",
+    ),
+    (
+        "clients.count = 5",
+        1,
+        "'count' is 5, but a list is expected",
+    ),
+    (
+        "clients.count = [1, 'two']",
+        1,
+        "'count' is 'two', but a number is expected",
+    ),
+    (
+        "clients.count = [1, 2.5]",
+        1,
+        "'count' is 2.5, but a whole number, 0 or more, is expected",
+    ),
+    (
+        "clients.count = []",
+        1,
+        "'count' is empty, but something must run; add values, or remove the key",
+    ),
+    (
+        "clients.count = [1, 2]\npublish.rate_per_s = [10]",
+        2,
+        "'rate_per_s' has 1 values, but 'clients' has 2; lists go together value by value, so \
+         give them the same length, or keep one",
+    ),
+    (
+        "clients.count = [10, 0]",
+        1,
+        "'count' is 0, but a trial needs at least 1 client",
+    ),
+    (
+        "publish.payload_bytes = [64, 12]",
+        1,
+        "'payload_bytes' is 12, but an envelope needs at least 51 (16 each for sequence, \
+         intended and actual time, 3 separators)",
+    ),
+    (
+        "publish.payload_bytes = [64, 1000000]",
+        1,
+        "'payload_bytes' has a point (payload_bytes 1,000,000) at which 'burst' is 2, which \
+         makes 2000000 bytes with 'payload_bytes' 1000000, but a channel remembers only \
+         1048576; raise 'ring_bytes' in [server], or shorten the burst",
+    ),
+    (
+        "publish.rate_per_s = [10, -1]",
+        1,
+        "'rate_per_s' is -1: nothing would ever be due; use a number above 0, or a scenario \
+         without [publish]",
+    ),
+    (
+        "publish.rate_per_s = [10, nan]",
+        1,
+        "'rate_per_s' is nan, but a number is expected",
+    ),
+    (
+        "clients.count = [10, 20, 10]",
+        1,
+        "'count' has clients 10 at points 1 and 3; use 'trials' to repeat, and name it once",
+    ),
+    (
+        "server.ring_messages = [64, 1]",
+        1,
+        "'ring_messages' has a point (server.ring_messages 1) at which 'burst' is 2, but a \
+         channel remembers only 1 messages; raise 'ring_messages' in [server], or shorten the \
+         burst",
+    ),
+    (
+        "upstream.rate_per_client_s = [1, 2]",
+        1,
+        "'rate_per_client_s' varies a value of [upstream], which the scenario does not have; \
+         add that table, or remove the key",
+    ),
+];
+
 #[test]
-fn a_bad_sweep_is_told_with_its_line() {
-    let line = 1 + GOOD.lines().count() + 1;
+fn a_bad_sweep_is_reported_with_its_line() {
+    let head = 1 + GOOD.lines().count() + 1;
     let many: Vec<String> = (1..=51).map(|n| n.to_string()).collect();
     let too_many = format!("channels.count = [{}]", many.join(", "));
-    for (table, at, expected) in [
-        (
-            "",
-            line,
-            "'sweep' has no list, but something must vary; add one, such as 'clients.count', or \
-             remove [sweep]",
-        ),
-        (
-            "clients = [1]",
-            line + 1,
-            "unknown key 'clients' in [sweep]: it is 'clients.count' now",
-        ),
-        (
-            "client.count = [1]",
-            line + 1,
-            "unknown key 'client.count' in [sweep]; did you mean 'clients.count'?; expected the \
-             path of a number, such as 'server.ring_messages'",
-        ),
-        (
-            "slow_share = [0, 1]",
-            line + 1,
-            "unknown key 'slow_share' in [sweep]: it is 'slow_readers.share' now",
-        ),
-        (
-            "clients.count = 5",
-            line + 1,
-            "'count' is 5, but a list is expected",
-        ),
-        (
-            "clients.count = [1, 'two']",
-            line + 1,
-            "'count' is 'two', but a number is expected",
-        ),
-        (
-            "clients.count = [1, 2.5]",
-            line + 1,
-            "'count' is 2.5, but a whole number, 0 or more, is expected",
-        ),
-        (
-            "clients.count = []",
-            line + 1,
-            "'count' is empty, but something must run; add values, or remove the key",
-        ),
-        (
-            "clients.count = [1, 2]\npublish.rate_per_s = [10]",
-            line + 2,
-            "'rate_per_s' has 1 values, but 'clients' has 2; lists go together value by value, so \
-             give them the same length, or keep one",
-        ),
-        (
-            &too_many,
-            line + 1,
-            "'count' has 51 values, but a sweep has at most 50 points; leave some out, or run two \
-             scenarios",
-        ),
-        (
-            "clients.count = [10, 0]",
-            line + 1,
-            "'count' is 0, but a trial needs at least 1 client",
-        ),
-        (
-            "publish.payload_bytes = [64, 12]",
-            line + 1,
-            "'payload_bytes' is 12, but an envelope needs at least 51 (16 each for sequence, \
-             intended and actual time, 3 separators)",
-        ),
-        (
-            "publish.payload_bytes = [64, 1000000]",
-            line + 1,
-            "'payload_bytes' has a point (payload_bytes 1,000,000) at which 'burst' is 2, which \
-             makes 2000000 bytes with 'payload_bytes' 1000000, but a channel remembers only \
-             1048576; raise 'ring_bytes' in [server], or shorten the burst",
-        ),
-        (
-            "publish.rate_per_s = [10, -1]",
-            line + 1,
-            "'rate_per_s' is -1: nothing would ever be due; use a number above 0, or a scenario \
-             without [publish]",
-        ),
-        (
-            "publish.rate_per_s = [10, nan]",
-            line + 1,
-            "'rate_per_s' is nan, but a number is expected",
-        ),
-        (
-            "clients.count = [10, 20, 10]",
-            line + 1,
-            "'count' has clients 10 at points 1 and 3; use 'trials' to repeat, and name it once",
-        ),
-        (
-            "server.ring_messages = [64, 1]",
-            line + 1,
-            "'ring_messages' has a point (server.ring_messages 1) at which 'burst' is 2, but a \
-             channel remembers only 1 messages; raise 'ring_messages' in [server], or shorten the \
-             burst",
-        ),
-        (
-            "upstream.rate_per_client_s = [1, 2]",
-            line + 1,
-            "'rate_per_client_s' varies a value of [upstream], which the scenario does not have; \
-             add that table, or remove the key",
-        ),
-    ] {
+    let too_many = (
+        &*too_many,
+        1,
+        "'count' has 51 values, but a sweep has at most 50 points; leave some out, or run two \
+         scenarios",
+    );
+    for &(table, after, expected) in BAD.iter().chain([&too_many]) {
         let error = swept(table).expect_err(table);
+        let at = head + after;
         let expected = format!("scenarios/chat.toml:{at}: {expected}");
         assert_eq!(error, expected, "{table}");
     }
