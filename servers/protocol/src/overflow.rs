@@ -31,39 +31,12 @@ pub enum Overflow {
     LatestOnly,
 }
 
-impl Overflow {
-    /// All policies, the default first.
-    pub const ALL: [Self; 3] = [Self::Disconnect, Self::DropOldest, Self::LatestOnly];
-
-    /// The id, as it is spelled everywhere.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Disconnect => "disconnect",
-            Self::DropOldest => "drop-oldest",
-            Self::LatestOnly => "latest-only",
-        }
-    }
-}
-
-impl std::fmt::Display for Overflow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl std::str::FromStr for Overflow {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|o| o.id() == text)
-            .ok_or_else(|| {
-                let ids = Self::ALL.map(Self::id).join(", ");
-                format!("'{text}' is not an overflow policy; expected one of {ids}")
-            })
-    }
-}
+ids!(
+    Overflow, "an overflow policy":
+    Disconnect = "disconnect",
+    DropOldest = "drop-oldest",
+    LatestOnly = "latest-only"
+);
 
 #[cfg(test)]
 mod tests {

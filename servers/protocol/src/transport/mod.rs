@@ -37,7 +37,7 @@ use crate::framing::{Start, http1};
 /// Defines [`Transport`] and [`TRANSPORTS`] from one list, so that neither can lack a transport that
 /// the other has.
 macro_rules! transports {
-    ($($(#[$doc:meta])* $variant:ident = $id:tt: $info:tt)+) => {
+    ($($(#[$doc:meta])* $variant:ident = $id:literal: $info:tt)+) => {
         /// A way to push messages to a client. The ids are spelled the same in code, files, the
         /// command line and reports.
         #[derive(
@@ -51,10 +51,7 @@ macro_rules! transports {
         pub const TRANSPORTS: [TransportInfo; [$($id),+].len()] =
             [$(transports!(@row $variant $id $info)),+];
 
-        impl Transport {
-            /// All transports, baseline first.
-            pub const ALL: [Self; TRANSPORTS.len()] = [$(Self::$variant),+];
-        }
+        ids!(Transport, "a transport": $($variant = $id),+);
     };
     (@row $variant:ident $id:tt { $($field:ident: $value:expr,)+ }) => {
         TransportInfo { transport: Transport::$variant, id: $id, $($field: $value),+ }
@@ -226,11 +223,6 @@ impl Transport {
         }
     }
 
-    /// The id, as it is spelled everywhere.
-    pub const fn id(self) -> &'static str {
-        self.info().id
-    }
-
     /// Whether its clients speak HTTP, at least at first: they share a port then.
     pub const fn is_http(self) -> bool {
         !matches!(self.info().delivery, Delivery::Lines)
@@ -318,26 +310,6 @@ impl Transport {
             // axum's WebSocket frames what it is given, so it is given envelopes.
             (Delivery::WebSocket | Delivery::Lines | Delivery::Poll(_), _) => Framing::Line,
         }
-    }
-}
-
-impl std::fmt::Display for Transport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl std::str::FromStr for Transport {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|t| t.id() == text)
-            .ok_or_else(|| {
-                let ids = Self::ALL.map(Self::id).join(", ");
-                format!("'{text}' is not a transport; expected one of {ids}")
-            })
     }
 }
 

@@ -17,36 +17,4 @@ pub enum Profile {
     Lean,
 }
 
-impl Profile {
-    /// All profiles.
-    pub const ALL: [Self; 3] = [Self::Stock, Self::Tuned, Self::Lean];
-
-    /// The id, as it is spelled everywhere.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Stock => "stock",
-            Self::Tuned => "tuned",
-            Self::Lean => "lean",
-        }
-    }
-}
-
-impl std::fmt::Display for Profile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl std::str::FromStr for Profile {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|p| p.id() == text)
-            .ok_or_else(|| {
-                let ids = Self::ALL.map(Self::id).join(", ");
-                format!("'{text}' is not a profile; expected one of {ids}")
-            })
-    }
-}
+ids!(Profile, "a profile": Stock = "stock", Tuned = "tuned", Lean = "lean");
