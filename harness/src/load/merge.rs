@@ -87,6 +87,12 @@ pub(super) fn merge(
         .into_iter()
         .map(|(number, h)| (number, histogram::encode(&h)))
         .collect();
+    finish_measures(&mut report, &timeline, phase);
+    report
+}
+
+/// What follows from the sums of all shards.
+fn finish_measures(report: &mut FleetReport, timeline: &Timeline, phase: Option<&MeasurePhase>) {
     if let Some(trips) = &mut report.measures.round_trip {
         let messages = phase.and_then(|phase| phase.upstream.as_ref());
         trips.due = messages.map_or(0, Messages::due);
@@ -104,7 +110,6 @@ pub(super) fn merge(
         let came = report.histograms.count(HistogramId::SetUp) as f64;
         arrivals.achieved_per_s = came * 1e9 / (until_ns - from_ns) as f64;
     }
-    report
 }
 
 /// Intervals by bootstrap over publishes, from the deliveries that were kept.
