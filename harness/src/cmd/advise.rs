@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use pushbench_protocol::transport::{Profile, Transport};
 
-use super::options::Printed;
-use super::{Failure, Outcome, print, usage};
+use super::options::{Printed, renamed};
+use super::{Failure, Outcome, print, say, usage};
 use crate::analysis::advise::observe::{Observation, observe};
 use crate::analysis::advise::recommend::{key, recommend};
 use crate::analysis::advise::render::{self, Advice};
-use crate::analysis::advise::workload::WorkloadArgs;
+use crate::analysis::advise::workload::{RENAMED_KEYS, WorkloadArgs};
 use crate::analysis::advise::{Model, Prediction, check};
 use crate::observe::environment::Environment;
 use crate::record::Record;
@@ -165,7 +165,7 @@ fn asked(
                     io_reason(&error)
                 ))
             })?;
-            toml::from_str(&text).map_err(|error| {
+            let file = toml::from_str(&text).map_err(|error| {
                 let before = error.span().and_then(|span| text.get(..span.start));
                 let line = before.map_or(1, |before| before.matches('\n').count() + 1);
                 let message = error
@@ -175,13 +175,26 @@ fn asked(
                     .unwrap_or_default()
                     .to_owned();
                 usage(anyhow!("{}:{line}: {message}", path.display()))
-            })?
+            })?;
+            for (old, new) in old_keys(&text) {
+                let hint = renamed(old, new);
+                say(&format!("pushbench: {}: {hint}", path.display()));
+            }
+            file
         }
     };
     flags
         .over(file)
         .check()
         .map_err(|error| usage(anyhow!(error)))
+}
+
+/// Keys of a workload, which has been parsed, that are spelled as the release before did, and what
+/// they are now.
+fn old_keys(text: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let old = RENAMED_KEYS.into_iter();
+    old.filter(move |(old, _)| table.contains_key(*old))
 }
 
 /// Every record that is named, or lies in a folder that is.

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use anyhow::anyhow;
 use pushbench_os::allocator::{Allocator, VARIABLE, in_use};
 
+use super::options;
 use super::{Failure, failed};
 use crate::text;
 
@@ -25,8 +26,10 @@ pub(super) fn ensure(asked: Option<Allocator>) -> Result<(), Failure> {
         )));
     }
     let program = std::env::current_exe().map_err(failed)?;
+    // Hints about old spellings are not to be printed twice.
+    let (arguments, _) = options::modern(std::env::args_os());
     let error = std::process::Command::new(program)
-        .args(std::env::args_os().skip(1))
+        .args(&arguments[1..])
         .env(name, asked.id())
         .exec();
     Err(failed(anyhow!(

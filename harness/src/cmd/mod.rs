@@ -97,7 +97,11 @@ pub(crate) fn failed(error: impl Into<anyhow::Error>) -> Failure {
 
 /// Parses the command line and carries it out.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let (arguments, hints) = options::modern(std::env::args_os());
+    for hint in hints {
+        say(&format!("pushbench: {hint}"));
+    }
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage::refuse(&error),
     };

@@ -1,7 +1,9 @@
 //! The options that several commands share: one name for one meaning.
 //!
-//! Flattened into the arguments of each command.
+//! Flattened into the arguments of each command. Spellings of the release before are rewritten in
+//! front of the parser, with a hint; help, manual pages and completions have the new ones only.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -155,4 +157,174 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 fn cpu(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| format!("'{text}' is not the number of a core"))
+}
+
+/// A spelling that the release before had: the commands that took it, as words, and what it is now,
+/// in one word.
+struct Renamed {
+    commands: &'static [&'static str],
+    old: &'static [&'static str],
+    new: &'static str,
+}
+
+const RENAMED: [Renamed; 9] = [
+    row(&["run"], &["--budget"], "--time-budget"),
+    row(
+        &["run", "limits", "verify"],
+        &["--client"],
+        "--client-family",
+    ),
+    row(&["serve", "limits"], &["--transport"], "--transports"),
+    row(&["limits"], &["--profile"], "--profiles"),
+    row(&["doctor"], &["--record"], "--from"),
+    row(&["advise"], &["--rate"], "--rate-per-client"),
+    row(&["advise"], &["--payload"], "--payload-bytes"),
+    row(&["advise"], &["--json"], "--format=json"),
+    row(&["compare"], &["--format", "text"], "--format=table"),
+];
+
+const fn row(
+    commands: &'static [&'static str],
+    old: &'static [&'static str],
+    new: &'static str,
+) -> Renamed {
+    Renamed { commands, old, new }
+}
+
+/// The hint about an old spelling.
+pub(super) fn renamed(old: &str, new: &str) -> String {
+    format!("'{old}' is now '{new}'; the old spelling goes away in 0.3")
+}
+
+/// The command line with every old spelling replaced, and a hint for each.
+pub(super) fn modern(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<String>) {
+    let arguments: Vec<OsString> = arguments.collect();
+    let (mut kept, mut hints) = (Vec::new(), Vec::new());
+    let command = arguments.get(1).cloned().unwrap_or_default();
+    let mut rest = &arguments[..];
+    while let [first, after @ ..] = rest {
+        // What follows is not an option, whatever it looks like.
+        if first == "--" {
+            break;
+        }
+        let mut rows = RENAMED
+            .iter()
+            .filter(|row| row.commands.iter().any(|name| command == *name));
+        let found = rows.find_map(|row| Some((row, row.matches(rest)?)));
+        let Some((row, (words, value))) = found else {
+            kept.push(first.clone());
+            rest = after;
+            continue;
+        };
+        kept.push(format!("{}{value}", row.new).into());
+        hints.push(renamed(&row.old.join(" "), &row.new.replace('=', " ")));
+        rest = &rest[words..];
+    }
+    kept.extend_from_slice(rest);
+    (kept, hints)
+}
+
+impl Renamed {
+    /// How many words at the start of `arguments` are this spelling, and what the first carries
+    /// after it (`=5`); `None` where they are something else.
+    fn matches<'a>(&self, arguments: &'a [OsString]) -> Option<(usize, &'a str)> {
+        let first = arguments.first()?.to_str()?;
+        let value = first.strip_prefix(self.old[0])?;
+        let separate = arguments.get(1).and_then(|word| word.to_str());
+        match self.old {
+            [_] if value.is_empty() || value.starts_with('=') => Some((1, value)),
+            [_, second] if value.is_empty() && separate == Some(second) => Some((2, "")),
+            [_, second] if value.strip_prefix('=') == Some(second) => Some((1, "")),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn old_spellings_become_the_new_ones_with_a_hint() {
+        for (line, new, hint) in [
+            (
+                "pushbench run --trials auto --budget 5",
+                "pushbench run --trials auto --time-budget 5",
+                "'--budget' is now '--time-budget'; the old spelling goes away in 0.3",
+            ),
+            (
+                "pushbench verify --client=lean",
+                "pushbench verify --client-family=lean",
+                "'--client' is now '--client-family'; the old spelling goes away in 0.3",
+            ),
+            (
+                "pushbench advise --json --check",
+                "pushbench advise --format=json --check",
+                "'--json' is now '--format json'; the old spelling goes away in 0.3",
+            ),
+            (
+                "pushbench compare a --format=text b",
+                "pushbench compare a --format=table b",
+                "'--format text' is now '--format table'; the old spelling goes away in \
+                 0.3",
+            ),
+            (
+                "pushbench compare --format text a b",
+                "pushbench compare --format=table a b",
+                "'--format text' is now '--format table'; the old spelling goes away in \
+                 0.3",
+            ),
+        ] {
+            assert_eq!(
+                modern(words(line).into_iter()),
+                (words(new), vec![hint.to_owned()]),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_spelled_well_or_belongs_to_another_command_stays() {
+        for line in [
+            "pushbench run --rate 5 --clients 3 --client-family lean",
+            "pushbench serve --rate 5 --payload json",
+            "pushbench doctor --transport sse",
+            "pushbench run -- --budget",
+            "pushbench compare --format md text",
+            "pushbench compare --format",
+            "pushbench",
+        ] {
+            assert_eq!(
+                modern(words(line).into_iter()),
+                (words(line), Vec::new()),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_new_spelling_is_an_option_and_no_old_one_is() {
+        use clap::CommandFactory;
+        let cli = super::super::Cli::command();
+        for row in RENAMED {
+            for name in row.commands {
+                let command = cli.find_subcommand(name).expect("a command");
+                let has = |option: &str| {
+                    let mut options = command.get_arguments();
+                    options
+                        .any(|a| a.get_long() == option.trim_start_matches("--").split('=').next())
+                };
+                assert!(has(row.new), "{name} {}", row.new);
+                assert!(
+                    row.old.len() > 1 || !has(row.old[0]),
+                    "{name} {}",
+                    row.old[0]
+                );
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use pushbench::scenario::Scenario;
 use pushbench_protocol::transport::{Profile, Transport};
 use tempfile::TempDir;
 
-use crate::support::{answer, complaint, pushbench};
+use crate::support::{answer, complaint, output, pushbench, text};
 
 /// A record of `scenario` in which a wake-up costs 120 µs and a write 12 µs (tcp) or 15 µs.
 fn record(folder: &Path, scenario: &str) {
@@ -176,6 +176,23 @@ fn bad_input_of_advise_is_told_with_status_2() {
         let found = complaint(pushbench(&line).current_dir(folder.path()));
         assert!(found.contains(told), "{arguments}: {found}");
     }
+}
+
+#[test]
+fn old_spellings_work_with_a_hint() {
+    let folder = set();
+    std::fs::write(folder.path().join("old.toml"), "rate = 3\n").expect("writable");
+    let mut command = pushbench("advise old.toml --from . --payload 128 --json");
+    let output = output(command.current_dir(folder.path()));
+    assert_eq!(
+        text(&output.stderr),
+        "pushbench: '--payload' is now '--payload-bytes'; the old spelling goes away in 0.3\n\
+         pushbench: '--json' is now '--format json'; the old spelling goes away in 0.3\n\
+         pushbench: old.toml: 'rate' is now 'rate_per_client'; the old spelling goes away in 0.3\n"
+    );
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let asked = (&json["workload"]["rate"], &json["workload"]["payload"]);
+    assert_eq!(asked, (&3.0.into(), &128.0.into()));
 }
 
 #[test]

@@ -7,6 +7,10 @@ use clap::ValueEnum;
 use pushbench_protocol::transport::{Polls, Transport};
 use serde::{Deserialize, Serialize};
 
+/// Keys that a file may spell as the release before did, and what they are now.
+pub const RENAMED_KEYS: [(&str, &str); 2] =
+    [("rate", "rate_per_client"), ("payload", "payload_bytes")];
+
 /// Who listens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -67,7 +71,8 @@ impl<'de> Deserialize<'de> for Group {
     }
 }
 
-/// What is asked about. Every key may be in a file, and every key is an option.
+/// What is asked about. Every key may be in a file, and every key is an option. `rate` and `payload`
+/// are spellings of the release before ([`RENAMED_KEYS`]).
 #[derive(Debug, Clone, Default, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkloadArgs {
@@ -76,12 +81,14 @@ pub struct WorkloadArgs {
     pub clients: Option<u32>,
     /// Messages a second that each client receives [default: 1]
     #[arg(long, value_name = "PER_S")]
+    #[serde(alias = "rate")]
     pub rate_per_client: Option<f64>,
     /// Clients that get the same message: 1, a number, or 'all' (a broadcast) [default: 1]
     #[arg(long, value_name = "N|all")]
     pub group: Option<Group>,
     /// Bytes of a message [default: 200]
     #[arg(long, value_name = "BYTES")]
+    #[serde(alias = "payload")]
     pub payload_bytes: Option<u32>,
     /// Messages that are due together [default: 1]
     #[arg(long, value_name = "N")]
