@@ -26,6 +26,7 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod store;
 pub mod text;
 pub mod trial;
 pub mod verify;

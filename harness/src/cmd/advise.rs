@@ -211,7 +211,7 @@ fn records(from: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>, Failure> {
     }
     let mut found = Vec::new();
     for path in from {
-        let is_run = path.is_file() || path.join(crate::record::RECORD_FILE).exists();
+        let is_run = path.is_file() || path.join(crate::store::RECORD_FILE).exists();
         if is_run {
             found.push(path.clone());
             continue;
@@ -226,14 +226,14 @@ fn records(from: &[PathBuf]) -> Result<Vec<(PathBuf, Record)>, Failure> {
         })?;
         let mut runs: Vec<PathBuf> = runs
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.join(crate::record::RECORD_FILE).exists())
+            .filter(|path| path.join(crate::store::RECORD_FILE).exists())
             .collect();
         if runs.is_empty() {
             return Err(usage(anyhow!(
                 "'{}' has no runs: expected folders with a '{}'; record some with 'pushbench run', and \
                  name their folder with '--from'",
                 path.display(),
-                crate::record::RECORD_FILE
+                crate::store::RECORD_FILE
             )));
         }
         runs.sort_unstable();

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::{Failure, Outcome, console_width, print, say, usage};
-use crate::record::{RECORD_FILE, Record, write_atomically};
+use crate::record::Record;
 use crate::report::{DEFAULT_WIDTH, Format, hgrm, splice};
+use crate::store::{RECORD_FILE, write_atomically};
 use crate::text;
 
 /// Where `run` keeps records by default.

@@ -8,10 +8,11 @@ use super::progress::Bar;
 use super::{Failure, Outcome, console_width, failed, interrupt, print, runtime, say, usage};
 use crate::analysis::compare::MIN_ROUNDS;
 use crate::record::Family;
-use crate::record::{Record, RecordError, Status, Verdict, create_folder, write_atomically};
+use crate::record::{Record, Status, Verdict};
 use crate::report::{Format, HTML_FILE};
 use crate::run::{Done, Options, RunError};
 use crate::scenario::{Overrides, Scenario, ScenarioError, Sweep};
+use crate::store::{RecordError, create_folder, write_atomically};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]

@@ -31,27 +31,16 @@ pub fn summarise(trials: &[Trial], merged: &BTreeMap<Variant, Merged>) -> Vec<Su
         .keys()
         .zip(&rows)
         .filter(|(key, _)| key.is_baseline())
-        .filter_map(|(key, row)| Some((*key, row.server_cpu_ns_per_delivery?)))
+        .filter_map(|(key, row)| Some((*key, row.figure("cpu")?)))
         .filter(|&(_, cpu_ns)| cpu_ns > 0.0)
         .collect();
     for ((key, of_row), row) in groups.iter().zip(&mut rows) {
         if let Some(found) = versus_no_slow_readers(of_row, trials) {
-            let figures = [
-                ("pairs", Some(f64::from(found.pairs))),
-                ("healthy_p99_ratio", Some(found.p99_ratio)),
-                ("user_added_bytes", found.user_bytes),
-                ("kernel_added_bytes", found.kernel_bytes),
-            ];
-            for (name, value) in figures {
-                let key = format!("slow_readers.{name}");
-                row.measures.extend(value.map(|value| (key, value)));
-            }
+            row.figures.extend(found);
         }
-        let floor = floors.get(&key.baseline());
-        row.cpu_multiple_of_tcp = row
-            .server_cpu_ns_per_delivery
-            .zip(floor)
-            .map(|(cpu_ns, floor)| cpu_ns / floor);
+        let multiple = row.figure("cpu").zip(floors.get(&key.baseline()));
+        let multiple = multiple.map(|(cpu_ns, floor)| cpu_ns / floor);
+        row.figures.extend(keyed("cpu_multiple", multiple));
     }
     rows
 }
@@ -66,60 +55,36 @@ fn row(variant: Variant, trials: &[&Trial], merged: Option<&Merged>) -> SummaryR
         },
         (None, _) => Merged::default(),
     };
-    let of = |id: &str| find(id).and_then(|metric| pool(metric, trials));
-    let whole = |id: &str| of(id).unwrap_or(0.0) as u64;
+    // What has the percentiles of all trials.
+    let mut whole = Trial::new(variant.transport, variant.profile, 0);
+    (whole.latency_ns, whole.fanout_ns) = (merged.latency_ns, merged.fanout_ns);
+    let figure = |metric: &Metric| Some((metric.key.to_owned(), pool(metric, trials, &whole)?));
     let verdicts = trials.iter().map(|t| t.validity.verdict);
     SummaryRow {
         variant,
         trials: trials.len() as u32,
         failed: (trials.len() - done.len()) as u32,
         verdict: verdicts.max().unwrap_or(Verdict::Void),
-        target: whole("target"),
-        connected: whole("connected"),
-        offered_per_s: of("offered").unwrap_or(0.0),
-        achieved_per_s: of("achieved"),
-        received_per_s: of("received"),
-        expected: whole("expected"),
-        received: whole("delivered"),
-        missing: whole("missing"),
-        duplicate: whole("duplicate"),
-        out_of_order: whole("out_of_order"),
-        latency_ns: merged.latency_ns,
-        fanout_ns: merged.fanout_ns,
-        server_cpu_ns_per_delivery: of("cpu"),
-        cpu_multiple_of_tcp: None,
-        harness_cpu_ns_per_delivery: of("harness_cpu"),
-        unattributed_cpu_ns_per_delivery: of("other_cpu"),
-        user_bytes_per_client: of("user_memory"),
-        kernel_bytes_per_client: of("kernel_memory"),
-        harness_bytes_per_client: of("harness_memory"),
-        server_to_client_bytes_per_delivery: of("down"),
-        client_to_server_bytes_per_delivery: of("up"),
-        segments_per_delivery: of("segments"),
-        measures: figures("measures/", trials),
-        figures: figures("figures/", trials),
+        figures: all().filter_map(figure).collect(),
     }
 }
 
-/// The metrics that rows have in the map `place`.
-pub(crate) fn figures(place: &str, trials: &[&Trial]) -> Figures {
-    let of_it = all().filter_map(|metric| {
-        let key = metric.in_row().strip_prefix(place)?.to_owned();
-        Some((key, pool(metric, trials)?))
-    });
-    of_it.collect()
+/// The metric `id` of a row, where it has one.
+fn keyed(id: &str, value: Option<f64>) -> Option<(String, f64)> {
+    Some((find(id)?.key.to_owned(), value?))
 }
 
-/// What `trials` add up to in `metric`; `None` where none of them has it, and for what only their
-/// histograms or the row as a whole tell.
-fn pool(metric: &Metric, trials: &[&Trial]) -> Option<f64> {
+/// What `trials` add up to in `metric`, `whole` by their histograms; `None` where none of them has it, and
+/// for what only the row as a whole tells.
+fn pool(metric: &Metric, trials: &[&Trial], whole: &Trial) -> Option<f64> {
     let values = trials.iter().filter_map(|trial| (metric.read)(trial));
     match metric.pool {
         Pool::Median => median(completed(trials).filter_map(metric.read)),
         Pool::Sum => values.reduce(|sum, value| sum + value),
         Pool::Min => values.reduce(f64::min),
         Pool::Max => values.reduce(f64::max),
-        Pool::Histogram | Pool::Row => None,
+        Pool::Histogram => (metric.read)(whole),
+        Pool::Row => None,
     }
 }
 
@@ -162,27 +127,14 @@ pub fn growth(rows: &[SummaryRow]) -> Vec<Growth> {
 fn curve(rows: &[SummaryRow], side: Side) -> Vec<(Point, f64)> {
     rows.iter()
         .filter(|row| row.variant.side == side)
-        .filter_map(|row| Some((row.variant.point?, row.server_cpu_ns_per_delivery?)))
+        .filter_map(|row| Some((row.variant.point?, row.figure("cpu")?)))
         .filter(|&(_, cpu_ns)| cpu_ns > 0.0)
         .collect()
 }
 
-/// What slow readers did to a row, against the trials without any in the same rounds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct VersusNone {
-    /// Rounds.
-    pairs: u32,
-    /// p99 of healthy clients with slow readers over that without, median.
-    p99_ratio: f64,
-    /// Growth of the server's memory beyond that without, median, in bytes; below 0 where it grew less.
-    user_bytes: Option<f64>,
-    /// The same of the kernel's.
-    kernel_bytes: Option<f64>,
-}
-
-/// Pairs the trials of a row with those of `all` that had no slow readers in the same round; `None`
-/// where there are none.
-fn versus_no_slow_readers(with: &[&Trial], all: &[Trial]) -> Option<VersusNone> {
+/// What slow readers did to a row, by key: its trials against those of `all` that had none in the same
+/// round; `None` where there are none. Growth of memory beyond that is below 0 where it grew less.
+fn versus_no_slow_readers(with: &[&Trial], all: &[Trial]) -> Option<Figures> {
     let share = |trial: &Trial| trial.variant.point?.value(SweepKey::SLOW_SHARE);
     let pairs: Vec<(&Trial, &Trial)> = with
         .iter()
@@ -211,12 +163,14 @@ fn versus_no_slow_readers(with: &[&Trial], all: &[Trial]) -> Option<VersusNone> 
         let added = pairs.iter();
         median(added.filter_map(|(with, without)| Some(growth(with)? - growth(without)?)))
     };
-    Some(VersusNone {
-        pairs: ratios.clone().count() as u32,
-        p99_ratio: median(ratios)?,
-        user_bytes: added(|slow| slow.user_growth_bytes),
-        kernel_bytes: added(|slow| slow.kernel_growth_bytes),
-    })
+    let found = [
+        ("slow_pairs", Some(ratios.clone().count() as f64)),
+        ("healthy_p99", Some(median(ratios)?)),
+        ("slow_memory_added", added(|slow| slow.user_growth_bytes)),
+        ("slow_kernel_added", added(|slow| slow.kernel_growth_bytes)),
+    ];
+    let found = found.into_iter();
+    Some(found.filter_map(|(id, of)| keyed(id, of)).collect())
 }
 
 #[cfg(test)]

@@ -18,11 +18,9 @@ pub use aggregate::{growth, summarise};
 pub use table::{all, find, named};
 pub use unit::{Per, Quantity, Unit};
 
-use std::borrow::Cow;
-
 use serde::{Serialize, Serializer};
 
-use crate::record::Trial;
+use crate::record::{SummaryRow, Trial};
 
 /// Which way a metric gets better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -103,8 +101,6 @@ pub struct Metric {
     pub window: Window,
     /// How trials add up.
     pub pool: Pool,
-    /// Its key in a row of the summary, where that is not derived from `key`.
-    row: &'static str,
     /// Its value in a trial; `None` where the trial does not have it.
     pub read: fn(&Trial) -> Option<f64>,
 }
@@ -132,13 +128,8 @@ impl Metric {
     }
 
     /// Where a row of the summary has it, as steps of a JSON pointer.
-    pub fn in_row(&self) -> Cow<'static, str> {
-        match (self.row, self.pool, self.key.strip_prefix(OF_MEASURES)) {
-            ("", _, Some(path)) => format!("measures/{path}").into(),
-            ("", Pool::Histogram, None) => self.in_trial().into(),
-            ("", _, None) => format!("figures/{}", self.key).into(),
-            (row, ..) => row.into(),
-        }
+    pub fn in_row(&self) -> String {
+        format!("figures/{}", self.key)
     }
 
     /// Where a trial has it, as steps of a JSON pointer.
@@ -178,6 +169,13 @@ impl Metric {
     }
 }
 
+impl SummaryRow {
+    /// The metric `id`; `None` where no trial has it.
+    pub fn figure(&self, id: &str) -> Option<f64> {
+        self.figures.get(find(id)?.key).copied()
+    }
+}
+
 impl PartialEq for Metric {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id
@@ -211,7 +209,6 @@ const fn metric(
         role: Role::Context,
         window,
         pool: Pool::Median,
-        row: "",
         read,
     }
 }
@@ -248,9 +245,5 @@ impl Metric {
 
     const fn pool(self, pool: Pool) -> Self {
         Self { pool, ..self }
-    }
-
-    const fn row(self, row: &'static str) -> Self {
-        Self { row, ..self }
     }
 }

@@ -1,8 +1,8 @@
-//! The record of a run on disk: everything that was done and found, for people and programs.
+//! The record of a run: everything that was done and found, for people and programs.
 //!
 //! Place on the data path: after the trials, before the reports, which are drawn from a record and
-//! from nothing else. In: trials as they end. Out: `run.json` in a folder of its own, written anew
-//! after each trial, and its JSON schema.
+//! from nothing else. In: trials as they end. Out: what `store` writes as `run.json`, and its JSON
+//! schema.
 //!
 //! Nothing is measured here. A number that could not be measured is `null`, never a guess; a trial
 //! that failed is a row with an error, never a missing row. Every key of the record is always
@@ -10,7 +10,6 @@
 
 mod cause;
 mod comparison;
-mod convert;
 mod family;
 mod growth;
 mod hlog;
@@ -18,7 +17,6 @@ mod limits;
 mod measures;
 mod memory;
 mod quantiles;
-mod store;
 mod summary;
 mod trial;
 mod variant;
@@ -35,8 +33,6 @@ pub use measures::{
 };
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{Latency, MIN_BEYOND, Quantiles, Summary};
-pub(crate) use store::write_atomically;
-pub use store::{RECORD_FILE, RecordError, create_folder};
 pub use summary::{Figures, Merged, SummaryRow};
 pub use trial::{
     Check, Clients, Deliveries, HarnessCost, HistogramId, IntervalNs, LatencyIntervals, Machine,

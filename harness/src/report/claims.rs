@@ -15,8 +15,9 @@ use super::view::View;
 use crate::analysis::compare::{MIN_ROUNDS, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::find;
-use crate::record::{RECORD_FILE, Selector};
+use crate::record::Selector;
 use crate::scenario::EMBEDDED;
+use crate::store::RECORD_FILE;
 use crate::text::markdown as escape;
 
 const CLAIMS: &str = include_str!("claims.toml");

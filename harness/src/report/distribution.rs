@@ -196,7 +196,7 @@ fn coarse(view: &View<'_>, row: usize, why: String) -> Distribution {
         (0.999, "p999"),
     ];
     let told = |(quantile, key)| {
-        let value = view.of_row(row, &format!("latency_ns/{key}"))?;
+        let value = view.of_row(row, &format!("figures/latency_ns.{key}"))?;
         Some((quantile, value))
     };
     Distribution {

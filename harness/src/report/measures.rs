@@ -106,9 +106,9 @@ pub(super) const TABLES: &[Table] = &[
 impl Table {
     /// Whether any row of the record has the measure.
     pub(super) fn is_in(&self, view: &View<'_>) -> bool {
-        let prefix = format!("{}.", self.id);
+        let prefix = format!("measures.{}.", self.id);
         let rows = view.record.summary.iter();
-        rows.flat_map(|row| row.measures.keys())
+        rows.flat_map(|row| row.figures.keys())
             .any(|key| key.starts_with(&prefix))
     }
 

@@ -16,7 +16,8 @@ use super::columns::{COST, DELIVERY, LEDGER, of_rows};
 use super::markdown;
 use super::view::View;
 use super::{answer, claims, table};
-use crate::record::{RECORD_FILE, Record, RecordError};
+use crate::record::Record;
+use crate::store::{RECORD_FILE, RecordError};
 use crate::text;
 
 const BEGIN: &str = "<!-- pushbench:";

@@ -13,7 +13,7 @@ use super::view::View;
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::find;
-use crate::record::{Pair, Record, Status, Verdict};
+use crate::record::{Pair, Record, Status, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
@@ -141,14 +141,16 @@ fn shown(view: &View<'_>, columns: &[super::columns::Column]) -> Vec<Shown> {
 /// column.
 fn delivery(view: &View<'_>) -> Vec<Shown> {
     let rows = &view.record.summary;
-    let clients = rows.iter().map(|row| match (row.connected, row.target) {
+    let whole = |row: &SummaryRow, id: &str| row.figure(id).unwrap_or(0.0) as u64;
+    let of = |row: &SummaryRow| (whole(row, "connected"), whole(row, "target"));
+    let clients = rows.iter().map(|row| match of(row) {
         (_, 0) => NONE.to_owned(),
         (connected, target) if connected == target => count(target),
         (connected, target) => format!("{}/{}", count(connected), count(target)),
     });
     let lost = rows.iter().map(|row| match row.failed == row.trials {
         true => NONE.to_owned(),
-        false => lost(row.missing, row.duplicate, row.out_of_order),
+        false => lost(["missing", "duplicate", "out_of_order"].map(|id| whole(row, id))),
     });
     let mut columns = vec![Shown::new("clients", clients)];
     columns.extend(shown(view, &of_rows(&["achieved", "received"])));
@@ -168,8 +170,8 @@ pub(super) const LOST_AND_LAST: &str = "lost/dup/reordered: deliveries that neve
      last: from the intended publish time to the last subscriber.";
 
 /// What the ledgers found wrong, in one cell.
-pub(super) fn lost(missing: u64, duplicate: u64, reordered: u64) -> String {
-    [missing, duplicate, reordered].map(count).join("/")
+pub(super) fn lost(missing_duplicate_reordered: [u64; 3]) -> String {
+    missing_duplicate_reordered.map(count).join("/")
 }
 
 /// Tables of the rows of the summary: as many columns at a time as the terminal has room for, each

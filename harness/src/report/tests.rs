@@ -8,8 +8,8 @@ use super::*;
 use crate::analysis::compare::compare_all;
 use crate::metrics::summarise;
 use crate::record::{
-    Broke, Ended, IntervalNs, Limit, LimitOf, LimitStep, Probe, Reason, Side, Trial, Verdict,
-    sample,
+    Broke, Ended, IntervalNs, Limit, LimitOf, LimitStep, Merged, Probe, Reason, Side, Trial,
+    Verdict, sample,
 };
 use crate::scenario::{Point, SweepKey};
 use crate::text::figure::{count, three};
@@ -37,13 +37,17 @@ pub(super) fn rounds() -> Record {
     }
     record.scenario.run.trials = 6;
     record.scenario.run.profiles = vec![Profile::Stock, Profile::Tuned];
-    record.summary = summarise(&record.trials, &Default::default());
     // In place of merged histograms: what the first round has.
-    for row in &mut record.summary {
-        let of_it = |trial: &&Trial| trial.variant == row.variant;
-        let first = record.trials.iter().find(of_it).expect("it ran");
-        (row.latency_ns, row.fanout_ns) = (first.latency_ns, first.fanout_ns);
-    }
+    let first = record.trials.iter().filter(|trial| trial.index == 1);
+    let merged = first.map(|trial| {
+        let (latency_ns, fanout_ns) = (trial.latency_ns, trial.fanout_ns);
+        let merged = Merged {
+            latency_ns,
+            fanout_ns,
+        };
+        (trial.variant, merged)
+    });
+    record.summary = summarise(&record.trials, &merged.collect());
     record.comparisons = compare_all(&record.trials);
     record
 }

@@ -43,24 +43,6 @@ impl Tree {
         Some(here)
     }
 
-    /// Puts `value` in place of what is at a pointer; nothing where there is nothing.
-    pub(super) fn set(&mut self, pointer: &str, value: Self) {
-        let mut here = Some(self);
-        for step in pointer.split('/') {
-            here = here.and_then(|here| match here {
-                Self::Map(entries) => {
-                    let mut entries = entries.iter_mut();
-                    Some(&mut entries.find(|(key, _)| key == step)?.1)
-                }
-                Self::List(items) => items.get_mut(step.parse::<usize>().ok()?),
-                _ => None,
-            });
-        }
-        if let Some(here) = here {
-            *here = value;
-        }
-    }
-
     /// The number, where it is one.
     pub(super) fn number(&self) -> Option<f64> {
         match self {

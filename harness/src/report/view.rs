@@ -5,7 +5,6 @@ use std::path::Path;
 use super::distribution::{self, Distribution};
 use super::tree::Tree;
 use crate::metrics::Metric;
-use crate::metrics::aggregate::figures;
 use crate::record::{Record, Variant};
 use crate::scenario::Point;
 
@@ -25,19 +24,10 @@ pub(super) struct View<'a> {
 impl<'a> View<'a> {
     /// Of a record.
     pub(super) fn of(record: &'a Record) -> Self {
-        let mut tree = Tree::of(record);
-        // Of a run that was recorded before a metric was in its summary.
-        for (place, row) in record.summary.iter().enumerate() {
-            if row.figures.is_empty() {
-                let of_it = record.trials.iter().filter(|t| t.variant == row.variant);
-                let figures = figures("figures/", &of_it.collect::<Vec<_>>());
-                tree.set(&format!("summary/{place}/figures"), Tree::of(&figures));
-            }
-        }
         Self {
             rows: record.summary.iter().map(|row| row.variant).collect(),
             trials: record.trials.iter().map(|trial| trial.variant).collect(),
-            tree,
+            tree: Tree::of(record),
             record,
         }
     }

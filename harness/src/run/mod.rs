@@ -17,8 +17,9 @@ use crate::analysis::compare::{MIN_ROUNDS, all_decided, compare_all};
 use crate::environment::layout::{Layout, LayoutError, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::metrics::growth;
-use crate::record::{Family, Record, RecordError, Side, Status, Variant};
+use crate::record::{Family, Record, Side, Status, Variant};
 use crate::scenario::{Point, Scenario};
+use crate::store::RecordError;
 use crate::trial::{self, Progress};
 
 use self::recording::Recording;

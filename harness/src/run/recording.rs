@@ -14,10 +14,10 @@ use crate::environment::layout::Layout;
 use crate::metrics::summarise;
 use crate::observe::environment::{Environment, Pinning};
 use crate::record::{
-    Latency, Merged, Quantiles, Record, Side, Status, Trial, Variant, create_folder, histogram,
-    write_log,
+    Latency, Merged, Quantiles, Record, Side, Status, Trial, Variant, histogram, write_log,
 };
 use crate::scenario::Scenario;
+use crate::store::create_folder;
 use crate::trial::{Histograms, Plan};
 
 /// Congestion control of every socket of a run where the machine has it. A machine's default may

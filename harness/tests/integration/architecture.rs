@@ -4,13 +4,14 @@ use std::path::Path;
 
 /// From the lowest to the highest. Modules of one layer are folders or files of `src`; a longer path
 /// is a layer of its own.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "text",
     "scenario",
     "analysis::stats",
     "observe",
     "record",
     "metrics",
+    "store",
     "analysis",
     "load",
     "audit",

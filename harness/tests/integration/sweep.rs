@@ -55,17 +55,17 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
             (
                 row.variant.transport,
                 row.variant.point.and_then(|p| p.value(SweepKey::CLIENTS)),
-                row.received,
+                row.figure("delivered"),
             )
         })
         .collect();
     assert_eq!(
         rows,
         [
-            (Transport::Tcp, Some(4.0), 320),
-            (Transport::Tcp, Some(40.0), 1_600),
-            (Transport::Sse, Some(4.0), 320),
-            (Transport::Sse, Some(40.0), 1_600),
+            (Transport::Tcp, Some(4.0), Some(320.0)),
+            (Transport::Tcp, Some(40.0), Some(1_600.0)),
+            (Transport::Sse, Some(4.0), Some(320.0)),
+            (Transport::Sse, Some(40.0), Some(1_600.0)),
         ]
     );
     let growing: Vec<_> = record.growth.iter().map(|g| g.side.transport).collect();

@@ -4,16 +4,16 @@ use super::prelude::*;
 
 #[rustfmt::skip]
 pub(super) const METRICS: &[Metric] = &[
-    metric(Measure, "offered", of!(publish.offered_per_s), "offered publish rate", "offered", PerS).pool(Max).row("offered_per_s"),
-    metric(Measure, "achieved", of!(publish.achieved_per_s), "achieved publish rate", "achieved", PerS).higher().detail().row("achieved_per_s"),
-    metric(Measure, "received", of!(throughput.received_per_s), "deliveries a second", "received", PerS).higher().detail().row("received_per_s"),
-    metric(Connect, "target", of!(clients.target), "clients that were to connect", "clients", Count).pool(Max).row("target"),
-    metric(Connect, "connected", of!(clients.connected), "clients connected", "connected", Count).pool(Min).row("connected"),
+    metric(Measure, "offered", of!(publish.offered_per_s), "offered publish rate", "offered", PerS).pool(Max),
+    metric(Measure, "achieved", of!(publish.achieved_per_s), "achieved publish rate", "achieved", PerS).higher().detail(),
+    metric(Measure, "received", of!(throughput.received_per_s), "deliveries a second", "received", PerS).higher().detail(),
+    metric(Connect, "target", of!(clients.target), "clients that were to connect", "clients", Count).pool(Max),
+    metric(Connect, "connected", of!(clients.connected), "clients connected", "connected", Count).pool(Min),
     metric(Connect, "refused", of!(clients.refused), "connects refused", "refused", Count).count(),
     metric(Trial, "disconnected", of!(clients.disconnected), "unexpected disconnects", "disconnected", Count).count(),
-    metric(Measure, "expected", of!(deliveries.expected), "deliveries owed", "expected", Count).pool(Sum).row("expected"),
-    metric(Measure, "delivered", of!(deliveries.received), "deliveries received", "received", Count).pool(Sum).row("received"),
-    metric(Measure, "missing", of!(deliveries.missing), "missing deliveries", "missing", Count).count().row("missing"),
-    metric(Measure, "duplicate", of!(deliveries.duplicate), "duplicate deliveries", "duplicate", Count).count().row("duplicate"),
-    metric(Measure, "out_of_order", of!(deliveries.out_of_order), "reordered deliveries", "reordered", Count).count().row("out_of_order"),
+    metric(Measure, "expected", of!(deliveries.expected), "deliveries owed", "expected", Count).pool(Sum),
+    metric(Measure, "delivered", of!(deliveries.received), "deliveries received", "received", Count).pool(Sum),
+    metric(Measure, "missing", of!(deliveries.missing), "missing deliveries", "missing", Count).count(),
+    metric(Measure, "duplicate", of!(deliveries.duplicate), "duplicate deliveries", "duplicate", Count).count(),
+    metric(Measure, "out_of_order", of!(deliveries.out_of_order), "reordered deliveries", "reordered", Count).count(),
 ];

@@ -109,7 +109,7 @@ fn percentile_chart(
 fn describe(view: &View<'_>, rows: &[usize]) -> String {
     let of = |row: usize| {
         let at = |key: &str| {
-            let value = view.of_row(row, &format!("latency_ns/{key}"));
+            let value = view.of_row(row, &format!("figures/latency_ns.{key}"));
             value.map_or_else(|| NONE.to_owned(), |ns| three(ns / NS_PER_MS))
         };
         format!(
@@ -204,7 +204,7 @@ fn percentile_lines(
                 }))) {}
                 @for (quantile, _, name) in NAMED {
                     @if points.last().is_some_and(|(last, _)| *last >= quantile) {
-                        @if let Some(ns) = view.of_row(row, &format!("latency_ns/{name}")) {
+                        @if let Some(ns) = view.of_row(row, &format!("figures/latency_ns.{name}")) {
                             (marker(key.transport as usize, is_hollow(key), x.at(nines(quantile)),
                                 y.at(ns / NS_PER_MS)))
                         }

@@ -1,6 +1,12 @@
 //! Records in the file system: a folder for each run, and a file that is never half written.
+//!
+//! Place on the data path: after the run, before whoever reads its record. In: a [`Record`], written anew
+//! after each trial. Out: `run.json` in a folder of its own, and the record again, also one of an older
+//! schema.
 
-use super::{Record, SCHEMA_VERSION, convert};
+mod convert;
+
+use crate::record::{Record, SCHEMA_VERSION};
 use crate::text::{self, file_name, printable_json, utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -157,7 +163,14 @@ impl Record {
         }
         match parse::<Version>(path, json)?.schema_version {
             SCHEMA_VERSION => parse(path, json),
-            1 => parse(path, json).map(convert::from_schema_1),
+            1 => {
+                let converted = convert::from_schema_1(parse(path, json)?, parse(path, json)?);
+                converted.map_err(|source| RecordError::Parse {
+                    path: path.to_owned(),
+                    field: ".".to_owned(),
+                    source,
+                })
+            }
             found => Err(RecordError::Version {
                 path: path.to_owned(),
                 found,
@@ -220,3 +233,6 @@ pub(crate) fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
     }
     renamed
 }
+
+#[cfg(test)]
+mod tests;

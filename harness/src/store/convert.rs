@@ -9,48 +9,74 @@
 
 use pushbench_protocol::transport::{Polls, Transport};
 
-use super::{Record, SCHEMA_VERSION, SummaryRow, Trial, WorkloadWindow};
+use serde::Deserialize;
+use serde_json::Value;
 
-/// Figures of transports that poll at an interval that are left out, as keys of a trial.
+use crate::metrics::{Metric, find, named, summarise};
+use crate::record::{Merged, Record, SCHEMA_VERSION, Trial, Variant, WorkloadWindow};
+
+/// Metrics of transports that poll at an interval that are left out.
 const LEFT_OUT: [&str; 11] = [
-    "server.cpu_ns_per_delivery",
-    "harness.cpu_ns_per_delivery",
-    "wire.server_to_client_bytes_per_delivery",
-    "wire.client_to_server_bytes_per_delivery",
-    "wire.segments_per_delivery",
-    "wire.requests",
-    "wire.empty_responses",
-    "measures.round_trip.up_bytes_per_message",
-    "measures.round_trip.down_bytes_per_message",
-    "measures.round_trip.server_cpu_ns_per_message",
-    "measures.arrivals.server_cpu_ns_per_arrival",
+    "cpu",
+    "harness_cpu",
+    "down",
+    "up",
+    "segments",
+    "requests",
+    "empty_responses",
+    "message_up",
+    "message_down",
+    "message_cpu",
+    "arrival_cpu",
 ];
+
+/// What the rows of schema 1 have that is not in their trials: percentiles of merged histograms. The
+/// figures of a row are worked out anew.
+#[derive(Debug, Deserialize)]
+pub(super) struct Percentiles {
+    summary: Vec<Row>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    #[serde(flatten)]
+    variant: Variant,
+    #[serde(flatten)]
+    merged: Merged,
+}
 
 fn polls(transport: Transport) -> bool {
     transport.polls() == Some(Polls::AtIntervals)
 }
 
 /// Turns a record of schema 1 into one of today's.
-pub(super) fn from_schema_1(mut record: Record) -> Record {
+///
+/// # Errors
+/// Those of reading a trial again.
+pub(super) fn from_schema_1(
+    mut record: Record,
+    rows: Percentiles,
+) -> Result<Record, serde_json::Error> {
     record.schema_version = SCHEMA_VERSION;
     record.converted_from = Some(1);
-    record.trials.iter_mut().for_each(trial);
-    let of_polls = record
-        .summary
-        .iter_mut()
-        .filter(|row| polls(row.variant.transport));
-    of_polls.for_each(row);
+    for of in &mut record.trials {
+        trial(of)?;
+    }
+    let merged = rows.summary.into_iter();
+    let merged = merged.map(|row| (row.variant, row.merged)).collect();
+    record.summary = summarise(&record.trials, &merged);
     record.growth.retain(|growth| !polls(growth.side.transport));
     for comparison in &mut record.comparisons {
         if polls(comparison.pair.a.transport) || polls(comparison.pair.b.transport) {
-            let kept = |metric: &str| !LEFT_OUT.contains(&metric);
+            let id = |key: &str| find(key).map_or("", |metric| metric.id);
+            let kept = |key: &str| !LEFT_OUT.contains(&id(key));
             comparison.metrics.retain(|of| kept(&of.metric));
         }
     }
-    record
+    Ok(record)
 }
 
-fn trial(trial: &mut Trial) {
+fn trial(trial: &mut Trial) -> Result<(), serde_json::Error> {
     let phases = trial.phase_ns;
     let polls = polls(trial.variant.transport);
     if let (Some(measure), Some(drain)) = (phases.measure, phases.drain) {
@@ -62,35 +88,16 @@ fn trial(trial: &mut Trial) {
             arrivals: None,
         });
     }
-    if !polls {
-        return;
-    }
-    trial.server.cpu_ns_per_delivery = None;
-    trial.harness.cpu_ns_per_delivery = None;
-    trial.wire = super::Wire::default();
-    if let Some(trips) = &mut trial.measures.round_trip {
-        trips.up_bytes_per_message = None;
-        trips.down_bytes_per_message = None;
-        trips.server_cpu_ns_per_message = None;
-    }
-    if let Some(arrivals) = &mut trial.measures.arrivals {
-        arrivals.server_cpu_ns_per_arrival = None;
-    }
-}
-
-fn row(row: &mut SummaryRow) {
-    row.server_cpu_ns_per_delivery = None;
-    row.cpu_multiple_of_tcp = None;
-    row.harness_cpu_ns_per_delivery = None;
-    row.unattributed_cpu_ns_per_delivery = None;
-    row.server_to_client_bytes_per_delivery = None;
-    row.client_to_server_bytes_per_delivery = None;
-    row.segments_per_delivery = None;
-    for key in LEFT_OUT {
-        if let Some(path) = key.strip_prefix("measures.") {
-            row.measures.remove(path);
+    if polls {
+        let mut tree = serde_json::to_value(&*trial)?;
+        for place in named(&LEFT_OUT).map(Metric::in_trial) {
+            if let Some(figure) = tree.pointer_mut(&format!("/{place}")) {
+                *figure = Value::Null;
+            }
         }
+        *trial = serde_json::from_value(tree)?;
     }
+    Ok(())
 }
 
 impl Record {
@@ -112,8 +119,8 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::sample;
-    use serde_json::{Value, json};
+    use crate::record::{RoundTrip, SummaryRow, sample};
+    use serde_json::json;
     use std::path::Path;
 
     /// The sample as a program of schema 1 wrote it: without the keys that are new.
@@ -126,6 +133,12 @@ mod tests {
         object.remove("converted_from");
         for trial in json["trials"].as_array_mut().expect("trials") {
             trial.as_object_mut().expect("an object").remove("workload");
+        }
+        for row in json["summary"].as_array_mut().expect("rows") {
+            let percentiles = &record.trials[0];
+            row["latency_ns"] = json!(percentiles.latency_ns);
+            row["fanout_ns"] = json!(percentiles.fanout_ns);
+            row.as_object_mut().expect("an object").remove("figures");
         }
         json.to_string()
     }
@@ -157,6 +170,11 @@ mod tests {
         // Streams keep what they cost.
         assert!(trial.server.cpu_ns_per_delivery.is_some());
         assert_eq!(record.conversion_note(), None, "nothing is left out");
+        // Rows have their percentiles still, and what trials add up to.
+        let p50 = trial.latency_ns.p50.map(|ns| ns as f64);
+        assert_eq!(record.summary[0].figure("p50"), p50);
+        let received = trial.deliveries.received as f64;
+        assert_eq!(record.summary[0].figure("delivered"), Some(received));
         let again = read(&record.to_json());
         assert_eq!(again, record, "written, it stays marked");
     }
@@ -166,24 +184,23 @@ mod tests {
         let json = of_schema_1(|record| {
             record.trials[0].variant.side.transport = Transport::ShortPoll;
             record.trials[0].server.cpu_ns_per_delivery = Some(1_333_000.0);
-            record.trials[0].measures.round_trip = Some(super::super::RoundTrip {
+            record.trials[0].measures.round_trip = Some(RoundTrip {
                 up_bytes_per_message: Some(100.0),
                 ..Default::default()
             });
-            record.summary = crate::metrics::summarise(&record.trials, &Default::default());
+            record.summary = summarise(&record.trials, &Default::default());
         });
         let record = read(&json);
         let json = serde_json::to_value(&record.trials[0]).expect("serialisable");
-        for key in LEFT_OUT {
-            let found = json.pointer(&format!("/{}", key.replace('.', "/")));
-            assert!(found.is_none_or(Value::is_null), "{key}: {found:?}");
+        for metric in named(&LEFT_OUT) {
+            let found = json.pointer(&format!("/{}", metric.in_trial()));
+            assert!(found.is_none_or(Value::is_null), "{}: {found:?}", metric.id);
         }
         // CPU itself has a window that is known, so it stays.
         assert!(record.trials[0].server.cpu_ns.is_some());
         let polls = |row: &&SummaryRow| row.variant.transport == Transport::ShortPoll;
         let row = record.summary.iter().find(polls).expect("a row");
-        assert_eq!(row.server_cpu_ns_per_delivery, None);
-        assert!(!row.measures.contains_key("round_trip.up_bytes_per_message"));
+        assert_eq!((row.figure("cpu"), row.figure("message_up")), (None, None));
         let note = record.conversion_note().expect("something is left out");
         assert!(
             note.contains("is of schema 1") && note.contains("short_poll"),
