@@ -151,7 +151,7 @@ pub fn all_decided(comparisons: &[Comparison]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Latency, RoundTrip};
+    use crate::record::{Quantiles, RoundTrip};
     use crate::scenario::Point;
     use pushbench_protocol::transport::{Profile, Transport};
 
@@ -239,9 +239,9 @@ mod tests {
             };
             let p50 = (BASE[index % BASE.len()] as f64 * longer) as u64;
             trial.measures.round_trip = Some(RoundTrip {
-                round_trip_ns: Latency {
+                round_trip_ns: Quantiles {
                     p50: Some(p50),
-                    ..Latency::default()
+                    ..Quantiles::default()
                 },
                 ..RoundTrip::default()
             });

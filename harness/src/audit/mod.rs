@@ -12,7 +12,7 @@ use pushbench_protocol::schedule::Arrival;
 use crate::load::FleetReport;
 use crate::observe::network::NetworkCounters;
 use crate::observe::run_queue::RunQueue;
-use crate::record::{Latency, Quantiles, Trial};
+use crate::record::{Quantiles, Trial};
 
 mod clock;
 mod findings;
@@ -102,7 +102,7 @@ pub fn is_timed(check: &str) -> bool {
 }
 
 /// The same quantile of a lag and of delivery latency, in ns: the highest that both have.
-fn highest_known(lag: &Quantiles, latency: &Latency) -> Option<(f64, f64, &'static str)> {
+fn highest_known(lag: &Quantiles, latency: &Quantiles) -> Option<(f64, f64, &'static str)> {
     let pairs = [
         (lag.p99, latency.p99, "p99"),
         (lag.p90, latency.p90, "p90"),

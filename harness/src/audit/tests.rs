@@ -294,7 +294,7 @@ fn what_cannot_be_tested_says_so_and_is_held_against_nobody() {
     case.trial.publish.offered_per_s = 0.0;
     case.trial.deliveries.expected = 0;
     case.trial.deliveries.received = 0;
-    case.trial.latency_ns = crate::record::Latency::default();
+    case.trial.latency_ns = Quantiles::default();
     case.trial.probe = None;
     case.report.series = vec![None; 100];
     let trial = judge(case);

@@ -8,10 +8,10 @@ use pushbench_protocol::histogram;
 use super::conditions::reconnect::Timeline;
 use super::conditions::upstream::Messages;
 use super::shard::ShardReport;
-use super::{FleetReport, MeasurePhase, ProbeReport, QuantileIntervals};
+use super::{FleetReport, MeasurePhase, ProbeReport};
 use crate::analysis::stats::{Bootstrap, quantile_intervals};
 use crate::load::recorder::{Probes, SLICES, Sample, Slice, histogram};
-use crate::record::{HistogramId, Merge};
+use crate::record::{HistogramId, IntervalNs, LatencyIntervals, Merge};
 
 /// Publishes drawn for the intervals of a trial, over all replicates.
 const MAX_DRAWS: u32 = 100_000_000;
@@ -113,7 +113,7 @@ fn finish_measures(report: &mut FleetReport, timeline: &Timeline, phase: Option<
 }
 
 /// Intervals by bootstrap over publishes, from the deliveries that were kept.
-fn intervals_of_quantiles(samples: &[Sample]) -> QuantileIntervals {
+fn intervals_of_quantiles(samples: &[Sample]) -> LatencyIntervals {
     let latency_us: Vec<u64> = samples.iter().map(|s| u64::from(s.latency_us)).collect();
     let messages: Vec<u32> = samples.iter().map(|s| s.message).collect();
     let quantiles = [0.5, 0.9, 0.99, 0.999];
@@ -131,8 +131,13 @@ fn intervals_of_quantiles(samples: &[Sample]) -> QuantileIntervals {
     };
     let found = quantile_intervals(&latency_us, &messages, &quantiles, &how);
     // Samples are whole µs, rounded down.
-    let ns = |index: usize| found[index].map(|i| (i.low_ns * 1_000, i.high_ns * 1_000 + 999));
-    QuantileIntervals {
+    let ns = |index: usize| {
+        found[index].map(|i| IntervalNs {
+            low: i.low_ns * 1_000,
+            high: i.high_ns * 1_000 + 999,
+        })
+    };
+    LatencyIntervals {
         p50: ns(0),
         p90: ns(1),
         p99: ns(2),

@@ -14,7 +14,7 @@ use pushbench_protocol::schedule::{Schedule, Timetable};
 use pushbench_protocol::transport::Transport;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Cause, Deliveries, Family, Measures};
+use crate::record::{Cause, Deliveries, Family, LatencyIntervals, Measures};
 use crate::scenario::Scenario;
 
 mod channels;
@@ -304,7 +304,7 @@ pub struct FleetReport {
     /// What the probe clients found; empty where there was no probe or no stamp.
     pub probes: ProbeReport,
     /// Intervals of the quantiles of delivery latency, by bootstrap over publishes.
-    pub intervals_of_quantiles: QuantileIntervals,
+    pub intervals_of_quantiles: LatencyIntervals,
     /// Delivery latency over the measure phase in slices of equal length, by intended time: the
     /// geometric mean in ns, `None` for a slice without a delivery.
     pub series: Vec<Option<f64>>,
@@ -329,17 +329,4 @@ pub struct ProbeReport {
     pub rest: String,
     /// Stamps that lay after the read, or before the message was due.
     pub impossible: u64,
-}
-
-/// Intervals of quantiles of delivery latency in ns, low and high, at 95%.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuantileIntervals {
-    /// Of the median.
-    pub p50: Option<(u64, u64)>,
-    /// Of the quantile 0.9.
-    pub p90: Option<(u64, u64)>,
-    /// Of the quantile 0.99.
-    pub p99: Option<(u64, u64)>,
-    /// Of the quantile 0.999.
-    pub p999: Option<(u64, u64)>,
 }

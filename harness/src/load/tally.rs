@@ -14,7 +14,7 @@ use pushbench_os::sys::TcpCounters;
 use pushbench_protocol::histogram;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{HistogramId, Trial, histogram as empty};
+use crate::record::{HistogramId, Quantiles, Trial, histogram as empty};
 
 /// Declares the ids of counters, and the order in which they are kept.
 macro_rules! counters {
@@ -212,7 +212,7 @@ impl Histograms {
     pub(crate) fn enter(&self, trial: &mut Trial) {
         for (id, histogram) in &self.0 {
             if let Some(place) = id.place(trial) {
-                place.summarise(histogram);
+                *place = Quantiles::from_histogram(histogram);
             }
         }
     }

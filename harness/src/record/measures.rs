@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Deliveries;
-use super::quantiles::{Latency, Quantiles};
+use super::quantiles::Quantiles;
 use crate::scenario::FaultKind;
 
 /// The named measures of a trial.
@@ -59,7 +59,7 @@ pub struct Recovery {
     /// From the loss of a connection to the cursor.
     pub away_ns: Quantiles,
     /// Delivery latency of what was published while its client was away.
-    pub caught_up_ns: Latency,
+    pub caught_up_ns: Quantiles,
     /// Most clients that came back within one second, from bins of 100 ms.
     pub peak_returns_per_s: f64,
     /// Most connects begun within one second.
@@ -164,7 +164,7 @@ pub struct RoundTrip {
     #[serde(default)]
     pub reopened: u64,
     /// From the intended time of sending to the return.
-    pub round_trip_ns: Latency,
+    pub round_trip_ns: Quantiles,
     /// From the intended to the actual time of sending.
     pub send_lag_ns: Quantiles,
     /// From the actual time of sending to the answer of a POST.

@@ -32,7 +32,7 @@ pub use measures::{
     SlowReaders, Snapshot,
 };
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
-pub use quantiles::{Latency, MIN_BEYOND, Quantiles, Summary};
+pub use quantiles::{MIN_BEYOND, Quantiles};
 pub use summary::{Figures, Merged, SummaryRow};
 pub use trial::{
     Check, Clients, Deliveries, HarnessCost, HistogramId, IntervalNs, LatencyIntervals, Machine,

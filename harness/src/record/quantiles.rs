@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 /// messages.
 pub const MIN_BEYOND: u64 = 6;
 
-/// A latency over deliveries, in ns. Anything that cannot be told is `null`.
+/// A distribution in ns. Anything that cannot be told is `null`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Latency {
+#[serde(default)]
+pub struct Quantiles {
     /// Samples.
     pub count: u64,
     /// The least.
@@ -29,24 +30,7 @@ pub struct Latency {
     pub max: Option<u64>,
 }
 
-/// Another distribution in ns: of connect times, lags, fan-out. Fewer samples, fewer quantiles.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Quantiles {
-    /// Samples.
-    pub count: u64,
-    /// The least.
-    pub min: Option<u64>,
-    /// The quantile 0.5; like the others `null` when fewer than 6 samples lie beyond it.
-    pub p50: Option<u64>,
-    /// The quantile 0.9.
-    pub p90: Option<u64>,
-    /// The quantile 0.99.
-    pub p99: Option<u64>,
-    /// The greatest.
-    pub max: Option<u64>,
-}
-
-impl Latency {
+impl Quantiles {
     /// What can be told of `histogram`. Values are as exact as its resolution.
     pub fn from_histogram(histogram: &Histogram<u64>) -> Self {
         let any = !histogram.is_empty();
@@ -59,47 +43,6 @@ impl Latency {
             p99: quantile(histogram, 990),
             p999: quantile(histogram, 999),
             max: any.then(|| histogram.max()),
-        }
-    }
-}
-
-/// What a histogram comes to.
-pub trait Summary {
-    /// Takes what can be told of `histogram`.
-    fn summarise(&mut self, histogram: &Histogram<u64>);
-}
-
-impl Summary for Quantiles {
-    fn summarise(&mut self, histogram: &Histogram<u64>) {
-        *self = Self::from_histogram(histogram);
-    }
-}
-
-impl Summary for Latency {
-    fn summarise(&mut self, histogram: &Histogram<u64>) {
-        *self = Self::from_histogram(histogram);
-    }
-}
-
-impl Quantiles {
-    /// What can be told of `histogram`. Values are as exact as its resolution.
-    pub fn from_histogram(histogram: &Histogram<u64>) -> Self {
-        let Latency {
-            count,
-            min,
-            p50,
-            p90,
-            p99,
-            max,
-            ..
-        } = Latency::from_histogram(histogram);
-        Self {
-            count,
-            min,
-            p50,
-            p90,
-            p99,
-            max,
         }
     }
 }
@@ -124,8 +67,8 @@ mod tests {
 
     #[test]
     fn quantiles_of_one_to_a_thousand_are_known() {
-        let latency = Latency::from_histogram(&up_to(1000));
-        let expect = Latency {
+        let found = Quantiles::from_histogram(&up_to(1000));
+        let expect = Quantiles {
             count: 1000,
             min: Some(1),
             mean: Some(501),
@@ -135,7 +78,7 @@ mod tests {
             p999: None,
             max: Some(1000),
         };
-        assert_eq!(latency, expect);
+        assert_eq!(found, expect);
     }
 
     #[test]
@@ -154,15 +97,14 @@ mod tests {
         }
         let mut many = Histogram::new(3).expect("three digits");
         many.record_n(7, 5_999).expect("it resizes");
-        assert_eq!(Latency::from_histogram(&many).p999, None);
+        assert_eq!(Quantiles::from_histogram(&many).p999, None);
         many.record(7).expect("it resizes");
-        assert_eq!(Latency::from_histogram(&many).p999, Some(7));
+        assert_eq!(Quantiles::from_histogram(&many).p999, Some(7));
     }
 
     #[test]
     fn nothing_is_told_of_an_empty_histogram() {
         let empty = Histogram::new(3).expect("three digits");
-        assert_eq!(Latency::from_histogram(&empty), Latency::default());
         assert_eq!(Quantiles::from_histogram(&empty), Quantiles::default());
     }
 }

@@ -113,23 +113,12 @@ fn quantiles(unit: u64, count: u64) -> Quantiles {
     Quantiles {
         count,
         min: Some(unit / 2),
+        mean: Some(unit + 5_000),
         p50: Some(unit),
         p90: Some(unit * 2),
         p99: Some(unit * 5),
+        p999: Some(unit * 12),
         max: Some(unit * 14),
-    }
-}
-
-fn latency(median_ns: u64) -> Latency {
-    Latency {
-        count: 9_000,
-        min: Some(median_ns / 2),
-        mean: Some(median_ns + 5_000),
-        p50: Some(median_ns),
-        p90: Some(median_ns * 2),
-        p99: Some(median_ns * 5),
-        p999: Some(median_ns * 12),
-        max: Some(median_ns * 14),
     }
 }
 
@@ -172,7 +161,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         received_per_s: Some(2_999.7),
         received_bytes_per_s: Some(383_961.6),
     };
-    trial.latency_ns = latency(median_ns);
+    trial.latency_ns = quantiles(median_ns, 9_000);
     trial.service_ns = trial.latency_ns;
     trial.fanout_ns = quantiles(median_ns * 2, 900);
     trial.server = server_cost();

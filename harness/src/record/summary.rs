@@ -1,6 +1,6 @@
 //! All trials of one transport and profile, at one point of a sweep, in one row.
 
-use super::quantiles::{Latency, Quantiles};
+use super::quantiles::Quantiles;
 use super::trial::Verdict;
 use super::variant::Variant;
 use schemars::JsonSchema;
@@ -33,7 +33,7 @@ pub type Figures = BTreeMap<String, f64>;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Merged {
     /// Delivery latency.
-    pub latency_ns: Latency,
+    pub latency_ns: Quantiles,
     /// Time to the last subscriber.
     pub fanout_ns: Quantiles,
 }

@@ -118,11 +118,7 @@ const KEYS: &[(&str, &str)] = &[
         "/trials/0/throughput",
         "received_per_s received_bytes_per_s",
     ),
-    (
-        "/trials/0/latency_ns",
-        "count min mean p50 p90 p99 p999 max",
-    ),
-    ("/trials/0/fanout_ns", "count min p50 p90 p99 max"),
+    ("/trials/0/fanout_ns", "count min mean p50 p90 p99 p999 max"),
     (
         "/trials/0/server",
         "cpu_ns cpu_ns_per_delivery run_queue_wait_ns threads allocator memory",

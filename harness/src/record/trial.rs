@@ -3,7 +3,7 @@
 use super::cause::Cause;
 use super::measures::Measures;
 use super::memory::{Fit, Memory};
-use super::quantiles::{Latency, Quantiles, Summary};
+use super::quantiles::Quantiles;
 use super::variant::{Side, Variant};
 use crate::record::Family;
 use crate::scenario::known_allocator_schema;
@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a trial found. What it did not come to measure is zero or `null`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
     /// What was measured.
     #[serde(flatten)]
@@ -36,7 +36,7 @@ pub struct Trial {
     /// What arrived per second of the measure phase.
     pub throughput: Throughput,
     /// Delivery latency: from the intended publish time to the receive time.
-    pub latency_ns: Latency,
+    pub latency_ns: Quantiles,
     /// Intervals of its quantiles.
     pub latency_interval_ns: LatencyIntervals,
     /// Delivery latency over the measure phase, in slices of equal length by intended time: the
@@ -47,7 +47,7 @@ pub struct Trial {
     /// Per message: from its intended time to its last subscriber.
     pub fanout_ns: Quantiles,
     /// Service latency: from the actual publish time to the receive time.
-    pub service_ns: Latency,
+    pub service_ns: Quantiles,
     /// What it cost the server.
     pub server: ServerCost,
     /// What it cost the clients.
@@ -394,7 +394,7 @@ macro_rules! histograms {
             pub const ALL: &[Self] = &[$(Self::$id,)+];
 
             /// Where a trial has it; `None` where its scenario does not ask for it.
-            pub(crate) fn place(self, $trial: &mut Trial) -> Option<&mut dyn Summary> {
+            pub(crate) fn place(self, $trial: &mut Trial) -> Option<&mut Quantiles> {
                 Some(match self { $(Self::$id => &mut $place,)+ })
             }
         }
@@ -436,26 +436,7 @@ impl Trial {
         Self {
             variant: Side { transport, profile }.at(None),
             index,
-            error: None,
-            killed: false,
-            phase_ns: Phases::default(),
-            clients: Clients::default(),
-            publish: Publish::default(),
-            deliveries: Deliveries::default(),
-            throughput: Throughput::default(),
-            latency_ns: Latency::default(),
-            latency_interval_ns: LatencyIntervals::default(),
-            latency_over_time_ns: Vec::new(),
-            probe: None,
-            fanout_ns: Quantiles::default(),
-            service_ns: Latency::default(),
-            server: ServerCost::default(),
-            harness: HarnessCost::default(),
-            machine: Machine::default(),
-            wire: Wire::default(),
-            workload: None,
-            measures: Measures::default(),
-            validity: Validity::default(),
+            ..Self::default()
         }
     }
 

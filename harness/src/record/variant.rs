@@ -25,7 +25,7 @@ pub struct Side {
 }
 
 /// What is measured, at a point of the sweep: all trials of one variant are one row.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Variant {
     /// What is measured.
     #[serde(flatten)]
@@ -52,6 +52,12 @@ impl Side {
     /// The same at a point of a sweep.
     pub fn at(self, point: Option<Point>) -> Variant {
         Variant { side: self, point }
+    }
+}
+
+impl Default for Side {
+    fn default() -> Self {
+        (Transport::BASELINE, Profile::Tuned).into()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::environment::layout::Layout;
 use crate::metrics::summarise;
 use crate::observe::environment::{Environment, Pinning};
 use crate::record::{
-    Latency, Merged, Quantiles, Record, Side, Status, Trial, Variant, histogram, write_log,
+    Merged, Quantiles, Record, Side, Status, Trial, Variant, histogram, write_log,
 };
 use crate::scenario::Scenario;
 use crate::store::create_folder;
@@ -93,7 +93,7 @@ impl<'a> Recording<'a> {
         }
         let merged = self.merged.iter().map(|(variant, (delivery, fanout))| {
             let merged = Merged {
-                latency_ns: Latency::from_histogram(delivery),
+                latency_ns: Quantiles::from_histogram(delivery),
                 fanout_ns: Quantiles::from_histogram(fanout),
             };
             (*variant, merged)

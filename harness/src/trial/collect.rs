@@ -14,7 +14,7 @@ use crate::audit::{Evidence, Waited, audit};
 use crate::environment::target::{Fleet, Target};
 use crate::load::{FleetReport, MeasurePhase, Setup};
 use crate::observe::process;
-use crate::record::{IntervalNs, Latency, LatencyIntervals, Probe, Quantiles, Trial};
+use crate::record::{Probe, Quantiles, Trial};
 
 impl<T: Target, F: Fleet> Running<'_, T, F> {
     /// Ends publishing and settles every account.
@@ -146,17 +146,10 @@ fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
 
 fn enter_latencies(trial: &mut Trial, report: &FleetReport) -> Result<(), TrialError> {
     let quantiles = |text: &str| Ok::<_, TrialError>(Quantiles::from_histogram(&decoded(text)?));
-    trial.latency_ns = Latency::from_histogram(&decoded(&report.delivery)?);
-    trial.service_ns = Latency::from_histogram(&decoded(&report.service)?);
+    trial.latency_ns = quantiles(&report.delivery)?;
+    trial.service_ns = quantiles(&report.service)?;
     trial.fanout_ns = quantiles(&report.fanout)?;
-    let interval = |i: Option<(u64, u64)>| i.map(|(low, high)| IntervalNs { low, high });
-    let of = report.intervals_of_quantiles;
-    trial.latency_interval_ns = LatencyIntervals {
-        p50: interval(of.p50),
-        p90: interval(of.p90),
-        p99: interval(of.p99),
-        p999: interval(of.p999),
-    };
+    trial.latency_interval_ns = report.intervals_of_quantiles;
     trial.latency_over_time_ns.clone_from(&report.series);
     if report.probes.reads > 0 {
         trial.probe = Some(Probe {

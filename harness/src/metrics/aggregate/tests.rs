@@ -1,7 +1,7 @@
 //! Rows of made-up trials.
 
 use super::*;
-use crate::record::{Latency, Quantiles, Reason, Recovery, WorkloadWindow};
+use crate::record::{Quantiles, Reason, Recovery, WorkloadWindow};
 use pushbench_protocol::transport::{Profile, Transport};
 
 fn trial(transport: Transport, index: u32, cpu_ns: f64) -> Trial {
@@ -63,10 +63,10 @@ fn costs_are_medians_and_losses_are_sums() {
 #[test]
 fn percentiles_are_the_merged_ones() {
     let trials = [trial(Transport::Sse, 1, 4.0), trial(Transport::Sse, 2, 4.0)];
-    let latency_ns = Latency {
+    let latency_ns = Quantiles {
         count: 200,
         p50: Some(9),
-        ..Latency::default()
+        ..Quantiles::default()
     };
     let merged = Merged {
         latency_ns,

@@ -243,19 +243,19 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Latency;
+    use crate::record::Quantiles;
     use pushbench_protocol::transport::{Profile, Transport};
 
     fn trial() -> Trial {
         let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
         (trial.clients.target, trial.clients.connected) = (1_000, 1_000);
         (trial.deliveries.expected, trial.deliveries.received) = (5_000, 5_000);
-        trial.latency_ns = Latency {
+        trial.latency_ns = Quantiles {
             count: 5_000,
             p50: Some(2_000_000),
             p99: Some(900_000_000),
             max: Some(1_400_000_000),
-            ..Latency::default()
+            ..Quantiles::default()
         };
         trial
     }
@@ -299,7 +299,7 @@ mod tests {
             ["p99 needs 600 deliveries; there were 40, and the largest took 1.40 s, above 1.00 s"]
         );
         assert_eq!(short_of("p99<=1.5s", &trial), [""; 0]);
-        trial.latency_ns = Latency::default();
+        trial.latency_ns = Quantiles::default();
         assert_eq!(
             short_of("p99<=1s", &trial),
             ["nothing was delivered, so there is no p99"]

@@ -268,7 +268,7 @@ mod tests {
     use crate::environment::layer::relay::Injected;
     use crate::load::Timing;
     use crate::record::histogram;
-    use crate::record::{Latency, Reason};
+    use crate::record::{Quantiles, Reason};
     use crate::trial::interfere::{Interfered, Stalled};
     use pushbench_protocol::schedule::Schedule;
     use pushbench_protocol::transport::{Profile, Transport};
@@ -328,8 +328,8 @@ mod tests {
         let mut service = histogram();
         service.record_n(service_ns, 10_000).expect("in range");
         let mut trial = trial(Transport::Sse);
-        trial.latency_ns = Latency::from_histogram(&histograms.delivery);
-        trial.service_ns = Latency::from_histogram(&service);
+        trial.latency_ns = Quantiles::from_histogram(&histograms.delivery);
+        trial.service_ns = Quantiles::from_histogram(&service);
         (trial, histograms)
     }
 
