@@ -25,10 +25,9 @@ pub(super) fn ensure(asked: Option<Allocator>) -> Result<(), Failure> {
             in_use()
         )));
     }
-    let program = std::env::current_exe().map_err(failed)?;
     // Hints about old spellings are not to be printed twice.
     let (arguments, _) = options::modern(std::env::args_os());
-    let error = std::process::Command::new(program)
+    let error = std::process::Command::new(super::program())
         .args(&arguments[1..])
         .env(name, asked.id())
         .exec();

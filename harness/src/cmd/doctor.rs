@@ -100,7 +100,7 @@ impl Arguments {
         scenario.run.transports = vec![self.transport];
         scenario.run.profiles = vec![self.profile];
         let options = Options {
-            program: std::env::current_exe().map_err(super::failed)?,
+            program: super::program(),
             ..Options::default()
         };
         let runtime = runtime()?;

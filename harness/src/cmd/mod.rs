@@ -130,6 +130,12 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// This program, as it was when this process began: the kernel keeps it under this name though a build
+/// has put another in its place, or none is there any more.
+pub(crate) fn program() -> std::path::PathBuf {
+    "/proc/self/exe".into()
+}
+
 /// The runtime of a command. It drives neither clients nor a server: one thread is plenty.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()

@@ -12,8 +12,8 @@ use clap::builder::RangedU64ValueParser;
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
 
+use super::Failure;
 use super::addresses::{self, Addresses, addresses};
-use super::{Failure, failed};
 use crate::environment::layout::MAX_SHARDS;
 use crate::record::Family;
 use crate::report::Format;
@@ -91,7 +91,7 @@ impl LoadGenerator {
             shards: self.shards,
             sources: addresses::check(&self.source_addresses)?,
             out: Some(output.out.clone()),
-            program: std::env::current_exe().map_err(failed)?,
+            program: super::program(),
             ..Options::default()
         })
     }

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use super::options::{Selection, Verbosity};
 use super::progress::Bar;
 use super::run::run_failure;
-use super::{Failure, Outcome, failed, interrupt, print, runtime, say, usage};
+use super::{Failure, Outcome, interrupt, print, runtime, say, usage};
 use crate::record::Family;
 use crate::run::Watch;
 use crate::scenario::Overrides;
@@ -112,7 +112,7 @@ impl Console {
             profiles: arguments.selection.profiles.clone(),
             ..Overrides::default()
         };
-        let program = std::env::current_exe().map_err(failed)?;
+        let program = super::program();
         let runtime = runtime()?;
         let _context = runtime.enter();
         let interrupted = std::pin::pin!(interrupt());
@@ -136,7 +136,7 @@ impl Console {
     }
 
     fn known_answers(&self, known: &[Known]) -> Result<Option<bool>, Failure> {
-        let bench = Bench::new(std::env::current_exe().map_err(failed)?);
+        let bench = Bench::new(super::program());
         let told = match self.quiet {
             true => answers::Told::Failures,
             false => answers::Told::All,
@@ -152,7 +152,7 @@ impl Console {
     }
 
     fn statistics(&self, runs: u32) -> Result<Option<bool>, Failure> {
-        let bench = Bench::new(std::env::current_exe().map_err(failed)?);
+        let bench = Bench::new(super::program());
         until_interrupted(statistics::run(runs, bench, self))
     }
 }

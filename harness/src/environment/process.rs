@@ -114,6 +114,8 @@ impl ManagedProcess {
         arguments: &[String],
     ) -> Result<Self, ChildError> {
         let mut child = Command::new(program)
+            // What lists of processes show.
+            .arg0("pushbench")
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

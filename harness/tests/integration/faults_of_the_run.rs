@@ -216,6 +216,32 @@ fn a_server_that_is_killed_at_any_of_twenty_moments_leaves_twenty_readable_recor
     });
 }
 
+#[test]
+fn a_program_that_is_rebuilt_or_removed_under_its_run_goes_on_as_it_was() {
+    let runs = Runs::of(TINY);
+    let copy = runs.folder().join("copy");
+    let run = runs.of_tiny("run --transports tcp,sse");
+    std::fs::copy(run.get_program(), &copy).expect("a copy of the program");
+    let mut command = Command::new(&copy);
+    command.args(run.get_args()).current_dir(runs.folder());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let started = command.spawn().expect("a program");
+    // As a build does: another file by the same name, which is not even a program.
+    std::fs::remove_file(&copy).expect("the copy");
+    std::fs::write(&copy, "#!/bin/false\n").expect("another file");
+    let output = started.wait_with_output().expect("its output");
+    let told = text(&output.stderr);
+    let kept = runs.record();
+    assert_eq!(kept.trials.len(), 2, "{told}");
+    for trial in &kept.trials {
+        assert_eq!(trial.clients.connected, trial.clients.target, "{told}");
+        assert_eq!(trial.deliveries.missing, 0, "{told}");
+    }
+}
+
 /// Four trials, as many as it takes to fill what little room there is for their record.
 const FOUR: &str = "run --transports tcp,sse,websocket,long_poll";
 
