@@ -24,8 +24,9 @@ use super::handle::{Command, Engine, Mailbox};
 use super::shard::{LAG_TICK_NS, Shard};
 use crate::load::client::lean::{Connection, ReadOutcome, Shared};
 use crate::load::client::{ClientError, Protocol};
+use crate::load::conditions::End;
 
-mod plans;
+mod conditions;
 
 /// Bytes that one read can bring: 64 KiB, one full loopback segment. Shared by all clients.
 const READ_BUFFER_BYTES: usize = 64 << 10;
@@ -71,10 +72,8 @@ enum Purpose {
     /// The next poll, the end of a rest or of an attempt.
     ReadOutcome,
     Departure,
-    /// The fleet cuts the connection.
-    Cut,
-    /// A slow client reads its next portion.
-    Portion,
+    /// What the condition of this number does.
+    Condition(u8),
 }
 
 /// A shard of lean clients.
@@ -90,8 +89,9 @@ pub(super) struct Poller<P> {
     out: Vec<u8>,
     /// What clients send, where they do.
     sender: Option<Box<upstream::Sender>>,
-    /// When slow clients begin to be slow, once that is known and where there are any.
-    slow_from_ns: Option<u64>,
+    /// From when on clients with an account of their own are read by their timers alone, once that is
+    /// known and where there are any.
+    apart_from_ns: Option<u64>,
 }
 
 /// Where a turn ended: nothing to do, or this.
@@ -145,7 +145,7 @@ impl<P: Protocol> Engine for Poller<P> {
                         self.shard.begin(phase);
                         self.arm_departures();
                         self.begin_sending();
-                        self.arm_plans();
+                        self.arm_conditions();
                     }
                     // Whoever asked may have lost patience, which ends nothing here.
                     Command::Sample(reply) => _ = reply.send(self.shard.sample()),
@@ -180,7 +180,7 @@ impl<P: Protocol> Poller<P> {
             again: Vec::new(),
             buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             out: Vec::new(),
-            slow_from_ns: None,
+            apart_from_ns: None,
         })
     }
 
@@ -228,7 +228,7 @@ impl<P: Protocol> Poller<P> {
             });
             self.begin(slot);
             if self.shard.phase().is_some() {
-                self.arm_plans_of(slot);
+                self.arm_conditions_of(slot);
             }
             if self.shard.to_open() == 0 {
                 return;
@@ -280,9 +280,9 @@ impl<P: Protocol> Poller<P> {
 
     /// A socket is ready. `true` where the client goes on as it was.
     fn ready(&mut self, slot: usize, readable: bool, ended: bool) -> bool {
-        if self.slow_from_ns.is_some() && self.is_slow_now(slot) {
+        if self.is_read_by_timer(slot) {
             if ended {
-                self.shard.slow_ended(slot);
+                self.shard.after(slot, End::Lost { is_final: true });
             }
             return false;
         }
@@ -386,7 +386,7 @@ impl<P: Protocol> Poller<P> {
         let client = &self.slots[slot];
         let stays = shard.setup.scenario.sessions.is_none()
             || shard.phase().is_none()
-            || shard.is_slow(slot);
+            || shard.is_apart(slot);
         if stays || matches!(client.state, State::Away | State::Lost | State::Over) {
             return;
         }
@@ -409,8 +409,7 @@ impl<P: Protocol> Poller<P> {
             match purpose {
                 Purpose::ReadOutcome if client.turn_ns == due_ns => self.take_turn(slot, now_ns),
                 Purpose::Departure if client.departs_ns == due_ns => self.look_to_depart(slot),
-                Purpose::Cut => self.cut(slot, due_ns),
-                Purpose::Portion => self.read_portion(slot, due_ns),
+                Purpose::Condition(condition) => self.fire(slot, condition, due_ns),
                 _ => {}
             }
         }

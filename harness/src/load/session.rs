@@ -108,7 +108,7 @@ impl Shard {
 
     /// Keeps the kernel's counters of a socket that is about to be closed.
     pub(crate) fn closing(&self, slot: usize, stream: &impl AsRawFd) {
-        if let (Ok(counters), false) = (tcp_counters(stream), self.is_slow(slot)) {
+        if let (Ok(counters), false) = (tcp_counters(stream), self.is_apart(slot)) {
             let mut closed = self.closed_wire.get();
             closed += counters;
             self.closed_wire.set(closed);
@@ -290,10 +290,10 @@ pub(crate) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn is_slow(&self) -> bool {
+    fn is_apart(&self) -> bool {
         self.conditions
             .as_ref()
-            .is_some_and(|conditions| conditions.slow)
+            .is_some_and(|conditions| conditions.apart)
     }
 
     fn got_cursor(&mut self, cursor: u64) {
@@ -306,7 +306,7 @@ impl Sink for Entry<'_> {
     fn subscribed(&mut self, cursor: u64) {
         self.client.has_cursor = true;
         self.client.away = false;
-        let (is_new, is_slow) = (self.client.ledger.is_none(), self.is_slow());
+        let (is_new, is_apart) = (self.client.ledger.is_none(), self.is_apart());
         let ledger = self
             .client
             .ledger
@@ -316,7 +316,7 @@ impl Sink for Entry<'_> {
         }
         if is_new
             && self.shard.setup.scenario.reconnect.is_some()
-            && let (Some(phase), false) = (self.shard.phase(), is_slow)
+            && let (Some(phase), false) = (self.shard.phase(), is_apart)
         {
             let owed = ledger.settle(phase.expected(self.channel, u64::MAX));
             self.shard.expect_more(owed.expected);
@@ -345,8 +345,8 @@ impl Sink for Entry<'_> {
             self.shard.tally.add(CounterId::Deliveries, 1);
             return self.enter_upstream(&message, bytes.len());
         }
-        let is_slow = self.is_slow();
-        if !is_slow {
+        let is_apart = self.is_apart();
+        if !is_apart {
             self.shard.tally.add(CounterId::Deliveries, 1);
         }
         let phase = self.shard.phase();
@@ -379,7 +379,7 @@ impl Sink for Entry<'_> {
         let (true, Some(phase)) = (in_phase, phase) else {
             return Ok(());
         };
-        if arrival == Arrival::Duplicate || is_slow {
+        if arrival == Arrival::Duplicate || is_apart {
             return Ok(());
         }
         self.shard.count_received(bytes.len());
@@ -410,7 +410,9 @@ impl Sink for Entry<'_> {
         let behind = self.client.cursor();
         self.client.lagged_to = self.client.lagged_to.max(to);
         let messages = to.saturating_add(1).saturating_sub(from);
-        if !self.shard.slow_lagged(self.slot, messages) {
+        if self.is_apart() {
+            self.shard.lagged_apart(self.slot, messages);
+        } else {
             self.shard.count_lagged(messages);
             let from = from.max(behind.saturating_add(1));
             self.shard.write_off(self.channel, from, to);
@@ -418,13 +420,13 @@ impl Sink for Entry<'_> {
     }
 
     fn request(&mut self) {
-        if !self.is_slow() {
+        if !self.is_apart() {
             self.shard.tally.add(CounterId::Requests, 1);
         }
     }
 
     fn empty_response(&mut self) {
-        if !self.is_slow() {
+        if !self.is_apart() {
             self.shard.tally.add(CounterId::EmptyResponses, 1);
         }
     }

@@ -145,7 +145,7 @@ impl Shard {
                 .upstream
                 .map(|_| RefCell::new(RoundTrips::new(&setup))),
             channels,
-            conditions: ConditionState::new(&setup),
+            conditions: ConditionState::new(&setup.scenario),
             setup,
         }
     }
@@ -226,7 +226,7 @@ impl Shard {
     pub(super) fn sample(&self) -> Counters {
         let mut wire = self.closed_wire.get();
         for (slot, client) in self.clients.borrow().iter().enumerate() {
-            if let (Some(fd), false) = (client.fd, self.is_slow(slot)) {
+            if let (Some(fd), false) = (client.fd, self.is_apart(slot)) {
                 // A client takes its number back before it closes the socket
                 // (`Session::closing`), so the number still means that socket.
                 wire += sys::tcp_counters(&fd).unwrap_or_default();
@@ -246,7 +246,7 @@ impl Shard {
     /// Settles every account.
     pub(super) fn report(&self) -> ShardReport {
         for slot in 0..self.clients.borrow().len() {
-            if !self.clients.borrow()[slot].away && !self.is_slow(slot) {
+            if !self.clients.borrow()[slot].away && !self.is_apart(slot) {
                 self.settle(slot, u64::MAX);
             }
         }
@@ -322,7 +322,7 @@ impl Shard {
                 .as_ref()
                 .map_or(0, |ledger| ledger.settle(range).expected)
         };
-        let healthy = |(slot, _): &(usize, &Client)| !self.is_slow(*slot);
+        let healthy = |(slot, _): &(usize, &Client)| !self.is_apart(*slot);
         clients.iter().enumerate().filter(healthy).map(of).sum()
     }
 

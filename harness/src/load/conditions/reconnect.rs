@@ -1,24 +1,27 @@
 //! Clients that come back when their connection was lost: when, and how it went.
 //!
-//! Beside the data path. In: [`Reconnect`], losses, attempts and cursors. Out: how long each
+//! Next to the data path. In: [`Reconnect`], losses, attempts and cursors. Out: how long each
 //! client waits before it tries again, and the counts of [`Recovery`]. The sockets are `poller.rs`'s. A
 //! client's ledger goes on across the gap, so what is missing or came twice is in its counts, not
 //! here.
 
 use std::collections::BTreeMap;
 
+use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::payload::SplitMix64;
 
-use super::{Account, ConditionReport, Hook};
+use super::{Account, After, ConditionReport, End, Hook, Missed, MissedBecause, Sees};
+use crate::load::Timing;
+use crate::load::shard::Shard;
 use crate::load::tally::Histograms;
 use crate::record::{HistogramId, Recovery};
-use crate::scenario::Reconnect;
+use crate::scenario::{Reconnect, Scenario};
 
 /// What a client's random numbers are for: its waits.
 const PURPOSE: u64 = 3;
 
 /// An attempt that has no cursor after this time is given up, in ns.
-pub(in crate::load) const ATTEMPT_NS: u64 = 10_000_000_000;
+const ATTEMPT_NS: u64 = 10_000_000_000;
 
 /// Length of the bins from which the peaks are counted, in ns.
 const BIN_NS: u64 = 100_000_000;
@@ -122,7 +125,7 @@ pub(in crate::load) struct Comebacks {
 }
 
 impl Comebacks {
-    pub(in crate::load) fn new(plan: Reconnect) -> Self {
+    fn new(plan: Reconnect) -> Self {
         Self {
             plan,
             clients: Vec::new(),
@@ -132,35 +135,15 @@ impl Comebacks {
         }
     }
 
-    /// Clients lost and not yet back.
-    pub(in crate::load) fn away(&self) -> u64 {
-        self.counts.not_back
-    }
-
-    /// A message came that was due while its client was away.
-    pub(in crate::load) fn caught_up(&mut self, latency_ns: u64) {
-        self.histograms.record(HistogramId::LostCatchUp, latency_ns);
-    }
-
-    /// Clients that are lost, each with the start of its last attempt.
-    pub(in crate::load) fn lost_clients(&self) -> impl Iterator<Item = (usize, u64)> {
-        let lost = self.clients.iter().enumerate();
-        lost.filter(|(_, client)| client.lost_ns.is_some())
-            .map(|(slot, client)| (slot, client.attempt_ns))
-    }
-
-    /// When the attempt under way of a client began.
-    pub(in crate::load) fn attempt_ns(&self, slot: usize) -> u64 {
-        self.clients[slot].attempt_ns
-    }
-
-    /// The server asks for another wait.
-    pub(in crate::load) fn retry(&mut self, slot: usize, ms: u64) {
-        self.clients[slot].retry_ms = Some(ms);
+    /// Clients with an attempt under way.
+    fn on_their_way(&self) -> impl Iterator<Item = usize> {
+        let under_way = |client: &Comeback| client.lost_ns.is_some() && client.attempt_ns > 0;
+        let slots = self.clients.iter().enumerate();
+        slots.filter_map(move |(slot, client)| under_way(client).then_some(slot))
     }
 
     /// A client that held a cursor has lost its connection.
-    pub(in crate::load) fn lost(&mut self, slot: usize, now_ns: u64) {
+    fn lost(&mut self, slot: usize, now_ns: u64) {
         self.clients[slot].lost_ns = Some(now_ns);
         self.clients[slot].attempt_ns = 0;
         self.counts.not_back += 1;
@@ -168,14 +151,8 @@ impl Comebacks {
         self.timeline.first_loss_ns.get_or_insert(now_ns);
     }
 
-    /// The loss just entered was a cut of the fleet's own.
-    pub(in crate::load) fn was_cut(&mut self, by_reset: bool) {
-        self.counts.cut += 1;
-        self.counts.cut_by_reset += u64::from(by_reset);
-    }
-
     /// A connect got no cursor.
-    pub(in crate::load) fn attempt_failed(&mut self, slot: usize) {
+    fn attempt_failed(&mut self, slot: usize) {
         let client = &mut self.clients[slot];
         client.failures = client.failures.saturating_add(1);
         client.attempt_ns = 0;
@@ -183,27 +160,118 @@ impl Comebacks {
     }
 
     /// How long a client waits before it tries again, in ns.
-    pub(in crate::load) fn wait_ns(&mut self, slot: usize) -> u64 {
+    fn wait_ns(&mut self, slot: usize) -> u64 {
         let client = &mut self.clients[slot];
         let uniform = (client.random.next() >> 11) as f64 / (1u64 << 53) as f64;
         self.plan.wait_ns(client.failures, client.retry_ms, uniform)
     }
 
     /// A client tries again.
-    pub(in crate::load) fn attempt(&mut self, slot: usize, now_ns: u64) {
+    fn attempt(&mut self, slot: usize, now_ns: u64) {
         self.clients[slot].attempt_ns = now_ns;
         self.counts.attempts += 1;
         self.timeline.attempts.count(now_ns);
     }
+}
 
-    /// A client holds a cursor. When it was lost, where it was; `faults_ns`: when the run disturbed
-    /// the server.
-    pub(in crate::load) fn returned(
+impl Shard {
+    fn comebacks<T>(&self, f: impl FnOnce(&mut Comebacks) -> T) -> Option<T> {
+        let table = self.conditions.as_ref()?.comebacks.as_ref()?;
+        Some(f(&mut table.borrow_mut()))
+    }
+
+    /// Clients lost and not yet back.
+    pub(in crate::load) fn away(&self) -> u64 {
+        self.comebacks(|table| table.counts.not_back).unwrap_or(0)
+    }
+
+    /// A client tries again; the cursor to resume behind, where it holds one.
+    pub(in crate::load) fn attempt(&self, slot: usize, now_ns: u64) -> Option<u64> {
+        let mut clients = self.clients.borrow_mut();
+        let client = &mut clients[slot];
+        client.has_cursor = false;
+        client.connected = false;
+        // One that got no cursor in this session has nothing to resume.
+        client.resumes = client.ledger.is_some() && !client.away;
+        client.comes_back = client.ledger.is_some();
+        if !client.comes_back {
+            // Its first connect failed, and this one is the first again.
+            client.started_ns = now_ns;
+        }
+        let since = client.resumes.then(|| client.cursor());
+        drop(clients);
+        self.comebacks(|table| table.attempt(slot, now_ns));
+        self.subscribe_begins(slot, now_ns, since.is_some());
+        since
+    }
+
+    /// When an attempt that begins now is given up; `None` without a plan.
+    pub(in crate::load) fn attempt_ends_ns(&self, now_ns: u64) -> Option<u64> {
+        self.setup.scenario.reconnect.map(|_| now_ns + ATTEMPT_NS)
+    }
+
+    /// Whether a client has received all that was due before `before_ns`.
+    fn owes_nothing(&self, slot: usize, before_ns: u64) -> bool {
+        let due = self.phase().map_or(0, |phase| {
+            let channel = self.channel_of(slot);
+            phase.timetable.last_sequence_before(channel, before_ns)
+        });
+        self.cursor(slot) >= due
+    }
+
+    /// A client resumes with a request that stands at the server and is owed nothing: no answer is
+    /// due, and so it is back, since it asked. `true` where that is so.
+    pub(in crate::load) fn is_back_quietly(&self, slot: usize) -> bool {
+        if !self.clients.borrow()[slot].resumes || !self.owes_nothing(slot, monotonic_ns()) {
+            return false;
+        }
+        let Some(asked_ns) = self.comebacks(|table| table.clients[slot].attempt_ns) else {
+            return false;
+        };
+        self.clients.borrow_mut()[slot].has_cursor = true;
+        self.clients.borrow_mut()[slot].connected = true;
+        self.got_cursor(slot, asked_ns, 0);
+        true
+    }
+
+    /// Clients with an attempt under way.
+    pub(in crate::load) fn on_their_way(&self) -> Vec<usize> {
+        self.comebacks(|table| table.on_their_way().collect())
+            .unwrap_or_default()
+    }
+
+    /// What a server asks for as `retry`.
+    pub(in crate::load) fn retry(&self, slot: usize, ms: u64) {
+        self.comebacks(|table| table.clients[slot].retry_ms = Some(ms));
+    }
+}
+
+impl Hook for Comebacks {
+    fn of(scenario: &Scenario) -> Option<Self> {
+        scenario.reconnect.map(Self::new)
+    }
+
+    fn sees(&self) -> Sees {
+        Sees::Some
+    }
+
+    fn add_client(&mut self, _index: u32, random: &dyn Fn(u64) -> SplitMix64) {
+        self.clients.push(Comeback {
+            random: random(PURPOSE),
+            lost_ns: None,
+            attempt_ns: 0,
+            retry_ms: None,
+            failures: 0,
+        });
+    }
+
+    fn cursor(
         &mut self,
         slot: usize,
         at_ns: u64,
-        faults_ns: &[u64],
-    ) -> Option<u64> {
+        _cursor: u64,
+        timing: Option<&Timing>,
+    ) -> Option<Missed> {
         let client = &mut self.clients[slot];
         client.failures = 0;
         let lost_ns = client.lost_ns.take()?;
@@ -214,34 +282,44 @@ impl Comebacks {
         timeline.last_return_ns = timeline.last_return_ns.max(Some(at_ns));
         let since = |ns: u64| at_ns.saturating_sub(ns);
         self.histograms.record(HistogramId::Away, since(lost_ns));
+        let faults_ns = timing.map_or(&[][..], |timing| &timing.faults_ns);
         let before = faults_ns.iter().filter(|&&fault_ns| fault_ns <= lost_ns);
         if let Some(&fault_ns) = before.max() {
             let after_ns = since(fault_ns);
             self.histograms.record(HistogramId::AfterFault, after_ns);
         }
-        Some(lost_ns)
+        Some(Missed {
+            because: MissedBecause::Loss,
+            from_ns: lost_ns,
+            until_ns: at_ns,
+        })
     }
 
-    /// A client will not try again. `false` where it was not lost.
-    pub(in crate::load) fn gave_up(&mut self, slot: usize) -> bool {
-        let was_lost = self.clients[slot].lost_ns.take().is_some();
-        if was_lost {
+    fn late(&mut self, missed: Missed, due_ns: u64, at_ns: u64) {
+        if missed.because == MissedBecause::Loss {
+            let latency_ns = at_ns.saturating_sub(due_ns);
+            self.histograms.record(HistogramId::LostCatchUp, latency_ns);
+        }
+    }
+
+    fn ended(&mut self, slot: usize, end: End, now_ns: u64) -> Option<After> {
+        match end {
+            End::NoCursor { .. } => self.attempt_failed(slot),
+            End::Lost { .. } => self.lost(slot, now_ns),
+            End::Cut { by_reset } => {
+                self.lost(slot, now_ns);
+                self.counts.cut += 1;
+                self.counts.cut_by_reset += u64::from(by_reset);
+            }
+        }
+        if let End::NoCursor { is_final: true } | End::Lost { is_final: true } = end {
+            // One that was never there is refused, as without this condition.
+            self.clients[slot].lost_ns.take()?;
             self.counts.not_back -= 1;
             self.counts.gave_up += 1;
+            return Some(After::Stops);
         }
-        was_lost
-    }
-}
-
-impl Hook for Comebacks {
-    fn add_client(&mut self, _index: u32, random: &dyn Fn(u64) -> SplitMix64) {
-        self.clients.push(Comeback {
-            random: random(PURPOSE),
-            lost_ns: None,
-            attempt_ns: 0,
-            retry_ms: None,
-            failures: 0,
-        });
+        Some(After::ComesBack(self.wait_ns(slot)))
     }
 
     fn settle(&mut self, _account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
@@ -253,6 +331,7 @@ impl Hook for Comebacks {
 
 #[cfg(test)]
 mod tests {
+    use super::super::timing;
     use super::*;
 
     const PLAN: Reconnect = Reconnect {
@@ -280,21 +359,33 @@ mod tests {
         let mut recovery = Comebacks::new(PLAN);
         (0..4).for_each(|index| recovery.add_client(index, &SplitMix64::new));
         for slot in 0..3 {
-            recovery.lost(slot, 1_000 + slot as u64);
+            let end = match slot {
+                2 => End::Cut { by_reset: true },
+                _ => End::Lost { is_final: false },
+            };
+            let after = recovery.ended(slot, end, 1_000 + slot as u64);
+            assert!(matches!(after, Some(After::ComesBack(_))), "{after:?}");
         }
-        recovery.was_cut(true);
+        let refused = |is_final| End::NoCursor { is_final };
         recovery.attempt(0, 2_000);
-        recovery.attempt_failed(0);
+        recovery.ended(0, refused(false), 2_500);
         recovery.attempt(0, 3_000);
-        assert_eq!(recovery.returned(0, 4_000, &[500, 900, 2_500]), Some(1_000));
+        let timing = timing(0, &[500, 900, 2_500]);
+        let missed = recovery.cursor(0, 4_000, 7, Some(&timing));
+        let missed = missed.map(|missed| (missed.from_ns, missed.until_ns));
+        assert_eq!(missed, Some((1_000, 4_000)));
         assert_eq!(
-            recovery.returned(0, 4_001, &[]),
+            recovery.cursor(0, 4_001, 7, None),
             None,
             "it was back already"
         );
-        assert!(recovery.gave_up(1));
-        assert!(!recovery.gave_up(3), "it was never lost");
-        assert_eq!(recovery.away(), 1);
+        assert_eq!(recovery.ended(1, refused(true), 5_000), Some(After::Stops));
+        assert_eq!(
+            recovery.ended(3, refused(true), 5_000),
+            None,
+            "it was never lost"
+        );
+        assert_eq!(recovery.counts.not_back, 1);
         let mut report = ConditionReport::default();
         recovery.settle(&|_| None, &mut report);
         let after_fault = report.histograms.get(HistogramId::AfterFault);
@@ -304,7 +395,7 @@ mod tests {
         report.timeline.enter(&mut found, 500);
         assert_eq!((found.lost, found.cut, found.cut_by_reset), (3, 1, 1));
         assert_eq!((found.back, found.not_back, found.gave_up), (1, 1, 1));
-        assert_eq!((found.attempts, found.failed_attempts), (2, 1));
+        assert_eq!((found.attempts, found.failed_attempts), (2, 3));
         let ends = (found.first_loss_ns, found.last_return_ns);
         assert_eq!(ends, (Some(500), Some(3_500)));
     }
@@ -320,9 +411,9 @@ mod tests {
         recovery.attempt_failed(0);
         recovery.attempt_failed(0);
         assert_eq!(recovery.wait_ns(0), 400_000_000);
-        recovery.returned(0, 1, &[]);
+        recovery.cursor(0, 1, 0, None);
         assert_eq!(recovery.wait_ns(0), 100_000_000);
-        recovery.retry(0, 30);
+        recovery.clients[0].retry_ms = Some(30);
         assert_eq!(recovery.wait_ns(0), 30_000_000);
     }
 

@@ -1,24 +1,21 @@
 //! Clients that read slowly, or not at all.
 //!
-//! Beside the data path. In: [`SlowReaders`], and what slow clients received. Out: which clients are
+//! Next to the data path. In: [`SlowReaders`], and what slow clients received. Out: which clients are
 //! slow, how much each may read, and counts of their own: they are in no count and no
 //! latency of the others. The reading itself is in `poller.rs`.
 
 use pushbench_protocol::payload::SplitMix64;
 
-use super::{Account, ConditionReport, Hook};
+use super::{Account, Action, After, ConditionReport, End, Hook, Sees};
+use crate::load::Timing;
 use crate::record::SlowReaders as Counts;
-use crate::scenario::SlowReaders;
+use crate::scenario::{Scenario, SlowReaders};
 
 /// How often a slow client reads, in ns: its rate comes in portions of that.
-pub(in crate::load) const PORTION_NS: u64 = 100_000_000;
+const PORTION_NS: u64 = 100_000_000;
 
-/// What `Shard::random_of` is asked for, for the time of a portion.
-pub(in crate::load) const PURPOSE: u64 = 6;
-
-/// Most bytes of one read of a slow client: small, so that what it has not yet read stays in the
-/// kernel.
-pub(in crate::load) const READ_BYTES: usize = 4 << 10;
+/// What a client's random number is for: the time of its portions.
+const PURPOSE: u64 = 6;
 
 impl SlowReaders {
     /// Whether client `index` is slow. The multiples of the golden ratio fill the unit interval
@@ -29,7 +26,7 @@ impl SlowReaders {
     }
 
     /// Bytes that a slow client may read in its portion `number`, counted from 0.
-    pub(in crate::load) fn portion_bytes(&self, number: u64) -> u64 {
+    fn portion_bytes(&self, number: u64) -> u64 {
         let until = |portions: u64| {
             (u128::from(self.read_bytes_per_s) * u128::from(portions) * u128::from(PORTION_NS)
                 / 1_000_000_000) as u64
@@ -42,6 +39,9 @@ impl SlowReaders {
 #[derive(Debug, Clone, Copy, Default)]
 struct Known {
     slow: bool,
+    /// When in a portion it reads, in ns: each at a time of its own, so that they do not all read
+    /// together.
+    offset_ns: u32,
     lagged: bool,
     ended: bool,
 }
@@ -49,40 +49,68 @@ struct Known {
 /// The slow clients of a shard.
 #[derive(Debug)]
 pub(in crate::load) struct Slow {
-    pub(in crate::load) plan: SlowReaders,
+    plan: SlowReaders,
     clients: Vec<Known>,
     lagged_messages: u64,
 }
 
 impl Slow {
-    pub(in crate::load) fn new(plan: SlowReaders) -> Self {
-        Self {
-            plan,
-            clients: Vec::new(),
-            lagged_messages: 0,
-        }
-    }
-
-    pub(in crate::load) fn is_slow(&self, slot: usize) -> bool {
-        self.clients.get(slot).is_some_and(|known| known.slow)
-    }
-
-    pub(in crate::load) fn lagged(&mut self, slot: usize, messages: u64) {
-        self.clients[slot].lagged = true;
-        self.lagged_messages += messages;
-    }
-
-    pub(in crate::load) fn ended(&mut self, slot: usize) {
-        self.clients[slot].ended = true;
+    fn slow(&mut self, slot: usize) -> Option<&mut Known> {
+        self.clients.get_mut(slot).filter(|known| known.slow)
     }
 }
 
 impl Hook for Slow {
-    fn add_client(&mut self, index: u32, _random: &dyn Fn(u64) -> SplitMix64) {
+    fn of(scenario: &Scenario) -> Option<Self> {
+        scenario.slow_readers.map(|plan| Self {
+            plan,
+            clients: Vec::new(),
+            lagged_messages: 0,
+        })
+    }
+
+    fn sees(&self) -> Sees {
+        Sees::Some
+    }
+
+    fn add_client(&mut self, index: u32, random: &dyn Fn(u64) -> SplitMix64) {
         self.clients.push(Known {
             slow: self.plan.is_slow(index),
+            offset_ns: random(PURPOSE).below(PORTION_NS) as u32,
             ..Known::default()
         });
+    }
+
+    fn sets_apart(&self, slot: usize) -> bool {
+        self.clients[slot].slow
+    }
+
+    fn lagged(&mut self, slot: usize, messages: u64) {
+        if let Some(client) = self.slow(slot) {
+            client.lagged = true;
+            self.lagged_messages += messages;
+        }
+    }
+
+    /// It does not come back: what it would get then would not be a slow client's.
+    fn ended(&mut self, slot: usize, end: End, _now_ns: u64) -> Option<After> {
+        let had_cursor = !matches!(end, End::NoCursor { .. });
+        let client = self.slow(slot).filter(|_| had_cursor)?;
+        client.ended = true;
+        Some(After::Apart)
+    }
+
+    fn next_ns(&mut self, slot: usize, after_ns: Option<u64>, timing: &Timing) -> Option<u64> {
+        let reads = self.plan.read_bytes_per_s > 0;
+        let offset_ns = self.slow(slot).filter(|_| reads)?.offset_ns;
+        let first_ns = timing.schedule.start_ns + u64::from(offset_ns);
+        Some(after_ns.map_or(first_ns, |after_ns| after_ns + PORTION_NS))
+    }
+
+    fn timer(&mut self, _slot: usize, due_ns: u64, timing: &Timing) -> Option<Action> {
+        let portion = due_ns.saturating_sub(timing.schedule.start_ns) / PORTION_NS;
+        let most_bytes = self.plan.portion_bytes(portion);
+        Some(Action::Read { most_bytes })
     }
 
     fn settle(&mut self, account: &dyn Fn(usize) -> Option<Account>, into: &mut ConditionReport) {
@@ -104,12 +132,6 @@ impl Hook for Slow {
         }
         into.measures.slow_readers = Some(report);
     }
-}
-
-/// When in a portion a client reads, in ns: each at a time of its own, so that they do not all read
-/// together.
-pub(in crate::load) fn offset_ns(random: &mut SplitMix64) -> u64 {
-    random.below(PORTION_NS)
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! Snapshots: clients that ask for the last messages before the tail when they come.
 //!
-//! Beside the data path. In: subscribes, cursors and the messages that follow. Out: how long it took
+//! Next to the data path. In: subscribes, cursors and the messages that follow. Out: how long it took
 //! from the start of a connect to the last message of its snapshot. The messages themselves are in
 //! the ledger, like all others; their age is no delivery latency.
 
 use pushbench_protocol::envelope::Envelope;
 use pushbench_protocol::payload::SplitMix64;
 
-use super::{Account, ConditionReport, Hook};
+use super::{Account, ConditionReport, Hook, Missed, MissedBecause, Sees};
+use crate::load::Timing;
 use crate::load::tally::Histograms;
 use crate::record::HistogramId;
+use crate::scenario::Scenario;
 
 /// A client that waits for its snapshot.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,7 +33,7 @@ pub(in crate::load) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(in crate::load) fn new(messages: u64) -> Self {
+    fn new(messages: u64) -> Self {
         Self {
             messages,
             clients: Vec::new(),
@@ -41,30 +43,48 @@ impl Snapshots {
 }
 
 impl Hook for Snapshots {
+    fn of(scenario: &Scenario) -> Option<Self> {
+        let messages = scenario.clients.snapshot_messages;
+        (messages > 0).then(|| Self::new(messages))
+    }
+
+    fn sees(&self) -> Sees {
+        Sees::All
+    }
+
     fn add_client(&mut self, _index: u32, _random: &dyn Fn(u64) -> SplitMix64) {
         self.clients.push(Waiting::default());
     }
 
-    fn subscribing(&mut self, slot: usize, now_ns: u64, resumes: bool) {
-        if !resumes {
-            self.clients[slot] = Waiting {
-                began_ns: now_ns,
-                ..Waiting::default()
-            };
+    fn subscribing(&mut self, slot: usize, now_ns: u64, resumes: bool) -> Option<Missed> {
+        if resumes {
+            return None;
         }
+        self.clients[slot] = Waiting {
+            began_ns: now_ns,
+            ..Waiting::default()
+        };
+        Some(Missed {
+            because: MissedBecause::Absence,
+            from_ns: 0,
+            until_ns: now_ns,
+        })
     }
 
     /// The snapshot is what follows the cursor.
-    fn cursor(&mut self, slot: usize, at_ns: u64, cursor: u64) {
+    fn cursor(
+        &mut self,
+        slot: usize,
+        at_ns: u64,
+        cursor: u64,
+        _timing: Option<&Timing>,
+    ) -> Option<Missed> {
         let client = &mut self.clients[slot];
         if client.began_ns > 0 && client.last == 0 {
             client.last = cursor.saturating_add(self.messages);
             client.cursor_ns = at_ns;
         }
-    }
-
-    fn takes_messages(&self) -> bool {
-        true
+        None
     }
 
     /// Where a message is the last of a whole snapshot, the time is entered: a channel that had fewer
@@ -108,7 +128,7 @@ mod tests {
             snapshots.subscribing(slot, 1_000, false);
         }
         snapshots.message(0, &message(40, 10), 1_100);
-        snapshots.cursor(0, 2_000, 40);
+        snapshots.cursor(0, 2_000, 40, None);
         for sequence in 41..=50 {
             snapshots.message(0, &message(sequence, 500), 3_000 + sequence);
         }
@@ -116,12 +136,12 @@ mod tests {
         let took = took.expect("one is whole");
         assert!(took.len() == 1 && took.equivalent(took.max(), 2_043));
         // Only one was there: the third of the channel was published later.
-        snapshots.cursor(1, 2_000, 0);
+        snapshots.cursor(1, 2_000, 0, None);
         snapshots.message(1, &message(1, 500), 2_000);
         snapshots.message(1, &message(2, 2_100), 2_200);
         snapshots.message(1, &message(3, 2_300), 2_400);
         // The third fell off before it could be read.
-        snapshots.cursor(2, 2_000, 7);
+        snapshots.cursor(2, 2_000, 7, None);
         snapshots.message(2, &message(12, 500), 2_400);
         assert_eq!(snapshots.histograms.count(HistogramId::Snapshot), 1);
     }

@@ -1,8 +1,9 @@
-//! What the loop does beyond the plain: clients that come back, are cut, or read slowly.
+//! What the loop does for conditions: clients that come back, and what timers of conditions ask for.
 //!
-//! Beside the data path: turns that timers give, not sockets. The plans and what they count are in
-//! `reconnect.rs`, `cuts.rs` and `slow.rs`. Nothing is measured here.
+//! Next to the data path: turns that timers give, not sockets. The conditions and what they count are in
+//! `load/conditions`.
 
+use std::cmp::Reverse;
 use std::io;
 
 use pushbench_os::sys::monotonic_ns;
@@ -12,34 +13,50 @@ use pushbench_protocol::transport::Polls;
 use super::{Poller, Purpose, State};
 use crate::load::client::lean::{Connection, ReadOutcome};
 use crate::load::client::{ClientError, Protocol};
-use crate::load::conditions::slow::{self, PORTION_NS};
+use crate::load::conditions::Action;
+
+/// Most bytes of one read of a portion: small, so that what is not yet read stays in the kernel.
+const PORTION_READ_BYTES: usize = 4 << 10;
 
 impl<P: Protocol> Poller<P> {
     /// Whether a request may rightly be unanswered for long: one that is owed nothing.
     const ANSWERS_LATE: bool = matches!(P::TRANSPORT.polls(), Some(Polls::Held));
 
-    /// The schedule is known: sets the timers of cuts and of slow clients.
-    pub(super) fn arm_plans(&mut self) {
-        if self.shard.setup.scenario.slow_readers.is_some() {
-            self.slow_from_ns = self.shard.phase().map(|p| p.timing.schedule.start_ns);
-        }
+    /// The schedule is known: sets the timers of conditions.
+    pub(super) fn arm_conditions(&mut self) {
         for slot in 0..self.slots.len() {
-            self.arm_plans_of(slot);
+            self.arm_conditions_of(slot);
         }
     }
 
     /// The same for one client.
-    pub(super) fn arm_plans_of(&mut self, slot: usize) {
-        if self.shard.is_slow(slot) {
-            if let (Some(from_ns), Some(plan)) =
-                (self.slow_from_ns, self.shard.setup.scenario.slow_readers)
-                && plan.read_bytes_per_s > 0
-            {
-                let offset_ns = slow::offset_ns(&mut self.shard.random_of(slot, slow::PURPOSE));
-                self.arm(from_ns + offset_ns, slot, Purpose::Portion);
-            }
-        } else if let Some(cut_ns) = self.shard.next_cut_ns(slot, None) {
-            self.arm(cut_ns, slot, Purpose::Cut);
+    pub(super) fn arm_conditions_of(&mut self, slot: usize) {
+        if self.shard.is_apart(slot) {
+            self.apart_from_ns = self.shard.phase().map(|p| p.timing.schedule.start_ns);
+        }
+        let timers = &mut self.timers;
+        self.shard.first_timers(slot, |condition, due_ns| {
+            timers.push(Reverse((
+                due_ns,
+                slot as u32,
+                Purpose::Condition(condition),
+            )));
+        });
+    }
+
+    /// A timer of a condition fires.
+    pub(super) fn fire(&mut self, slot: usize, condition: u8, due_ns: u64) {
+        if self.slots[slot].state == State::Over {
+            return;
+        }
+        let (action, next_ns) = self.shard.timer(slot, condition, due_ns);
+        if let Some(next_ns) = next_ns {
+            self.arm(next_ns, slot, Purpose::Condition(condition));
+        }
+        match action {
+            Some(Action::Cut { by_reset }) => self.cut(slot, by_reset),
+            Some(Action::Read { most_bytes }) => self.read_portion(slot, most_bytes),
+            None => {}
         }
     }
 
@@ -111,11 +128,7 @@ impl<P: Protocol> Poller<P> {
     }
 
     /// Cuts a client that has a cursor; whoever is away or on the way back is spared.
-    pub(super) fn cut(&mut self, slot: usize, due_ns: u64) {
-        if let Some(next_ns) = self.shard.next_cut_ns(slot, Some(due_ns)) {
-            self.arm(next_ns, slot, Purpose::Cut);
-        }
-        let by_reset = self.shard.cut_resets(slot);
+    fn cut(&mut self, slot: usize, by_reset: bool) {
         if !by_reset && self.slots[slot].state == State::Open {
             // Unread bytes would make a reset of it.
             self.look(slot, true, false, true);
@@ -130,33 +143,22 @@ impl<P: Protocol> Poller<P> {
         }
     }
 
-    /// Whether a client reads slowly by now.
-    pub(super) fn is_slow_now(&self, slot: usize) -> bool {
-        self.shard.is_slow(slot)
-            && self
-                .slow_from_ns
-                .is_some_and(|from_ns| monotonic_ns() >= from_ns)
+    /// Whether nothing but its timer reads a client by now.
+    pub(super) fn is_read_by_timer(&self, slot: usize) -> bool {
+        let Some(from_ns) = self.apart_from_ns else {
+            return false;
+        };
+        self.shard.is_apart(slot) && monotonic_ns() >= from_ns
     }
 
-    /// A slow client reads what its rate allows for one portion.
-    pub(super) fn read_portion(&mut self, slot: usize, due_ns: u64) {
-        let (Some(plan), Some(from_ns)) =
-            (self.shard.setup.scenario.slow_readers, self.slow_from_ns)
-        else {
-            return;
-        };
-        let state = self.slots[slot].state;
-        if matches!(state, State::Over) {
+    /// Reads so much at the most, where there is a connection.
+    fn read_portion(&mut self, slot: usize, most_bytes: u64) {
+        if self.slots[slot].state != State::Open {
             return;
         }
-        self.arm(due_ns + PORTION_NS, slot, Purpose::Portion);
-        if state != State::Open {
-            return;
-        }
-        let most_bytes = plan.portion_bytes((due_ns - from_ns) / PORTION_NS);
         let result = self.with(slot, |connection, buffer, shared| {
             connection.flush(shared)?;
-            let space = &mut buffer[..slow::READ_BYTES];
+            let space = &mut buffer[..PORTION_READ_BYTES];
             let (_, turn) = connection.read_some(slot, most_bytes, space, shared)?;
             Ok(turn)
         });
