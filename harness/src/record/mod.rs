@@ -121,6 +121,18 @@ pub enum Status {
     Failed,
 }
 
+impl Status {
+    /// What a headline adds of a run that is not complete.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Complete => "",
+            Self::Running => "; not finished",
+            Self::Interrupted => "; interrupted",
+            Self::Failed => "; failed",
+        }
+    }
+}
+
 impl Record {
     /// A record without trials yet.
     pub fn new(scenario: Scenario, seed: u64, environment: Environment) -> Self {

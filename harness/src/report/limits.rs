@@ -1,10 +1,11 @@
 //! Limits that were searched for: the curve of every step, and a sentence for each transport.
 
-use super::table::{LOST, LOST_AND_LAST, aligned, bare, heading, lost, titled};
+use super::table::{LOST, LOST_AND_LAST, heading, lost, titled};
 use crate::metrics::named;
-use crate::record::{Ended, Limit, LimitOf, LimitStep, Record, Status};
+use crate::record::{Ended, Limit, LimitOf, LimitStep, Record};
 use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
+use crate::text::table::bare;
 
 /// The report of a record that holds limits, for a terminal of `width` columns.
 pub(super) fn render(record: &Record, width: u16) -> String {
@@ -15,7 +16,7 @@ pub(super) fn render(record: &Record, width: u16) -> String {
         if limit.steps.is_empty() {
             out.push_str(&format!("\n{title}\n\n"));
         } else {
-            titled(&mut out, &title, &curve(record, limit));
+            titled(&mut out, &title, curve(record, limit));
             out.push('\n');
         }
         paragraph(&mut out, width, "", &sentence(record, limit));
@@ -33,12 +34,7 @@ pub(super) fn render(record: &Record, width: u16) -> String {
 }
 
 fn headline(record: &Record) -> String {
-    let status = match record.status {
-        Status::Complete => "",
-        Status::Running => "; not finished",
-        Status::Interrupted => "; interrupted",
-        Status::Failed => "; failed",
-    };
+    let status = record.status.ending();
     let (what, objective) = match record.limits.first() {
         Some(limit) => (
             format!("{}, ", grown(record, limit.of)),
@@ -110,7 +106,7 @@ fn curve(record: &Record, limit: &Limit) -> comfy_table::Table {
         ]);
         table.add_row(cells);
     }
-    aligned(table)
+    table
 }
 
 fn outcome(step: &LimitStep) -> String {

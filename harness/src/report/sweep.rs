@@ -1,10 +1,11 @@
 //! What a table shows of a sweep: a column for what varies, the growth of each curve, both ends of it
 //! in the headline.
 
-use super::table::{Shown, aligned, bare, heading};
+use super::table::{Shown, heading};
 use crate::record::{Growth, Record};
 use crate::scenario::{Point, Scenario, Sweep, SweepKey};
 use crate::text::figure::{NONE, count, in_unit, three};
+use crate::text::table::bare;
 use comfy_table::Table;
 
 /// A column over the rows of `record` for each key that varies, but for `without`.
@@ -63,7 +64,7 @@ pub(super) fn growth(rows: &[Growth]) -> Table {
             in_unit(row.growth_over_tcp, 1.0),
         ]);
     }
-    aligned(table)
+    table
 }
 
 /// `100 to 100,000`: the first and the last value of `key` in the sweep; `None` where it does not

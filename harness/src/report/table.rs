@@ -13,11 +13,12 @@ use super::view::View;
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::find;
-use crate::record::{Pair, Record, Status, SummaryRow, Verdict};
+use crate::record::{Pair, Record, SummaryRow, Verdict};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use crate::text::table::{bare, lines};
+use comfy_table::Table;
 use std::fmt::Write;
 
 /// Prose in lines shorter than this is harder to read than what the terminal makes of long ones.
@@ -70,7 +71,7 @@ pub fn render(record: &Record, width: u16) -> String {
     }
     if !record.growth.is_empty() {
         let title = "growth of server CPU per delivery along the sweep";
-        titled(&mut out, title, &growth(&record.growth));
+        titled(&mut out, title, growth(&record.growth));
     }
     out.push('\n');
     paragraph(
@@ -213,7 +214,7 @@ fn section(
             table.add_row(part.iter().map(|column| &column.cells[row]));
         }
         out.push('\n');
-        lines(out, &aligned(table));
+        lines(out, table, 1, usize::MAX);
     }
 }
 
@@ -282,38 +283,10 @@ fn difference(metric: &MetricComparison) -> String {
     }
 }
 
-pub(super) fn bare<T: Into<Cell>>(headings: impl IntoIterator<Item = T>) -> Table {
-    let mut table = Table::new();
-    let headings: Vec<Cell> = headings.into_iter().map(Into::into).collect();
-    table
-        .load_preset(comfy_table::presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(headings);
-    table
-}
-
-pub(super) fn aligned(mut table: Table) -> Table {
-    for (i, column) in table.column_iter_mut().enumerate() {
-        // A column of space between numbers, so that the whole fits a terminal of 100; the first one
-        // stands at the margin.
-        column.set_padding((u16::from(i > 0), 0));
-        if i > 0 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
-}
-
 /// A table under its title.
-pub(super) fn titled(out: &mut String, title: &str, table: &Table) {
+pub(super) fn titled(out: &mut String, title: &str, table: Table) {
     let _ = writeln!(out, "\n{title}\n");
-    lines(out, table);
-}
-
-fn lines(out: &mut String, table: &Table) {
-    for line in table.lines() {
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
+    lines(out, table, 1, usize::MAX);
 }
 
 /// What was run, so that a pasted table says it by itself.
@@ -358,12 +331,7 @@ fn headline(record: &Record) -> String {
         Some(trials @ 2..) => format!(", {trials} trials each"),
         _ => String::new(),
     };
-    let status = match record.status {
-        Status::Complete => "",
-        Status::Running => "; not finished",
-        Status::Interrupted => "; interrupted",
-        Status::Failed => "; failed",
-    };
+    let status = record.status.ending();
     format!(
         "{name}: {clients} clients, {channels}, {publish}, {} s measured{trials}, seed {}{status}",
         phases.measure_s, record.seed
@@ -394,7 +362,7 @@ fn doubts(out: &mut String, record: &Record, width: u16) {
 mod tests {
     use super::*;
     use crate::metrics::summarise;
-    use crate::record::{Reason, sample};
+    use crate::record::{Reason, Status, sample};
 
     #[test]
     fn the_closing_table_of_a_run_reads_like_this() {

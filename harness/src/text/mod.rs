@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 pub(crate) mod figure;
+pub(crate) mod table;
 pub mod utc;
 
 /// Why an operation on a file failed.

@@ -3,8 +3,6 @@
 
 use std::fmt::Write;
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
-
 use super::check::{self, Row, TARGET, Twice};
 use super::model::{Model, Prediction, TERM_NAMES};
 use super::recommend::{Recommendation, key, limits};
@@ -12,10 +10,12 @@ use super::rules::{holds_a_request, rules};
 use super::workload::{Audience, Workload};
 use crate::analysis::compare::judge::percent;
 use crate::text::figure::{NONE, count, three};
+use crate::text::paragraph;
+use crate::text::table::{self, bare};
 use pushbench_protocol::transport::{Polls, Profile, Transport};
 
 /// Width of the text: what a terminal shows without breaking a line.
-const WIDTH: usize = 100;
+const WIDTH: u16 = 100;
 
 /// Everything that was asked for, in one place.
 #[derive(Debug)]
@@ -174,11 +174,7 @@ fn predictions(a: &Advice<'_>) -> String {
     if priced {
         head.push("price");
     }
-    let mut table = Table::new();
-    table
-        .load_preset(comfy_table::presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(&head);
+    let mut table = bare(head);
     for p in a.predictions {
         let n = f64::from(w.clients);
         let memory = p.user_bytes.zip(p.kernel_bytes).map(|(u, k)| u + k);
@@ -208,22 +204,14 @@ fn predictions(a: &Advice<'_>) -> String {
             });
             row.push(price.map_or_else(|| NONE.to_owned(), three));
         }
-        table.add_row(row.into_iter().map(Cell::new));
+        table.add_row(row);
     }
     lines(table)
 }
 
-fn lines(mut table: Table) -> String {
-    for (i, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((u16::from(i > 0), 0));
-        if i > 0 {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+fn lines(table: comfy_table::Table) -> String {
     let mut out = String::new();
-    for line in table.lines() {
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
+    table::lines(&mut out, table, 1, usize::MAX);
     out
 }
 
@@ -249,22 +237,18 @@ fn figure(value: f64) -> String {
 pub fn check_table(rows: &[Row], model_of: &str) -> String {
     let mut out =
         format!("prediction against measurement, each from the other scenarios of {model_of}\n\n");
-    let mut table = Table::new();
-    table
-        .load_preset(comfy_table::presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header([
-            "left out",
-            "transport",
-            "clients",
-            "bytes",
-            "memory MB\npred./meas.",
-            "off",
-            "CPU cores\npred./meas.",
-            "off",
-            "down B/del.\npred./meas.",
-            "off",
-        ]);
+    let mut table = bare([
+        "left out",
+        "transport",
+        "clients",
+        "bytes",
+        "memory MB\npred./meas.",
+        "off",
+        "CPU cores\npred./meas.",
+        "off",
+        "down B/del.\npred./meas.",
+        "off",
+    ]);
     for row in rows {
         let pair = |t: Option<Twice>, unit: f64| match t {
             Some(t) => format!("{}/{}", three(t.predicted / unit), three(t.measured / unit)),
@@ -328,7 +312,6 @@ fn gathered<T: PartialEq>(said: impl Iterator<Item = (T, String)>) -> Vec<(T, Ve
 
 /// The costs that were fitted, for who wants to see them.
 pub fn costs(model: &Model) -> String {
-    let mut table = Table::new();
     let mut head = vec![
         "fitted".to_owned(),
         "base MB".to_owned(),
@@ -340,10 +323,7 @@ pub fn costs(model: &Model) -> String {
         name => format!("µs\n/{name}"),
     }));
     head.push("trials".to_owned());
-    table
-        .load_preset(comfy_table::presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(head);
+    let mut table = bare(head);
     for ((transport, profile), f) in &model.fitted {
         let told =
             |v: Option<f64>, unit: f64| v.map_or_else(|| NONE.to_owned(), |v| three(v / unit));
@@ -364,26 +344,12 @@ pub fn costs(model: &Model) -> String {
 }
 
 fn wrap(out: &mut String, indent: &str, text: &str) {
-    wrap_with(out, indent, indent, text);
+    paragraph(out, WIDTH, indent, text);
 }
 
+/// A paragraph whose first line begins with a dash.
 fn wrap_item(out: &mut String, text: &str) {
-    wrap_with(out, "  - ", "    ", text);
-}
-
-fn wrap_with(out: &mut String, first: &str, rest: &str, text: &str) {
-    let mut line = first.to_owned();
-    let mut begun = false;
-    for word in text.split_whitespace() {
-        let length = line.chars().count() + usize::from(begun) + word.chars().count();
-        if begun && length > WIDTH {
-            let _ = writeln!(out, "{line}");
-            rest.clone_into(&mut line);
-        } else if begun {
-            line.push(' ');
-        }
-        line.push_str(word);
-        begun = true;
-    }
-    let _ = writeln!(out, "{line}");
+    let begin = out.len();
+    wrap(out, "    ", text);
+    out.replace_range(begin..begin + 4, "  - ");
 }

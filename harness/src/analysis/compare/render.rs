@@ -3,13 +3,12 @@
 
 use std::fmt::Write;
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
-
 use super::judge::percent;
 use super::records::{Line, Report, Row, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::Role;
 use crate::text::figure::NONE;
+use crate::text::table::{bare, lines};
 use crate::text::{markdown as escape, paragraph};
 
 /// How a comparison is written.
@@ -238,23 +237,11 @@ fn text(report: &Report) -> String {
     }
     for row in &report.rows {
         let _ = writeln!(out, "\n{} ({})\n", row.pair, trials(row));
-        let mut table = Table::new();
-        table
-            .load_preset(comfy_table::presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Disabled)
-            .set_header(HEAD);
+        let mut table = bare(HEAD);
         for line in row.lines.iter().filter(shown) {
-            table.add_row(cells(line).map(Cell::new));
+            table.add_row(cells(line));
         }
-        for (i, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((2, 0));
-            if (1..5).contains(&i) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        for line in table.lines() {
-            let _ = writeln!(out, "{}", line.trim_end());
-        }
+        lines(&mut out, table, 2, 5);
         if let Some(hidden) = hidden(row) {
             paragraph(&mut out, WIDTH, "  ", &hidden);
         }
