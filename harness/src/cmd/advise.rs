@@ -265,5 +265,30 @@ fn origin(records: &[(PathBuf, Record)], model: &Model, from: &str) -> String {
         text += ", made on another machine than this one: memory and bytes carry over, CPU is that \
                  machine's";
     }
+    let notes = records.iter().filter_map(|(_, r)| r.conversion_note());
+    let converted = notes.count();
+    if converted > 0 {
+        text += &format!(
+            "; {converted} of them converted from an older schema, which leaves out the bytes and requests \
+             of short_poll"
+        );
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::sample;
+
+    #[test]
+    fn records_of_an_older_schema_are_counted_with_what_they_leave_out() {
+        let mut old = sample::record();
+        old.converted_from = Some(1);
+        let records = [sample::record(), old].map(|record| (PathBuf::new(), record));
+        let text = origin(&records, &Model::default(), "two");
+        let note = "; 1 of them converted from an older schema, which leaves out the bytes and \
+                    requests of short_poll";
+        assert!(text.ends_with(note), "{text}");
+    }
 }
