@@ -74,49 +74,9 @@ fn a_bad_scenario_file_is_told_with_its_line() {
     let runs = Runs::of(TINY);
     for (good, bad, told) in [
         (
-            "count = 40",
-            "count = 40\ncolour = 3",
-            "bad.toml:7: unknown key 'colour'; known here: 'count', 'connect_per_s', \
-                 'poll_interval_ms'",
-        ),
-        (
             "[publish]",
             "[pubish]",
             "bad.toml:12: unknown key 'pubish'; did you mean 'publish'?; known here: ",
-        ),
-        (
-            "rate_per_s = 200",
-            "rate_per_s = 0",
-            "bad.toml:13: 'rate_per_s' is 0: nothing would ever be due; use a number \
-                 above 0, or a scenario without [publish]",
-        ),
-        (
-            "rate_per_s = 200",
-            "rate_per_s = '200'",
-            "bad.toml:13: 'rate_per_s' is '200', but a number is expected",
-        ),
-        (
-            "payload_bytes = 96",
-            "payload_bytes = 12",
-            "bad.toml:14: 'payload_bytes' is 12, but an envelope needs at least 51 \
-                 (16 each for sequence, intended and actual time, 3 separators)",
-        ),
-        (
-            "count = 4\n",
-            "count = 5000000\n",
-            "bad.toml:10: 'count' is 5000000, but a server keeps at most 4000000 \
-                 channels; use fewer",
-        ),
-        (
-            "[phases]",
-            "[run]\ntransports = ['udp']\n[phases]",
-            "bad.toml:17: 'transports' has 'udp'; expected one of 'tcp', 'sse', \
-                 'websocket', 'long_poll', 'short_poll', 'http_stream'",
-        ),
-        (
-            "[phases]",
-            "[run]\nprofiles = ['fast']\n[phases]",
-            "bad.toml:17: 'profiles' has 'fast'; expected one of 'stock', 'tuned', 'lean'",
         ),
         ("[phases]", "[phases", "bad.toml:16: this is no TOML: "),
     ] {

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 use pushbench_os::sys::monotonic_ns;
 
-use crate::support::{PATIENCE, Served, await_some, complaint, output, pushbench, send, text};
+use crate::support::{PATIENCE, Served, await_some, complaint, pushbench, send};
 
 fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
@@ -201,34 +201,7 @@ fn a_memory_limit_holds_a_server_that_fits_and_refuses_one_that_does_not() {
 }
 
 #[test]
-fn a_server_that_meets_its_memory_limit_aborts() {
-    // Rings that the schedule fills beyond the limit: 1 MiB a message.
-    let plan = plan().replace("\"payload_bytes\":128", "\"payload_bytes\":1048576");
-    let limits = "--memory-limit-bytes 300000000 --ring-bytes 4000000000";
-    let arguments = on_plan(&plan, limits);
-    let mut command = pushbench(&format!("serve --listen 127.0.0.1:0 {arguments}"));
-    let output = output(&mut command);
-    assert_eq!(output.status.code(), None, "a signal ends it");
-    let told = text(&output.stderr);
-    assert!(told.contains("memory allocation of "), "{told}");
-}
-
-#[test]
-fn impossible_values_are_refused_by_name() {
-    for (arguments, told) in [
-        (
-            "--publish-plan {",
-            "'--publish-plan' is '{', EOF while parsing",
-        ),
-        ("--publish-plan {}", "missing field `schedule`"),
-        ("--publish-plan {} --rate 1", "missing field `schedule`"),
-        ("--drain-ms 86400001", "'--drain-ms' is '86400001'"),
-        ("--retry-ms 86400001", "'--retry-ms' is '86400001'"),
-        ("--retry-ms -1", "--retry-ms"),
-    ] {
-        let said = refused(arguments);
-        assert!(said.contains(told), "{arguments}: {said}");
-    }
+fn a_plan_of_other_channels_or_with_a_rate_is_refused() {
     let three = plan().replace("\"channels\":1", "\"channels\":3");
     let said = refused(&on_plan(&three, ""));
     assert!(said.contains("only 1 are declared"), "{said}");
@@ -344,21 +317,6 @@ fn serve_ends_when_its_input_does_where_that_was_asked_for() {
     );
     drop(server.process.child().stdin.take());
     assert_eq!(server.process.code(), Some(0));
-}
-
-#[test]
-fn serve_goes_on_without_an_input_where_nothing_else_was_asked_for() {
-    let mut server = Served::start("--rate 100");
-    // It has none from the start, and still delivers.
-    lines_behind(&server, 0, 1);
-    assert!(
-        server
-            .process
-            .child()
-            .try_wait()
-            .expect("a child")
-            .is_none()
-    );
 }
 
 #[test]

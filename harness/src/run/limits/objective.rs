@@ -307,51 +307,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_an_objective_is_named() {
-        for (text, told) in [
-            (
-                "",
-                "'' has an empty term; expected terms such as 'p99<=1s,missing=0,connects=all'",
-            ),
-            (
-                "p99",
-                "'p99' has the term 'p99', which holds no '<=' and no '='; expected terms such as \
-                 'p99<=1s,missing=0,connects=all'",
-            ),
-            (
-                "p99=1s",
-                "'p99=1s' has 'p99=1s', but 'p99' takes a longest time, such as 'p99<=250ms'",
-            ),
-            (
-                "p99<=1",
-                "'p99<=1' has 'p99<=1', but 'p99' takes a longest time, such as 'p99<=250ms'",
-            ),
-            (
-                "p98<=1s",
-                "'p98<=1s' asks for 'p98'; did you mean 'p90'?; expected one of 'p50', 'p90', \
-                 'p99', 'p999', 'max', 'missing', 'connects'",
-            ),
-            (
-                "missing=none",
-                "'missing=none' has 'missing=none', but 'missing' takes a most, such as \
-                 'missing=0' or 'missing<=10'",
-            ),
-            (
-                "connects=120%",
-                "'connects=120%' has 'connects=120%', but 'connects' takes 'connects=all', or a \
-                 share such as 'connects=99%'",
-            ),
-            (
-                "missing=0,missing=1",
-                "'missing=0,missing=1' has 'missing' twice; keep one of them",
-            ),
-        ] {
-            let error = text.parse::<Objective>().expect_err(text);
-            assert_eq!(error, told, "{text}");
-        }
-    }
-
-    #[test]
     fn times_are_read_in_any_unit() {
         for (text, ns) in [
             ("250ms", 250_000_000),
