@@ -191,51 +191,16 @@ fn a_run_that_publishes_nothing_has_nothing_to_miss() {
 }
 
 #[test]
-fn json_goes_to_standard_output_and_is_the_record() {
-    let runs = Runs::of(TINY);
-    let output = runs.run("run --transports tcp --format json");
-    let printed = text(&output.stdout);
-    let record = keeps_to_the_schema(printed);
-    assert_eq!(read(&runs.kept().expect("a run").join("run.json")), printed);
-    assert_eq!(output.status.code(), status_of(&record));
-}
-
-#[test]
-fn a_quiet_run_prints_its_result_and_nothing_else() {
-    let runs = Runs::of(TINY);
-    let output = runs.run("run --transports tcp --quiet");
-    assert_eq!(text(&output.stderr), "");
-    assert!(text(&output.stdout).starts_with("tiny: 40 clients, 4 channels, "));
-    assert_eq!(output.status.code(), status_of(&runs.record()));
-}
-
-#[test]
-fn the_seed_makes_the_order_of_trials_repeatable() {
-    let order = |seed| {
-        let runs = Runs::of(TINY);
-        runs.run(&format!(
-            "run --transports tcp,sse,websocket --trials 2 --seed {seed} --duration 0.1"
-        ));
-        let record = runs.record();
-        assert_eq!(record.seed.to_string(), seed);
-        let trials = record
-            .trials
-            .iter()
-            .map(|t| (t.variant.transport, t.variant.profile, t.index));
-        trials.collect::<Vec<_>>()
-    };
-    let first = order("7");
-    // Interleaved: each transport once, before any runs again.
-    assert!(first[..3].iter().all(|t| t.2 == 1) && first[3..].iter().all(|t| t.2 == 2));
-    assert_eq!(order("7"), first);
-}
-
-#[test]
-fn options_take_the_place_of_the_files_values_and_the_record_says_so() {
+fn options_take_the_place_of_the_files_values_and_json_is_the_record_that_says_so() {
     let runs = Runs::of(TINY);
     let options = "--clients 8 --rate 80 --duration 0.5 --seed 3";
-    runs.run(&format!("run --transports sse --profiles stock {options}"));
-    let record = runs.record();
+    let line = format!("run --transports sse --profiles stock --format json {options}");
+    let output = runs.run(&line);
+    // What goes to standard output is the record, to the byte.
+    let record = keeps_to_the_schema(text(&output.stdout));
+    let kept = runs.kept().expect("a run").join("run.json");
+    assert_eq!(read(&kept), text(&output.stdout));
+    assert_eq!(output.status.code(), status_of(&record));
     assert_eq!(record.scenario.name, "tiny");
     assert_eq!((record.scenario.clients.count, record.seed), (8, 3));
     let [trial] = &record.trials[..] else {
@@ -250,103 +215,63 @@ fn options_take_the_place_of_the_files_values_and_the_record_says_so() {
     assert_eq!((trial.clients.target, trial.deliveries.expected), (8, 80));
 }
 
-fn an_interrupted_run_keeps_what_it_had(signal: Signal) {
+#[test]
+fn a_run_that_is_interrupted_keeps_the_trials_that_were_done_and_leaves_no_process() {
     let runs = Runs::of(&slow(TINY));
     let run = runs.start("run --transports tcp,sse,websocket");
     runs.await_trials(1);
     let (server, fleet) = trial_under_way(&run);
-    send(run.pid(), signal);
-    let output = run.output();
-    assert_eq!(output.status.code(), Some(1), "{signal}");
-    await_end(&[server, fleet]);
+    // A terminal interrupts a whole process group: the children are in groups of their own.
+    let group = |pid: u32| nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid as i32)));
+    let [of_run, of_server, of_fleet] = [run.pid(), server.pid, fleet.pid].map(group);
+    assert!(of_run != of_server && of_run != of_fleet, "{of_run:?}");
+    let output = runs.interrupt(run, Signal::SIGINT, &[server, fleet]);
     let record = runs.record();
-    assert_eq!(record.status, Status::Interrupted);
     let [done, under_way] = &record.trials[..] else {
-        panic!(
-            "the trial that was done, and the one under way: {:?}",
-            record.trials.len()
-        );
+        panic!("one that was done, one under way: {}", record.trials.len());
     };
     balances(done);
     let why = under_way.error.as_deref().expect("it was interrupted");
     assert!(why.starts_with("interrupted in phase '"), "{why}");
     assert_eq!(under_way.validity.verdict, Verdict::Void);
-    let log = format!("latency/{}.hlog", record.trials[0].label_for_file());
+    let log = format!("latency/{}.hlog", done.label_for_file());
     assert!(runs.kept().expect("a run").join(log).is_file());
     let (table, told) = (text(&output.stdout), text(&output.stderr));
     assert!(table.contains("interrupted"), "{table}");
-    assert!(
-        told.contains("pushbench: interrupted; what was measured is kept\n"),
-        "{told}"
-    );
+    let kept = "pushbench: interrupted; what was measured is kept\n";
+    assert!(told.contains(kept), "{told}");
 }
 
 #[test]
-fn a_run_that_is_interrupted_keeps_the_trials_that_were_done_and_leaves_no_process() {
-    an_interrupted_run_keeps_what_it_had(Signal::SIGINT);
-}
-
-#[test]
-fn a_run_that_is_asked_to_end_keeps_the_trials_that_were_done_and_leaves_no_process() {
-    an_interrupted_run_keeps_what_it_had(Signal::SIGTERM);
-}
-
-#[test]
-fn an_interrupt_goes_to_the_run_alone() {
-    let runs = Runs::of(TINY);
-    let run = runs.start("run --transports tcp");
-    let (server, fleet) = trial_under_way(&run);
-    // A terminal interrupts a whole process group: the children are in groups of their own.
-    let group = |pid: u32| nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid as i32)));
-    let own = group(run.pid()).expect("alive");
-    assert_ne!(group(server.pid).expect("alive"), own);
-    assert_ne!(group(fleet.pid).expect("alive"), own);
-    run.output();
-    await_end(&[server, fleet]);
-}
-
-/// Kills one process of the first trial; the second trial must be as good as ever.
-fn a_trial_whose_child_dies_is_a_void_row(child: &str) {
+fn a_process_that_dies_in_the_middle_of_a_trial_makes_a_void_row_and_the_run_goes_on() {
     let runs = Runs::of(&slow(TINY));
-    let run = runs.start("run --transports sse --trials 2");
-    let (server, fleet) = trial_under_way(&run);
-    let (victim, survivor) = match child {
-        "server" => (&server, &fleet),
-        _ => (&fleet, &server),
-    };
-    send(victim.pid, Signal::SIGKILL);
-    await_end(std::slice::from_ref(survivor));
+    let run = runs.start("run --transports sse --trials 3");
+    for child in ["serve", "fleet"] {
+        let (server, fleet) = trial_under_way(&run);
+        let victim = if child == "serve" { &server } else { &fleet };
+        send(victim.pid, Signal::SIGKILL);
+        await_end(&[server, fleet]);
+    }
     let output = run.output();
     let (table, progress) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{progress}");
     let record = runs.record();
-    assert_eq!((record.status, record.trials.len()), (Status::Complete, 2));
-    let (first, second) = (&record.trials[0], &record.trials[1]);
-    let why = format!("the {child} died in the middle of the trial (signal: 9 (SIGKILL))");
-    assert_eq!(first.error.as_deref(), Some(&*why));
-    assert_eq!(first.validity.verdict, Verdict::Void);
-    // Where it dies while clients connect, that they could not is a reason as well.
-    let reason = first.validity.reasons.last().expect("a reason");
-    assert_eq!((&*reason.check, &*reason.message), ("completed", &*why));
-    assert!(!reason.remedy.is_empty());
-    balances(second);
-    assert_eq!(second.index, 2);
-    assert!(table.contains("\nvoid: sse tuned, trial 1\n"), "{table}");
-    assert!(table.contains(&why), "{table}");
-    assert!(
-        progress.starts_with("sse tuned, trial 1: void; "),
-        "{progress}"
-    );
-}
-
-#[test]
-fn a_server_that_dies_in_the_middle_of_a_trial_makes_a_void_row_and_the_run_goes_on() {
-    a_trial_whose_child_dies_is_a_void_row("server");
-}
-
-#[test]
-fn a_fleet_that_dies_in_the_middle_of_a_trial_makes_a_void_row_and_the_run_goes_on() {
-    a_trial_whose_child_dies_is_a_void_row("fleet");
+    assert_eq!((record.status, record.trials.len()), (Status::Complete, 3));
+    for (trial, child) in record.trials.iter().zip(["server", "fleet"]) {
+        let why = format!("the {child} died in the middle of the trial (signal: 9 (SIGKILL))");
+        assert_eq!(trial.error.as_deref(), Some(&*why));
+        assert_eq!(trial.validity.verdict, Verdict::Void);
+        // Where it dies while clients connect, that they could not is a reason as well.
+        let reason = trial.validity.reasons.last().expect("a reason");
+        assert_eq!((&*reason.check, &*reason.message), ("completed", &*why));
+        assert!(!reason.remedy.is_empty());
+        let row = format!("\nvoid: sse tuned, trial {}\n", trial.index);
+        assert!(table.contains(&row) && table.contains(&why), "{table}");
+        let line = format!("sse tuned, trial {}: void; ", trial.index);
+        assert!(progress.contains(&line), "{progress}");
+    }
+    balances(&record.trials[2]);
+    assert_eq!(record.trials[2].index, 3);
 }
 
 #[test]
@@ -364,15 +289,17 @@ fn a_run_that_is_killed_leaves_no_process_and_a_record_of_what_was_done() {
 }
 
 #[test]
-fn two_runs_at_once_do_not_disturb_each_others_records() {
+fn two_quiet_runs_at_once_print_their_results_alone_and_keep_records_of_their_own() {
     let runs = Runs::of(TINY);
     let start = || runs.start("run --transports sse --quiet");
     for run in [start(), start()] {
         let output = run.output();
+        let table = text(&output.stdout);
         assert!(
-            text(&output.stdout).starts_with("tiny: 40 clients"),
-            "{output:?}"
+            table.starts_with("tiny: 40 clients, 4 channels, "),
+            "{table}"
         );
+        assert_eq!(text(&output.stderr), "", "quiet");
     }
     let kept = std::fs::read_dir(runs.out()).expect("records");
     let kept: Vec<PathBuf> = kept.map(|run| run.expect("readable").path()).collect();

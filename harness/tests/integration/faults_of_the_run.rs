@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +14,7 @@ use pushbench_protocol::payload::SplitMix64;
 
 use crate::support::{
     LISTENS, Process, Running, Runs, TINY, TcpSocket, after, await_end, await_some, children,
-    inodes, only, output, send, tcp_sockets, text,
+    inodes, only, output, tcp_sockets, text,
 };
 
 /// Servers that are killed, one in each run.
@@ -59,12 +59,8 @@ fn interrupted(change: (&str, &str), phases: &[&str], signal: Signal) {
     // Long enough to come to the phase on any machine that is not far too slow; where it is, the
     // signal falls into an earlier one, of which the same holds.
     std::thread::sleep(Duration::from_millis(1_500));
-    send(run.pid(), signal);
-    let output = run.output();
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    await_end(&processes);
+    let output = runs.interrupt(run, signal, &processes);
     let record = runs.record();
-    assert_eq!(record.status, Status::Interrupted);
     let [trial] = &record.trials[..] else {
         panic!("one trial: {}", record.trials.len());
     };
@@ -131,36 +127,29 @@ fn stranger(server: &Process) -> BufReader<TcpStream> {
 
 #[test]
 fn an_interrupt_while_the_server_still_has_a_client_keeps_the_whole_measure_phase() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        let slow_start = TINY.replace("settle_s = 0.05", "settle_s = 1");
-        let runs = Runs::of(&slow_start);
-        let run = runs.start("run --transports tcp");
-        let processes = started(&run, 2);
-        // The phase in which clients go lasts while the server has any.
-        let mut reader = stranger(&server_of(&run));
-        // 200 a second for 0.5 s on 4 channels: the last of this one.
-        for _ in 0..25 {
-            let mut line = String::new();
-            reader.read_line(&mut line).expect("a message");
-            assert!(line.starts_with("00000000000000"), "{line}");
-        }
-        std::thread::sleep(Duration::from_millis(700));
-        send(run.pid(), signal);
-        let output = run.output();
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-        await_end(&processes);
-        let record = runs.record();
-        assert_eq!(record.status, Status::Interrupted);
-        let trial = &record.trials[0];
-        let why = trial.error.as_deref().expect("it was interrupted");
-        // Earlier only where the machine is far too slow.
-        let phases = ["measure", "drain", "disconnect"];
-        let of = |phase: &&str| *why == format!("interrupted in phase '{phase}'");
-        assert!(phases.iter().any(of), "{why}");
-        if of(&"disconnect") {
-            let d = trial.deliveries;
-            assert_eq!((d.expected, d.received), (800, 800));
-        }
+    let slow_start = TINY.replace("settle_s = 0.05", "settle_s = 1");
+    let runs = Runs::of(&slow_start);
+    let run = runs.start("run --transports tcp");
+    let processes = started(&run, 2);
+    // The phase in which clients go lasts while the server has any.
+    let mut reader = stranger(&server_of(&run));
+    // 200 a second for 0.5 s on 4 channels: the last of this one.
+    for _ in 0..25 {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a message");
+        assert!(line.starts_with("00000000000000"), "{line}");
+    }
+    std::thread::sleep(Duration::from_millis(700));
+    runs.interrupt(run, Signal::SIGTERM, &processes);
+    let trial = &runs.record().trials[0];
+    let why = trial.error.as_deref().expect("it was interrupted");
+    // Earlier only where the machine is far too slow.
+    let phases = ["measure", "drain", "disconnect"];
+    let of = |phase: &&str| *why == format!("interrupted in phase '{phase}'");
+    assert!(phases.iter().any(of), "{why}");
+    if of(&"disconnect") {
+        let d = trial.deliveries;
+        assert_eq!((d.expected, d.received), (800, 800));
     }
 }
 
@@ -170,11 +159,7 @@ fn an_interrupt_before_the_processes_answer_leaves_none_of_them() {
         let runs = Runs::of(TINY);
         let run = runs.start("run --transports tcp");
         let processes = started(&run, 1);
-        send(run.pid(), signal);
-        let output = run.output();
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-        await_end(&processes);
-        assert_eq!(runs.record().status, Status::Interrupted);
+        runs.interrupt(run, signal, &processes);
     }
 }
 
@@ -245,6 +230,22 @@ fn a_program_that_is_rebuilt_or_removed_under_its_run_goes_on_as_it_was() {
 /// Four trials, as many as it takes to fill what little room there is for their record.
 const FOUR: &str = "run --transports tcp,sse,websocket,long_poll";
 
+/// What was written before is whole, and one more was printed: the one that there was no room for.
+fn printed_beyond(output: &Output, reason: &str, kept: &Record) {
+    let (table, told) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot write the record to"), "{told}");
+    assert!(told.contains(reason), "{told}");
+    assert!(!kept.trials.is_empty(), "a trial was written");
+    let (deliveries, _) = table.split_once("\ncost\n").expect("two tables");
+    let printed = deliveries.lines().filter(|line| line.contains(" tuned "));
+    assert_eq!(printed.count(), kept.trials.len() + 1, "{table}");
+    for trial in &kept.trials {
+        let row = trial.variant.to_string();
+        assert!(deliveries.contains(&row), "{row}: {table}");
+    }
+}
+
 #[test]
 fn a_record_that_there_is_no_room_for_is_printed_and_the_one_before_stays() {
     let runs = Runs::of(TINY);
@@ -253,27 +254,14 @@ fn a_record_that_there_is_no_room_for_is_printed_and_the_one_before_stays() {
     // would end the process; what the shell starts inherits that it is ignored.
     let script = "trap '' XFSZ; ulimit -f 64";
     let output = output(after(script, &runs.of_tiny(FOUR)).env("TMPDIR", temporary.path()));
-    let (table, told) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("cannot write the record to"), "{told}");
-    assert!(told.contains("file too large"), "{told}");
-    let kept = runs.record();
-    assert!(!kept.trials.is_empty(), "what was written before is whole");
-    // One more than the file has: the one that there was no room for.
-    let rows = [
-        "tcp tuned",
-        "sse tuned",
-        "websocket tuned",
-        "long_poll tuned",
-    ];
-    let (deliveries, _) = table.split_once("\ncost\n").expect("two tables");
-    let printed = rows.iter().filter(|row| deliveries.contains(**row)).count();
-    assert_eq!(printed, kept.trials.len() + 1, "{table}");
-    assert!(
-        told.contains("what was measured is what was printed: it cannot be kept in")
-            && told.contains("either (file too large)"),
-        "{told}"
-    );
+    printed_beyond(&output, "file too large", &runs.record());
+    let told = text(&output.stderr);
+    for part in [
+        "what was measured is what was printed: it cannot be kept in",
+        "either (file too large)",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
 }
 
 /// What runs a program where it may mount a file system that only its own processes see, if anything
@@ -312,19 +300,8 @@ fn a_file_system_that_is_full_leaves_the_record_before_and_what_was_printed() {
     command.arg(run.get_program()).args(run.get_args());
     command.current_dir(runs.folder()).stdin(Stdio::null());
     let output = output(&mut command);
-    let (table, told) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("cannot write the record to"), "{told}");
-    assert!(told.contains("no space left on device"), "{told}");
     let before = Record::read(&only(kept.path()).expect("a run")).expect("a readable record");
-    assert!(
-        !before.trials.is_empty(),
-        "what was written before is whole"
-    );
-    for trial in &before.trials {
-        let row = trial.variant.to_string();
-        assert!(table.contains(&row), "{row}: {table}");
-    }
+    printed_beyond(&output, "no space left on device", &before);
 }
 
 #[test]
@@ -341,7 +318,9 @@ fn a_server_that_meets_its_memory_limit_is_a_void_row_that_says_how_it_ended() {
         + "[server]\nring_messages = 4096\nring_bytes = 4294967296\nmemory_limit_bytes = 536870912\n";
     let runs = Runs::of(&greedy);
     let output = runs.run("run --transports tcp --allocator system");
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("memory allocation of "), "{told}");
     let record = runs.record();
     let error = record.trials[0].error.as_deref().expect("the server ended");
     assert!(

@@ -5,7 +5,7 @@ use pushbench::record::{Broke, Ended, Limit, LimitStep, Record, Status};
 use pushbench::run::limits::search::{Found, Search};
 use pushbench::scenario::SweepKey;
 
-use crate::support::{Runs, TINY, after, await_end, await_some, children, output, send, text};
+use crate::support::{Runs, TINY, after, await_some, children, output, text};
 
 /// Whether a step holds depends on how busy the machine is; that the search goes where its steps
 /// send it does not.
@@ -128,12 +128,8 @@ fn an_interrupted_search_keeps_its_steps_and_leaves_no_process() {
         let children = children(run.pid());
         (!children.is_empty()).then_some(children)
     });
-    send(run.pid(), Signal::SIGINT);
-    let output = run.output();
-    assert_eq!(output.status.code(), Some(1));
-    await_end(&under_way);
+    let output = runs.interrupt(run, Signal::SIGINT, &under_way);
     let record = runs.record();
-    assert_eq!(record.status, Status::Interrupted);
     assert_eq!(record.limits[0].ended, Ended::Interrupted);
     assert_eq!(record.limits[0].steps.len(), record.trials.len());
     follows_the_search(&record.limits[0], 4);

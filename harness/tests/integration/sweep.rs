@@ -17,6 +17,9 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
     let kept = runs.kept().expect(progress);
     let record = Record::read(&kept).expect("a record");
     assert_eq!((record.trials.len(), record.summary.len()), (8, 4));
+    // Interleaved: everything once, before anything runs again.
+    let indices: Vec<u32> = record.trials.iter().map(|trial| trial.index).collect();
+    assert_eq!(indices, [1, 1, 1, 1, 2, 2, 2, 2]);
     // The schedule says what is owed: 160 messages in 0.4 s to a client on each of 4 channels, or
     // 80 messages to ten.
     for trial in &record.trials {

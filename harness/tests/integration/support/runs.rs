@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-use pushbench::record::Record;
+use nix::sys::signal::Signal;
+use pushbench::record::{Record, Status};
 use tempfile::TempDir;
 
-use super::{Running, await_some, output, pushbench, read, scenario};
+use super::{
+    Process, Running, await_end, await_some, output, pushbench, read, scenario, send, text,
+};
 
 /// A folder with the scenario `tiny.toml` in it, and `out` for its records.
 pub(crate) struct Runs {
@@ -47,6 +50,18 @@ impl Runs {
 
     pub(crate) fn run(&self, line: &str) -> Output {
         output(&mut self.of_tiny(line))
+    }
+
+    /// Interrupts it: status 1, none of `processes` is left, and the record says so.
+    #[track_caller]
+    pub(crate) fn interrupt(&self, run: Running, signal: Signal, processes: &[Process]) -> Output {
+        send(run.pid(), signal);
+        let output = run.output();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{signal}: {told}");
+        await_end(processes);
+        assert_eq!(self.record().status, Status::Interrupted);
+        output
     }
 
     /// The folder of the only run.
