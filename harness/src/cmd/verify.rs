@@ -137,11 +137,7 @@ impl Console {
 
     fn known_answers(&self, known: &[Known]) -> Result<Option<bool>, Failure> {
         let bench = Bench::new(super::program());
-        let told = match self.quiet {
-            true => answers::Told::Failures,
-            false => answers::Told::All,
-        };
-        let ended = until_interrupted(answers::run(known, bench, told, self))?;
+        let ended = until_interrupted(answers::run(known, bench, self.quiet, self))?;
         let Some((held, asked)) = ended else {
             return Ok(None);
         };

@@ -36,15 +36,6 @@ pub enum Known {
     StarvedHarness,
 }
 
-/// Which answers are reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// All of them.
-    All,
-    /// Those that do not hold.
-    Failures,
-}
-
 /// A comparison of what was done with what the record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Answer {
@@ -54,14 +45,15 @@ struct Answer {
     holds: bool,
 }
 
-/// Reports what each comes to as soon as it is known. Returns how many held, of how many.
+/// Reports what each comes to as soon as it is known; where `quiet`, only what does not hold. Returns
+/// how many held, of how many.
 ///
 /// # Errors
 /// [`RunError`] where the machine does not allow a trial.
 pub async fn run(
     known: &[Known],
     bench: Bench,
-    told: Told,
+    quiet: bool,
     listener: &dyn Listener,
 ) -> Result<(usize, usize), RunError> {
     let of = known.iter().map(|known| known.trials()).sum();
@@ -75,7 +67,7 @@ pub async fn run(
         for Answer { text, holds } in runner.answer(*known).await? {
             asked += 1;
             held += usize::from(holds);
-            if !holds || told == Told::All {
+            if !holds || !quiet {
                 listener.result(&format!("known answer: {text}: {}", word(holds)));
             }
         }
@@ -108,30 +100,22 @@ struct Runner<'a> {
 
 impl Runner<'_> {
     async fn answer(&mut self, known: Known) -> Result<Vec<Answer>, RunError> {
-        Ok(match known {
-            Known::Stall => vec![self.stall().await?],
+        let answer = match known {
+            Known::Stall => self.stall().await?,
             Known::Delay => {
                 let mut answers = Vec::new();
                 for transport in DELAYED {
                     answers.push(self.delay(transport).await?);
                 }
-                answers
+                return Ok(answers);
             }
-            Known::Drop => {
-                vec![self.faults(|faults, every| faults.drop = every).await?]
-            }
-            Known::Duplicate => {
-                vec![
-                    self.faults(|faults, every| faults.duplicate = every)
-                        .await?,
-                ]
-            }
-            Known::Swap => {
-                vec![self.faults(|faults, every| faults.swap = every).await?]
-            }
-            Known::LatePublisher => vec![self.late_publisher().await?],
-            Known::StarvedHarness => vec![self.starved().await?],
-        })
+            Known::Drop => self.faults(|faults| &mut faults.drop).await?,
+            Known::Duplicate => self.faults(|faults| &mut faults.duplicate).await?,
+            Known::Swap => self.faults(|faults| &mut faults.swap).await?,
+            Known::LatePublisher => self.late_publisher().await?,
+            Known::StarvedHarness => self.starved().await?,
+        };
+        Ok(vec![answer])
     }
 
     async fn stall(&mut self) -> Result<Answer, RunError> {
@@ -144,11 +128,7 @@ impl Runner<'_> {
             at: Duration::from_millis(7_998),
             lasting: Duration::from_millis(500),
         });
-        let (trial, histograms) = self.run(&subject).await?;
-        Ok(match histograms {
-            Some(histograms) => judge::stall(&trial, &histograms),
-            None => judge::not_done("stall", &trial),
-        })
+        self.judged("stall", &subject, judge::stall).await
     }
 
     async fn delay(&mut self, transport: Transport) -> Result<Answer, RunError> {
@@ -161,37 +141,29 @@ impl Runner<'_> {
             delay: DELAY,
             faults: None,
         });
-        let (relayed, histograms) = self.run(&subject).await?;
-        Ok(match histograms {
-            Some(histograms) => {
-                judge::delay(&direct, &relayed, &histograms, DELAY.as_nanos() as u64)
-            }
-            None => judge::not_done("delay", &relayed),
+        self.judged("delay", &subject, |relayed, histograms| {
+            judge::delay(&direct, relayed, histograms, DELAY.as_nanos() as u64)
         })
+        .await
     }
 
     async fn faults(
         &mut self,
-        choose: impl FnOnce(&mut LineFaults, Option<Every>),
+        choose: impl FnOnce(&mut LineFaults) -> &mut Option<Every>,
     ) -> Result<Answer, RunError> {
         let mut subject = Subject::undisturbed(Transport::Tcp);
         subject.rate(2_000.0);
         let mut faults = LineFaults::default();
         // One in ten: 600 to a client, which its ledger holds (4,096).
-        let every = Every {
+        *choose(&mut faults) = Some(Every {
             period: 10,
             offset: 3,
-        };
-        choose(&mut faults, Some(every));
+        });
         subject.disturbance = Disturbance::relay(RelayPlan {
             delay: Duration::ZERO,
             faults: Some(faults),
         });
-        let (trial, histograms) = self.run(&subject).await?;
-        Ok(match histograms {
-            Some(histograms) => judge::faults(&trial, &histograms),
-            None => judge::not_done("faults", &trial),
-        })
+        self.judged("faults", &subject, judge::faults).await
     }
 
     async fn late_publisher(&mut self) -> Result<Answer, RunError> {
@@ -219,10 +191,23 @@ impl Runner<'_> {
         subject.disturbance.starve = Some(Starve {
             threads_per_core: 16,
         });
-        let (starved, histograms) = self.run(&subject).await?;
+        self.judged("starved harness", &subject, |starved, histograms| {
+            judge::starved(&direct, starved, histograms)
+        })
+        .await
+    }
+
+    /// What `judge` says of a trial that came to its end.
+    async fn judged(
+        &mut self,
+        what: &str,
+        subject: &Subject,
+        judge: impl FnOnce(&Trial, &Histograms) -> Answer,
+    ) -> Result<Answer, RunError> {
+        let (trial, histograms) = self.run(subject).await?;
         Ok(match histograms {
-            Some(histograms) => judge::starved(&direct, &starved, &histograms),
-            None => judge::not_done("starved harness", &starved),
+            Some(histograms) => judge(&trial, &histograms),
+            None => judge::not_done(what, &trial),
         })
     }
 

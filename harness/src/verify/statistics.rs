@@ -8,6 +8,7 @@
 //! helps against it is many short pairs rather than few long ones: the two of a pair are then close
 //! in time, and the interval narrows with their number. That number is fixed beforehand.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pushbench_protocol::transport::Transport;
@@ -19,7 +20,6 @@ use crate::audit::MAX_STEAL;
 use crate::environment::layer::relay::RelayPlan;
 use crate::record::{Comparison, MIN_CLIENTS_FOR_SLOPE, MetricComparison, Says, Trial, Verdict};
 use crate::run::RunError;
-use crate::scenario::Scenario;
 
 /// A/A runs that may find a difference in any primary metric, of 20.
 const MOST_FALSE: f64 = 1.0 / 20.0;
@@ -59,34 +59,20 @@ const OVERHEAD_CLIENTS: u32 = MIN_CLIENTS_FOR_SLOPE as u32 - 1;
 /// What probes and audit may cost, of the CPU per delivery on both sides: the interval's upper end.
 const MOST_OVERHEAD: f64 = 1.03;
 
-/// One side of a pair.
-#[derive(Debug, Clone, Copy)]
-struct Side {
-    delay: Option<Duration>,
-    probes: bool,
-}
-
-const PLAIN: Side = Side {
-    delay: None,
-    probes: true,
-};
-
 /// Checks all three and reports the counts: whether all of them hold.
 ///
 /// # Errors
 /// [`RunError`] where the machine does not allow a trial.
 pub async fn run(runs: u32, bench: Bench, listener: &dyn Listener) -> Result<bool, RunError> {
     let mut runner = Runner { bench, listener };
-    let mut scenario = Subject::undisturbed(Transport::Sse).scenario;
-    scenario.phases.settle_s = 0.0;
-    scenario.phases.warm_up_s = 0.05;
-    scenario.phases.measure_s = MEASURE_S;
-    if let Some(publish) = &mut scenario.publish {
-        publish.rate_per_s = RATE_PER_S;
-    }
-    let same = runner.same(&scenario, runs).await?;
-    let different = runner.different(&scenario, runs).await?;
-    let overhead = runner.overhead(scenario).await?;
+    let mut plain = Subject::undisturbed(Transport::Sse);
+    plain.scenario.phases.settle_s = 0.0;
+    plain.scenario.phases.warm_up_s = 0.05;
+    plain.scenario.phases.measure_s = MEASURE_S;
+    plain.rate(RATE_PER_S);
+    let same = runner.same(&plain, runs).await?;
+    let different = runner.different(&plain, runs).await?;
+    let overhead = runner.overhead(plain).await?;
     Ok(same && different && overhead)
 }
 
@@ -96,39 +82,44 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// A/A: counts the runs in which some primary metric is different.
-    async fn same(&mut self, scenario: &Scenario, runs: u32) -> Result<bool, RunError> {
-        let (mut compared, mut wrong) = (0, 0);
-        let mut by_metric: Vec<(String, u32)> = Vec::new();
+    /// What each of `runs` comparisons of two trials says, those left out that have too few witnesses.
+    async fn comparisons(
+        &mut self,
+        name: &str,
+        sides: [&Subject; 2],
+        runs: u32,
+    ) -> Result<Vec<Comparison>, RunError> {
+        let mut all = Vec::new();
         for run in 1..=runs {
-            let Some(found) = self.compare(scenario, PLAIN, PLAIN).await? else {
-                self.listener
-                    .progress(&format!("A/A run {run} of {runs}: {TOO_VOID}"));
-                continue;
-            };
-            compared += 1;
+            let found = self.compare(sides).await?;
+            let words = found.as_ref().map_or_else(
+                || "too many trials were void".to_owned(),
+                |found| primary(found).map(told).collect::<Vec<_>>().join(", "),
+            );
             self.listener
-                .progress(&format!("A/A run {run} of {runs}: {}", told(&found)));
-            let primary = found.metrics.iter().filter(|m| m.primary);
-            let different: Vec<&str> = primary
-                .filter(|m| m.says == Says::Different)
-                .map(|m| m.metric.as_str())
-                .collect();
-            wrong += u32::from(!different.is_empty());
-            for metric in different {
-                match by_metric.iter_mut().find(|(name, _)| name == metric) {
-                    Some((_, count)) => *count += 1,
-                    None => by_metric.push((metric.to_owned(), 1)),
-                }
-            }
+                .progress(&format!("{name} run {run} of {runs}: {words}"));
+            all.extend(found);
         }
-        let most = (f64::from(runs) * MOST_FALSE).floor() as u32;
-        let holds = compared == runs && wrong <= most;
+        Ok(all)
+    }
+
+    /// A/A: counts the runs in which some primary metric is different.
+    async fn same(&mut self, plain: &Subject, runs: u32) -> Result<bool, RunError> {
+        let all = self.comparisons("A/A", [plain, plain], runs).await?;
+        let mut wrong = 0;
+        let mut by_metric: BTreeMap<&str, u32> = BTreeMap::new();
+        for found in &all {
+            let different = || primary(found).filter(|m| m.says == Says::Different);
+            wrong += different().count().min(1);
+            different().for_each(|m| *by_metric.entry(&m.metric).or_default() += 1);
+        }
+        let compared = all.len();
+        let most = (f64::from(runs) * MOST_FALSE).floor() as usize;
+        let holds = compared == runs as usize && wrong <= most;
         let which: Vec<String> = by_metric.iter().map(|(m, n)| format!("{m} {n}")).collect();
-        let which = if which.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", which.join(", "))
+        let which = match which.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", which.join(", ")),
         };
         self.listener.result(&format!(
             "A/A: sse against itself, {runs} runs of {PAIRS} paired trials: different in {wrong} of \
@@ -139,34 +130,24 @@ impl Runner<'_> {
     }
 
     /// A/B: counts the runs in which the median is different, and sized right.
-    async fn different(&mut self, scenario: &Scenario, runs: u32) -> Result<bool, RunError> {
-        let side = |delay| Side {
-            delay: Some(delay),
-            probes: true,
+    async fn different(&mut self, plain: &Subject, runs: u32) -> Result<bool, RunError> {
+        let [one, other] = DELAYS.map(|delay| Subject {
+            disturbance: Disturbance::relay(RelayPlan {
+                delay,
+                faults: None,
+            }),
+            ..plain.clone()
+        });
+        let all = self.comparisons("A/B", [&one, &other], runs).await?;
+        let metrics = all.iter().flat_map(|found| &found.metrics);
+        let p50 = metrics.filter(|m| m.metric == "latency_ns.p50" && m.says == Says::Different);
+        let p50: Vec<&MetricComparison> = p50.collect();
+        let ratios: Vec<f64> = p50.iter().map(|m| m.ratio).collect();
+        let within = |tolerance| {
+            let sized = p50.iter().filter(|m| holds_difference(m, tolerance));
+            sized.count() as u32
         };
-        let (mut found, mut sized, mut exact, mut ratios) = (0, 0, 0, Vec::new());
-        for run in 1..=runs {
-            let comparison = self
-                .compare(scenario, side(DELAYS[0]), side(DELAYS[1]))
-                .await?;
-            let Some(comparison) = comparison else {
-                self.listener
-                    .progress(&format!("A/B run {run} of {runs}: {TOO_VOID}"));
-                continue;
-            };
-            self.listener
-                .progress(&format!("A/B run {run} of {runs}: {}", told(&comparison)));
-            let p50 = comparison
-                .metrics
-                .iter()
-                .find(|m| m.metric == "latency_ns.p50");
-            if let Some(p50) = p50.filter(|m| m.says == Says::Different) {
-                found += 1;
-                sized += u32::from(holds_difference(p50, ROUNDING));
-                exact += u32::from(holds_difference(p50, 0.0));
-                ratios.push(p50.ratio);
-            }
-        }
+        let (found, sized, exact) = (p50.len() as u32, within(ROUNDING), within(0.0));
         let least = (f64::from(runs) * LEAST_FOUND).ceil() as u32;
         let holds = found >= least && sized >= least;
         self.listener.result(&format!(
@@ -180,17 +161,14 @@ impl Runner<'_> {
     }
 
     /// What probes and audit cost, on both sides together.
-    async fn overhead(&mut self, mut scenario: Scenario) -> Result<bool, RunError> {
-        scenario.clients.count = OVERHEAD_CLIENTS;
-        scenario.phases.warm_up_s = 0.1;
-        scenario.phases.measure_s = 1.0;
-        if let Some(publish) = &mut scenario.publish {
-            publish.rate_per_s = 30.0;
-        }
-        let with = PLAIN;
-        let without = Side {
+    async fn overhead(&mut self, mut with: Subject) -> Result<bool, RunError> {
+        with.scenario.clients.count = OVERHEAD_CLIENTS;
+        with.scenario.phases.warm_up_s = 0.1;
+        with.scenario.phases.measure_s = 1.0;
+        with.rate(30.0);
+        let without = Subject {
             probes: false,
-            ..PLAIN
+            ..with.clone()
         };
         let cost = |t: &Trial| {
             let server = t.server.cpu_ns_per_delivery?;
@@ -198,7 +176,7 @@ impl Runner<'_> {
         };
         let (mut on, mut off) = (Vec::new(), Vec::new());
         for round in 0..OVERHEAD_PAIRS {
-            let (a, b) = self.pair(&scenario, with, without, round).await?;
+            let (a, b) = self.pair([&with, &without], round).await?;
             if let (Some(a), Some(b)) = (cost(&a), cost(&b)) {
                 on.push(a);
                 off.push(b);
@@ -232,17 +210,12 @@ impl Runner<'_> {
     }
 
     /// One run: paired trials, and what they come to.
-    async fn compare(
-        &mut self,
-        scenario: &Scenario,
-        a: Side,
-        b: Side,
-    ) -> Result<Option<Comparison>, RunError> {
+    async fn compare(&mut self, sides: [&Subject; 2]) -> Result<Option<Comparison>, RunError> {
         let mut rounds = Vec::new();
         // A void trial is not a witness, and one whose cores a hypervisor took is a poor one: such
         // rounds are run again, a bounded number of times. No latency is looked at for that.
         for round in 0..MOST_ROUNDS {
-            let (one, other) = self.pair(scenario, a, b, round).await?;
+            let (one, other) = self.pair(sides, round).await?;
             let witnesses = [&one, &other]
                 .iter()
                 .all(|trial| trial.validity.verdict != Verdict::Void);
@@ -265,63 +238,45 @@ impl Runner<'_> {
     }
 
     /// Two trials, one after the other, in turns first.
-    async fn pair(
-        &mut self,
-        scenario: &Scenario,
-        a: Side,
-        b: Side,
-        round: u32,
-    ) -> Result<(Trial, Trial), RunError> {
-        if round.is_multiple_of(2) {
-            let first = self.trial(scenario, a, round).await?;
-            Ok((first, self.trial(scenario, b, round).await?))
-        } else {
-            let first = self.trial(scenario, b, round).await?;
-            Ok((self.trial(scenario, a, round).await?, first))
-        }
+    async fn pair(&mut self, sides: [&Subject; 2], round: u32) -> Result<(Trial, Trial), RunError> {
+        let turn = round as usize % 2;
+        let first = self.trial(sides[turn], round).await?;
+        let second = self.trial(sides[1 - turn], round).await?;
+        Ok(match turn {
+            0 => (first, second),
+            _ => (second, first),
+        })
     }
 
-    async fn trial(
-        &mut self,
-        scenario: &Scenario,
-        side: Side,
-        round: u32,
-    ) -> Result<Trial, RunError> {
+    async fn trial(&mut self, subject: &Subject, round: u32) -> Result<Trial, RunError> {
         let subject = Subject {
-            scenario: scenario.clone(),
             index: round + 1,
-            probes: side.probes,
-            disturbance: side.delay.map_or_else(Disturbance::none, |delay| {
-                Disturbance::relay(RelayPlan {
-                    delay,
-                    faults: None,
-                })
-            }),
-            ..Subject::undisturbed(Transport::Sse)
+            ..subject.clone()
         };
         let (trial, _) = self.bench.trial(&subject, &|_| {}).await?;
         Ok(trial)
     }
 }
 
-/// What is said of a run that has too few witnesses.
-const TOO_VOID: &str = "too many trials were void";
+fn primary(found: &Comparison) -> impl Iterator<Item = &MetricComparison> {
+    found.metrics.iter().filter(|m| m.primary)
+}
 
-/// Primary metrics of a run in short: `latency_ns.p50 × 1.002 (0.98–1.03) undecided, …`.
-fn told(found: &Comparison) -> String {
-    let says = |m: &MetricComparison| {
-        let says = match m.says {
-            Says::Different => "different",
-            Says::Same => "same",
-            Says::Undecided => "undecided",
-        };
-        format!(
-            "{} × {:.3} ({:.3}–{:.3}) {says}",
-            m.metric, m.ratio, m.low, m.high
-        )
+/// A metric of a run in short: `latency_ns.p50 × 1.002 (0.98–1.03) undecided`.
+fn told(found: &MetricComparison) -> String {
+    let says = match found.says {
+        Says::Different => "different",
+        Says::Same => "same",
+        Says::Undecided => "undecided",
     };
-    let primary = found.metrics.iter().filter(|m| m.primary);
-    primary.map(says).collect::<Vec<_>>().join(", ")
+    let MetricComparison {
+        metric,
+        ratio,
+        low,
+        high,
+        ..
+    } = found;
+    format!("{metric} × {ratio:.3} ({low:.3}–{high:.3}) {says}")
 }
 
 /// Whether an interval holds the difference, give or take `tolerance`.
