@@ -10,7 +10,9 @@ use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::Arrival;
 use pushbench_protocol::transport::Transport;
 
-use crate::fleets::{Bench, MESSAGES, SOON, assert_received, entries, setup, whole_schedule, with};
+use crate::fleets::{
+    Bench, MESSAGES, SOON, assert_received, entries, on_each, setup, whole_schedule, with,
+};
 use crate::support::{ESTABLISHED, await_some, table_address, tcp_sockets};
 
 const CLIENTS: u32 = 20;
@@ -31,7 +33,7 @@ fn half_slow(transport: Transport, read_bytes_per_s: u64) -> (Setup, u64) {
 
 #[tokio::test]
 async fn clients_that_do_not_read_leave_the_counts_of_the_others_exact() {
-    for transport in Transport::ALL {
+    on_each(Transport::ALL, |transport| async move {
         let (setup, slow) = half_slow(transport, 0);
         assert!(slow > 0 && slow < u64::from(CLIENTS));
         let mut bench = Bench::connected_with(setup, 1_024, BYTES).await;
@@ -47,7 +49,8 @@ async fn clients_that_do_not_read_leave_the_counts_of_the_others_exact() {
         assert_eq!(report.disconnected, 0, "{transport}");
         let first = report.histograms.count(HistogramId::FirstMessage);
         assert_eq!(first, 0, "{transport}: all came before the schedule");
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -126,17 +129,15 @@ async fn sessions_resume(transport: Transport, spread: Spread) {
 }
 
 #[tokio::test]
-async fn streams_that_resume_are_owed_exactly_what_was_published() {
-    for transport in [Transport::Tcp, Transport::Sse, Transport::WebSocket] {
-        sessions_resume(transport, Spread::Exponential).await;
-    }
-}
-
-#[tokio::test]
-async fn polls_that_resume_are_owed_exactly_what_was_published() {
-    for transport in [Transport::LongPoll, Transport::ShortPoll] {
-        sessions_resume(transport, Spread::Fixed).await;
-    }
+async fn clients_that_resume_are_owed_exactly_what_was_published() {
+    on_each(Transport::ALL, |transport| async move {
+        let spread = match transport.is_stream() {
+            true => Spread::Exponential,
+            false => Spread::Fixed,
+        };
+        sessions_resume(transport, spread).await;
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -191,7 +192,7 @@ fn asking(transport: Transport) -> Setup {
 
 #[tokio::test]
 async fn a_snapshot_is_exactly_the_last_messages_asked_for() {
-    for transport in Transport::ALL {
+    on_each(Transport::ALL, |transport| async move {
         let mut bench = Bench::ready(asking(transport)).await;
         bench.publish_before(12);
         bench.fleet.connect().await;
@@ -202,7 +203,8 @@ async fn a_snapshot_is_exactly_the_last_messages_asked_for() {
             .await;
         assert_eq!(deliveries(&bench), clients * SNAPSHOT, "{transport}");
         bench.finish().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -232,7 +234,7 @@ async fn snapshots_of_clients_that_come_and_go_are_owed_to_each_session() {
 
 #[tokio::test]
 async fn what_was_due_before_its_reader_came_is_owed_and_is_no_latency() {
-    for transport in Transport::ALL {
+    on_each(Transport::ALL, |transport| async move {
         // So that what late comers are owed is waited for.
         let setup = with(asking(transport), |s| s.reconnect = Some(SOON));
         let mut bench = Bench::ready(setup).await;
@@ -242,5 +244,6 @@ async fn what_was_due_before_its_reader_came_is_owed_and_is_no_latency() {
         let report = bench.drained().await;
         assert_received(transport, &report, u64::from(CLIENTS) * SNAPSHOT);
         assert_eq!(entries(&report.delivery), 0, "{transport}");
-    }
+    })
+    .await;
 }

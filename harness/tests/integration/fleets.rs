@@ -22,6 +22,7 @@ use pushbench_servers::publisher::Publisher;
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::server::{Config, Server};
 use serde_json::Value;
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::support::PATIENCE;
 pub(crate) use proxy::{Mode, Proxy};
@@ -73,6 +74,23 @@ async fn eventually<T, S: Debug>(what: &str, mut look: impl AsyncFnMut() -> Resu
         }
         tokio::time::sleep(2 * MS).await;
     }
+}
+
+/// Runs a test over each of `transports`, side by side, as each does little but wait for its schedule.
+pub(crate) async fn on_each<F: Future<Output = ()> + 'static>(
+    transports: impl IntoIterator<Item = Transport>,
+    test: impl Fn(Transport) -> F,
+) {
+    let (here, mut tests) = (LocalSet::new(), JoinSet::new());
+    for transport in transports {
+        tests.spawn_local_on(test(transport), &here);
+    }
+    here.run_until(async {
+        while let Some(ended) = tests.join_next().await {
+            ended.expect("a test that passes");
+        }
+    })
+    .await;
 }
 
 /// A server with `channels` channels of `prefix`, and its address.

@@ -7,7 +7,7 @@ use pushbench::scenario::{ChannelCount, CutBy, Fault};
 use pushbench_protocol::transport::Transport;
 
 use crate::fleets::{
-    Bench, MESSAGES, MS, Mode, SOON, assert_received, setup, whole_schedule, with,
+    Bench, MESSAGES, MS, Mode, SOON, assert_received, on_each, setup, whole_schedule, with,
 };
 
 const CLIENTS: u32 = 10;
@@ -61,19 +61,12 @@ async fn comes_back(transport: Transport, by_reset: bool) {
 }
 
 #[tokio::test]
-async fn clients_of_streams_come_back_and_miss_nothing() {
-    for transport in Transport::ALL.into_iter().filter(|t| t.is_stream()) {
+async fn clients_come_back_and_miss_nothing() {
+    on_each(Transport::ALL, |transport| async move {
         comes_back(transport, false).await;
         comes_back(transport, true).await;
-    }
-}
-
-#[tokio::test]
-async fn clients_that_poll_come_back_and_miss_nothing() {
-    for transport in Transport::ALL.into_iter().filter(|t| !t.is_stream()) {
-        comes_back(transport, false).await;
-        comes_back(transport, true).await;
-    }
+    })
+    .await;
 }
 
 /// The server is gone for longer than a small ring reaches back.
@@ -101,45 +94,40 @@ async fn misses_what_fell_off(transport: Transport) {
 }
 
 #[tokio::test]
-async fn streams_miss_exactly_what_the_server_said_fell_off() {
-    for transport in Transport::ALL.into_iter().filter(|t| t.is_stream()) {
-        misses_what_fell_off(transport).await;
-    }
+async fn clients_miss_exactly_what_the_server_said_fell_off() {
+    on_each(Transport::ALL, misses_what_fell_off).await;
 }
 
-#[tokio::test]
-async fn polls_miss_exactly_what_the_server_said_fell_off() {
-    for transport in Transport::ALL.into_iter().filter(|t| !t.is_stream()) {
-        misses_what_fell_off(transport).await;
+/// The server answers 503 for a while.
+async fn meets_a_status(transport: Transport) {
+    let mut bench = Bench::connected(coming_back(transport)).await;
+    bench.begin(None).await;
+    bench.at_ms(100).await;
+    bench.proxy.set(Mode::Unavailable);
+    bench.proxy.cut(false);
+    bench.at_ms(250).await;
+    bench.proxy.set(Mode::Open);
+    if transport != Transport::Sse {
+        let report = bench.drained().await;
+        let recovery = complete(transport, &report);
+        assert_eq!(recovery.gave_up, 0, "{transport}");
+        assert!(recovery.failed_attempts > 0, "{transport}");
+        return;
     }
+    bench.published().await;
+    bench.fleet.until("nobody away", |s| s.away == 0).await;
+    let report = bench.finish().await;
+    let recovery = balanced(&report);
+    let all = u64::from(CLIENTS);
+    assert_eq!((recovery.lost, recovery.gave_up), (all, all));
+    assert_eq!((report.refused, report.disconnected), (0, 0));
+    assert!(report.counts.missing > 0);
 }
 
 #[tokio::test]
 async fn an_event_source_gives_up_on_a_status_where_the_others_come_back() {
-    for transport in Transport::ALL.into_iter().filter(|t| t.is_http()) {
-        let mut bench = Bench::connected(coming_back(transport)).await;
-        bench.begin(None).await;
-        bench.at_ms(100).await;
-        bench.proxy.set(Mode::Unavailable);
-        bench.proxy.cut(false);
-        bench.at_ms(250).await;
-        bench.proxy.set(Mode::Open);
-        if transport != Transport::Sse {
-            let report = bench.drained().await;
-            let recovery = complete(transport, &report);
-            assert_eq!(recovery.gave_up, 0, "{transport}");
-            assert!(recovery.failed_attempts > 0, "{transport}");
-            continue;
-        }
-        bench.published().await;
-        bench.fleet.until("nobody away", |s| s.away == 0).await;
-        let report = bench.finish().await;
-        let recovery = balanced(&report);
-        let all = u64::from(CLIENTS);
-        assert_eq!((recovery.lost, recovery.gave_up), (all, all));
-        assert_eq!((report.refused, report.disconnected), (0, 0));
-        assert!(report.counts.missing > 0);
-    }
+    let over_http = Transport::ALL.into_iter().filter(|t| t.is_http());
+    on_each(over_http, meets_a_status).await;
 }
 
 /// Cuts by the fleet itself.
@@ -159,17 +147,11 @@ async fn cut(transport: Transport, how: CutBy) -> Recovery {
 }
 
 #[tokio::test]
-async fn streams_that_the_fleet_cuts_come_back_each_time() {
-    for transport in Transport::ALL.into_iter().filter(|t| t.is_stream()) {
+async fn clients_that_the_fleet_cuts_come_back_each_time() {
+    on_each(Transport::ALL, |transport| async move {
         cut(transport, CutBy::Both).await;
-    }
-}
-
-#[tokio::test]
-async fn polls_that_the_fleet_cuts_come_back_each_time() {
-    for transport in Transport::ALL.into_iter().filter(|t| !t.is_stream()) {
-        cut(transport, CutBy::Both).await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
