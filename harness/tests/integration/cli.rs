@@ -4,6 +4,8 @@
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use pushbench::scenario::EMBEDDED;
+use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::support::{
     Running, Runs, TINY, answer, await_some, children, output, pushbench, read, scenario, send,
@@ -13,23 +15,10 @@ use crate::support::{
 #[test]
 fn list_shows_scenarios_transports_and_profiles() {
     let list = answer(&mut pushbench("list"));
-    for word in [
-        "quick",
-        "notifications",
-        "dashboard",
-        "fanout-10k",
-        "idle",
-        "log-tail",
-        "job-progress",
-        "tcp",
-        "sse",
-        "websocket",
-        "long_poll",
-        "short_poll",
-        "http_stream",
-        "stock",
-        "tuned",
-    ] {
+    let scenarios = EMBEDDED.iter().map(|(name, _)| *name);
+    let transports = Transport::ALL.map(Transport::id);
+    let profiles = Profile::ALL.map(Profile::id);
+    for word in scenarios.chain(transports).chain(profiles) {
         let listed = |line: &str| line.split_whitespace().next() == Some(word);
         assert!(list.lines().any(listed), "{word} is missing from:\n{list}");
     }
