@@ -14,7 +14,6 @@ pub const DEFAULT_SHARE: f64 = 0.85;
 pub struct MemoryGuard {
     /// Available at the start; `None` if this platform does not report it, and nothing is guarded.
     start_bytes: Option<u64>,
-    share: f64,
 }
 
 /// The memory when the guard stopped the growth.
@@ -29,18 +28,15 @@ pub struct Pressure {
 impl MemoryGuard {
     /// A guard from what is available on this machine now, at [`DEFAULT_SHARE`].
     pub fn of_this_machine() -> Self {
-        Self::new(memory::available_bytes(), DEFAULT_SHARE)
-    }
-
-    /// A guard from a reading of what is available. `share` in (0, 1].
-    pub fn new(start_bytes: Option<u64>, share: f64) -> Self {
-        Self { start_bytes, share }
+        Self {
+            start_bytes: memory::available_bytes(),
+        }
     }
 
     /// What must stay available; `None` if nothing is known.
-    pub fn floor_bytes(&self) -> Option<u64> {
+    fn floor_bytes(&self) -> Option<u64> {
         let start = self.start_bytes?;
-        Some(start - (start as f64 * self.share.clamp(0.0, 1.0)) as u64)
+        Some(start - (start as f64 * DEFAULT_SHARE) as u64)
     }
 
     /// Whether growth must stop, given the memory available on this machine now.
@@ -49,7 +45,7 @@ impl MemoryGuard {
     }
 
     /// Whether growth must stop, given a reading of available memory.
-    pub fn check(&self, available_bytes: Option<u64>) -> Option<Pressure> {
+    fn check(&self, available_bytes: Option<u64>) -> Option<Pressure> {
         let (floor, available_bytes) = (self.floor_bytes()?, available_bytes?);
         (available_bytes < floor).then_some(Pressure {
             start_bytes: self.start_bytes?,
@@ -76,7 +72,9 @@ mod tests {
 
     #[test]
     fn growth_stops_when_less_than_the_rest_is_available() {
-        let guard = MemoryGuard::new(Some(1_000), 0.85);
+        let guard = MemoryGuard {
+            start_bytes: Some(1_000),
+        };
         assert_eq!(guard.floor_bytes(), Some(150));
         assert_eq!(guard.check(Some(1_000)), None);
         assert_eq!(guard.check(Some(150)), None);
@@ -89,8 +87,9 @@ mod tests {
 
     #[test]
     fn without_a_reading_nothing_is_guarded() {
-        assert_eq!(MemoryGuard::new(None, 0.85).check(Some(0)), None);
-        assert_eq!(MemoryGuard::new(Some(1_000), 0.85).check(None), None);
+        let guard = MemoryGuard { start_bytes: None };
+        assert_eq!(guard.check(Some(0)), None);
+        assert_eq!(MemoryGuard::of_this_machine().check(None), None);
     }
 
     #[test]

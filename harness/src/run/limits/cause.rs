@@ -350,22 +350,20 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_waited_for_their_clients_broke_for_the_harness() {
-        let trial = with_check(trial(), "harness_share", Outcome::Failed);
-        assert_eq!(
-            what_broke(&trial, &[], CORES, 2_000.0),
-            (Broke::HarnessCpu, "harness_share did not pass".to_owned())
-        );
-    }
-
-    #[test]
-    fn loss_without_a_full_core_is_loss() {
-        let mut trial = with_check(trial(), "ledger_missing", Outcome::Failed);
-        trial.deliveries.missing = 7;
-        assert_eq!(
-            broke(&trial),
-            (Broke::Loss, "ledger_missing did not pass".to_owned())
-        );
+    fn without_a_full_core_the_check_that_failed_names_the_cause() {
+        for (check, missing, short_of, expected) in [
+            // Messages that waited for their clients.
+            ("harness_share", 0, None, Broke::HarnessCpu),
+            ("ledger_missing", 7, Some("p99 was 2.00 s"), Broke::Loss),
+            // The objective was kept.
+            ("achieved_rate", 0, None, Broke::Audit),
+        ] {
+            let mut trial = with_check(trial(), check, Outcome::Failed);
+            trial.deliveries.missing = missing;
+            let short_of: Vec<String> = short_of.into_iter().map(str::to_owned).collect();
+            let found = what_broke(&trial, &short_of, CORES, 2_000.0);
+            assert_eq!(found, (expected, format!("{check} did not pass")));
+        }
     }
 
     #[test]
@@ -391,13 +389,8 @@ mod tests {
     }
 
     #[test]
-    fn a_void_trial_that_kept_its_objective_broke_for_the_audit() {
+    fn a_check_that_the_objective_covers_voids_no_step() {
         let trial = with_check(trial(), "achieved_rate", Outcome::Failed);
-        let found = what_broke(&trial, &[], CORES, 2_000.0);
-        assert_eq!(
-            found,
-            (Broke::Audit, "achieved_rate did not pass".to_owned())
-        );
         let voids: Vec<&str> = voided(&trial, |check| check == "ledger_missing").collect();
         assert_eq!(voids, ["achieved_rate"]);
         assert_eq!(voided(&trial, |check| check == "achieved_rate").count(), 0);

@@ -176,51 +176,36 @@ fn term<'a>(text: &str, part: &'a str) -> Result<(&'a str, Term), String> {
         ));
     };
     let (word, value) = (word.trim(), value.trim());
-    let expect = |signs: &[&str], expected: &str| match signs.contains(&sign) {
-        true => Ok(()),
-        false => Err(format!(
-            "'{text}' has '{part}', but '{word}' takes {expected}"
-        )),
+    let (term, expected) = if let Some(quantile) = latency(word) {
+        let most = duration(value).filter(|_| sign == "<=");
+        let term = most.map(|most| Term::Latency(quantile, most));
+        (term, format!("a longest time, such as '{word}<=250ms'"))
+    } else if word == "missing" {
+        let expected = "a most, such as 'missing=0' or 'missing<=10'";
+        (value.parse().ok().map(Term::Missing), expected.to_owned())
+    } else if word == "connects" {
+        let expected = "'connects=all', or a share such as 'connects=99%'";
+        let share = share(value).filter(|_| sign == "=");
+        (share.map(Term::Connects), expected.to_owned())
+    } else {
+        let known = || LATENCIES.into_iter().map(|(id, _)| id).chain(OTHERS);
+        return Err(format!(
+            "'{text}' asks for '{word}'{}; expected one of {}",
+            text::hint(word, known()),
+            text::quoted(known())
+        ));
     };
-    let wrong = |expected: &str| format!("'{text}' has '{part}', but '{word}' takes {expected}");
-    if let Some(quantile) = latency(word) {
-        let expected = format!("a longest time, such as '{word}<=250ms'");
-        expect(&["<="], &expected)?;
-        let most = duration(value).ok_or_else(|| wrong(&expected))?;
-        return Ok((word, Term::Latency(quantile, most)));
-    }
-    match word {
-        "missing" => {
-            let expected = "a most, such as 'missing=0' or 'missing<=10'";
-            expect(&["=", "<="], expected)?;
-            let most = value.parse().map_err(|_| wrong(expected))?;
-            Ok((word, Term::Missing(most)))
-        }
-        "connects" => {
-            let expected = "'connects=all', or a share such as 'connects=99%'";
-            expect(&["="], expected)?;
-            let share = match value.strip_suffix('%') {
-                _ if value == "all" => 1.0,
-                Some(percent) => percent.parse::<f64>().map_err(|_| wrong(expected))? / 100.0,
-                None => return Err(wrong(expected)),
-            };
-            if !(share > 0.0 && share <= 1.0) {
-                return Err(wrong(expected));
-            }
-            Ok((word, Term::Connects(share)))
-        }
-        _ => {
-            let known = || LATENCIES.into_iter().map(|(id, _)| id).chain(OTHERS);
-            let hint = match text::nearest(word, known()) {
-                Some(near) => format!("; did you mean '{near}'?"),
-                None => String::new(),
-            };
-            Err(format!(
-                "'{text}' asks for '{word}'{hint}; expected one of {}",
-                text::quoted(known())
-            ))
-        }
-    }
+    let term = term.map(|term| (word, term));
+    term.ok_or_else(|| format!("'{text}' has '{part}', but '{word}' takes {expected}"))
+}
+
+/// `all`, or a share in percent above zero.
+fn share(text: &str) -> Option<f64> {
+    let share = match text {
+        "all" => 1.0,
+        _ => text.strip_suffix('%')?.parse::<f64>().ok()? / 100.0,
+    };
+    (share > 0.0 && share <= 1.0).then_some(share)
 }
 
 /// `250ms`, `1s`, `1.5s`, `800us`; above zero and at most a day.
