@@ -1,7 +1,7 @@
 //! Searching for a limit: grow until an objective breaks, and name what broke.
 //!
-//! Around the trials, in the place of a [`run`]. In: a scenario, what is to be grown, an
-//! objective. Out: a [`Record`] with a [`Limit`] for each transport and profile, written after every
+//! Around the trials, in the place of a [`run`](mod@crate::run). In: a scenario, what is to be grown, an
+//! objective. Out: a [`Record`](crate::record::Record) with a [`Limit`] for each transport and profile, written after every
 //! step. Each step is an ordinary trial on a fresh server and a fresh fleet, bounded in time; a step
 //! that breaks closes everything that it opened.
 //!
