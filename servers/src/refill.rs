@@ -98,7 +98,7 @@ impl Refill {
 
     fn message(&self, channel: u32, sequence: u64) -> Appended {
         let plan = &self.plan;
-        let index = plan.schedule.index_of(channel, sequence);
+        let index = self.timetable.index_of(channel, sequence);
         let intended_ns = self.timetable.message(index).intended_ns;
         let bytes = plan.payload_bytes - HEAD_BYTES;
         let mut text = Vec::with_capacity(bytes);

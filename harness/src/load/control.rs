@@ -147,6 +147,8 @@ async fn panic(State(fleet): State<Fleet>) -> Answer {
 
 async fn begin(State(fleet): State<Fleet>, body: Result<Json<Timing>, JsonRejection>) -> Answer {
     let Json(timing) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    let checked = timing.schedule.check();
+    checked.map_err(|text| error(StatusCode::BAD_REQUEST, text))?;
     fleet.with(|shards| {
         let phase = Arc::new(MeasurePhase::of_fleet(timing, &shards.setup));
         for handle in &shards.handles {

@@ -390,10 +390,7 @@ impl Sink for Entry<'_> {
         {
             return Ok(());
         }
-        let index = phase
-            .timing
-            .schedule
-            .index_of(self.channel, message.sequence);
+        let index = phase.timetable.index_of(self.channel, message.sequence);
         if let Some(recorder) = self.shard.recorder.borrow_mut().as_mut() {
             self.last_latency_ns = self.at_ns.checked_sub(message.intended_ns);
             recorder.record(Delivery {

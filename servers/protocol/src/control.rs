@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::envelope::{HEAD_BYTES, MAX_BYTES};
 use crate::overflow::Overflow;
 use crate::payload::PayloadKind;
-use crate::schedule::{Arrival, MAX_POISSON_TICKS, Schedule};
+use crate::schedule::Schedule;
 use crate::transport::{Profile, Transport};
 
 /// Most channels of one server: a million private ones, and room for more.
@@ -133,31 +133,12 @@ impl PublishPlan {
     /// A text that names the field, what was expected and what was found.
     pub fn check(&self, channels: u32) -> Result<(), String> {
         let s = &self.schedule;
-        if !(s.rate_per_s > 0.0 && s.rate_per_s.is_finite()) {
-            return Err(format!(
-                "'rate_per_s' is {}, expected a number above 0",
-                s.rate_per_s
-            ));
-        }
-        if s.burst == 0 || s.channels == 0 {
-            return Err("'burst' and 'channels' must be at least 1".into());
-        }
+        s.check()?;
         if s.channels > channels {
             return Err(format!(
                 "'channels' is {}, but only {channels} are declared; declare them first",
                 s.channels
             ));
-        }
-        if s.arrival == Arrival::Poisson {
-            let seconds = s.end_ns.saturating_sub(s.start_ns) as f64 / 1e9;
-            let ticks = s.rate_per_s / f64::from(s.burst) * seconds;
-            if ticks > 0.9 * MAX_POISSON_TICKS as f64 {
-                return Err(format!(
-                    "'arrival' is 'poisson' with some {ticks:.0} arrivals, expected at most {:.0}; \
-                     lower the rate or the duration",
-                    0.9 * MAX_POISSON_TICKS as f64
-                ));
-            }
         }
         if !(HEAD_BYTES..=MAX_BYTES).contains(&self.payload_bytes) {
             return Err(format!(

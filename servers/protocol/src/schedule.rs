@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::SplitMix64;
 
+mod streams;
+
+use streams::Period;
+pub use streams::{MAX_STREAM_MESSAGES, Streams};
+
 /// Most ticks of a Poisson schedule: their times are kept, 8 bytes each, so 128 MiB.
 pub const MAX_POISSON_TICKS: u64 = 16 << 20;
 
@@ -29,14 +34,15 @@ pub enum Arrival {
 }
 
 /// Publishes `rate_per_s` messages a second in total, round robin over `channels` channels, in
-/// bursts of `burst` messages that are due together and go to one channel.
+/// bursts of `burst` messages that are due together and go to one channel; or, with `streams`,
+/// `rate_per_s` messages a second in each stream.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// When message 0 may be due, in ns of `CLOCK_MONOTONIC`.
     pub start_ns: u64,
     /// No message is due at or after this time, in ns of `CLOCK_MONOTONIC`.
     pub end_ns: u64,
-    /// Messages a second over all channels; above 0.
+    /// Messages a second over all channels, or of each stream; above 0.
     pub rate_per_s: f64,
     /// Messages that are due at the same moment; at least 1.
     pub burst: u32,
@@ -48,6 +54,9 @@ pub struct Schedule {
     /// Seed of random arrivals.
     #[serde(default)]
     pub seed: u64,
+    /// Streams instead of a steady flow. Then `burst` is 1, and arrivals are uniform.
+    #[serde(default)]
+    pub streams: Option<Streams>,
 }
 
 /// One message of a [`Schedule`].
@@ -72,11 +81,41 @@ impl Schedule {
             channels,
             arrival: Arrival::Uniform,
             seed: 0,
+            streams: None,
         }
     }
 
-    /// Channel and sequence of message `index`, counted from 0.
-    pub fn place_of(&self, index: u64) -> (u32, u64) {
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// A text that names the field, what was expected and what was found.
+    pub fn check(&self) -> Result<(), String> {
+        if !(self.rate_per_s > 0.0 && self.rate_per_s.is_finite()) {
+            return Err(format!(
+                "'rate_per_s' is {}, expected a number above 0",
+                self.rate_per_s
+            ));
+        }
+        if self.burst == 0 || self.channels == 0 {
+            return Err("'burst' and 'channels' must be at least 1".into());
+        }
+        if self.arrival == Arrival::Poisson {
+            let seconds = self.end_ns.saturating_sub(self.start_ns) as f64 / 1e9;
+            let ticks = self.rate_per_s / f64::from(self.burst) * seconds;
+            if ticks > 0.9 * MAX_POISSON_TICKS as f64 {
+                return Err(format!(
+                    "'arrival' is 'poisson' with some {ticks:.0} arrivals, expected at most {:.0}; \
+                     lower the rate or the duration",
+                    0.9 * MAX_POISSON_TICKS as f64
+                ));
+            }
+        }
+        self.streams
+            .map_or(Ok(()), |streams| self.check_streams(streams))
+    }
+
+    /// Channel and sequence of message `index`, counted from 0, without streams.
+    fn place_of(&self, index: u64) -> (u32, u64) {
         let burst = u64::from(self.burst);
         let channels = u64::from(self.channels);
         let tick = index / burst;
@@ -86,8 +125,8 @@ impl Schedule {
         )
     }
 
-    /// The index of message `sequence` (from 1) of `channel`: the inverse of [`Self::place_of`].
-    pub fn index_of(&self, channel: u32, sequence: u64) -> u64 {
+    /// The inverse of [`Self::place_of`].
+    fn index_of(&self, channel: u32, sequence: u64) -> u64 {
         let burst = u64::from(self.burst);
         // Sequences count from 1; a 0 can only come from a server that is wrong.
         let position = sequence.saturating_sub(1);
@@ -106,12 +145,15 @@ pub struct Timetable {
     schedule: Schedule,
     /// Time of each tick after the start, ascending; `None` where it can be calculated.
     ticks: Option<Arc<[u64]>>,
+    /// One period of streams, where messages come in streams.
+    period: Option<Period>,
 }
 
 impl Timetable {
     /// Works out the times of `schedule`.
     ///
-    /// A Poisson schedule of more than [`MAX_POISSON_TICKS`] ends there: check before.
+    /// It must have been [checked](Schedule::check): a Poisson schedule of more than
+    /// [`MAX_POISSON_TICKS`] ends there.
     pub fn new(schedule: Schedule) -> Self {
         let ticks = (schedule.arrival == Arrival::Poisson).then(|| {
             let mut random = SplitMix64::new(schedule.seed);
@@ -128,7 +170,12 @@ impl Timetable {
                 .take(MAX_POISSON_TICKS as usize)
                 .collect()
         });
-        Self { schedule, ticks }
+        let period = schedule.streams.map(|of| Period::new(&schedule, of));
+        Self {
+            schedule,
+            ticks,
+            period,
+        }
     }
 
     /// What it was worked out from.
@@ -148,6 +195,13 @@ impl Timetable {
 
     /// Message `index`, counted from 0; below [`Self::len`].
     pub fn message(&self, index: u64) -> Due {
+        if let Some(period) = &self.period {
+            let due = period.message(index);
+            return Due {
+                intended_ns: self.schedule.start_ns.saturating_add(due.intended_ns),
+                ..due
+            };
+        }
         let (channel, sequence) = self.schedule.place_of(index);
         let tick = index / u64::from(self.schedule.burst);
         Due {
@@ -157,14 +211,28 @@ impl Timetable {
         }
     }
 
+    /// The index of message `sequence` (from 1) of `channel`: the inverse of [`Self::message`].
+    pub fn index_of(&self, channel: u32, sequence: u64) -> u64 {
+        match &self.period {
+            Some(period) => period.index_of(channel, sequence),
+            None => self.schedule.index_of(channel, sequence),
+        }
+    }
+
     /// How many messages are due before `time_ns`, over all channels.
     pub fn messages_before(&self, time_ns: u64) -> u64 {
+        if let Some(period) = &self.period {
+            return period.messages_before(self.elapsed_ns(time_ns));
+        }
         self.ticks_before(time_ns)
             .saturating_mul(u64::from(self.schedule.burst))
     }
 
     /// The last sequence of `channel` that is due before `time_ns`; 0 where there is none.
     pub fn last_sequence_before(&self, channel: u32, time_ns: u64) -> u64 {
+        if let Some(period) = &self.period {
+            return period.last_sequence_before(channel, self.elapsed_ns(time_ns));
+        }
         let ticks = self.ticks_before(time_ns);
         let channels = u64::from(self.schedule.channels);
         let rounds = ticks / channels + u64::from(u64::from(channel) < ticks % channels);
@@ -184,15 +252,19 @@ impl Timetable {
         self.schedule.start_ns.saturating_add(offset)
     }
 
+    /// How much of the schedule lies before `time_ns`.
+    fn elapsed_ns(&self, time_ns: u64) -> u64 {
+        let time_ns = time_ns.min(self.schedule.end_ns);
+        time_ns.saturating_sub(self.schedule.start_ns)
+    }
+
     /// Ticks due before `time_ns` and before the end.
     fn ticks_before(&self, time_ns: u64) -> u64 {
-        let time_ns = time_ns.min(self.schedule.end_ns);
-        let Some(elapsed) = time_ns
-            .checked_sub(self.schedule.start_ns)
-            .filter(|&e| e > 0)
-        else {
+        let elapsed = self.elapsed_ns(time_ns);
+        if elapsed == 0 {
             return 0;
-        };
+        }
+        let time_ns = self.schedule.start_ns + elapsed;
         if let Some(ticks) = &self.ticks {
             return ticks.partition_point(|&offset| offset < elapsed) as u64;
         }
@@ -324,7 +396,7 @@ mod tests {
             let mut last = vec![0u64; channels as usize];
             for i in 0..s.len() {
                 let due = s.message(i);
-                proptest::prop_assert_eq!(s.schedule.index_of(due.channel, due.sequence), i);
+                proptest::prop_assert_eq!(s.index_of(due.channel, due.sequence), i);
                 proptest::prop_assert_eq!(due.intended_ns < time, i < before);
                 if due.intended_ns < time {
                     last[due.channel as usize] = due.sequence;

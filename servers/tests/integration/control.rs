@@ -251,6 +251,11 @@ fn a_schedule_that_cannot_be_held_is_refused_with_the_field() {
         *plan.pointer_mut(path).expect("a field") = value;
         plan
     };
+    let streams = |value| {
+        let mut plan = overdue(1, 1);
+        plan["schedule"]["streams"] = value;
+        plan
+    };
     for (plan, status, text) in [
         (
             with("/schedule/rate_per_s", json!(0.0)),
@@ -276,6 +281,16 @@ fn a_schedule_that_cannot_be_held_is_refused_with_the_field() {
             with("/schedule/channels", json!(3)),
             400,
             "'channels' is 3, but only 2 are declared; declare them first",
+        ),
+        (
+            streams(json!({ "messages": 0, "first_after_ns": 0, "period_ns": 1 })),
+            400,
+            "'streams' has 0 messages in each of 1 channels",
+        ),
+        (
+            streams(json!({ "messages": 2, "first_after_ns": u64::MAX, "period_ns": 9 })),
+            400,
+            "expected at most its 'period_ns' of 9",
         ),
         (
             with("/payload_bytes", json!(50)),

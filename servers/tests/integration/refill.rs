@@ -12,7 +12,7 @@ use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::envelope::{self, HEAD_BYTES};
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::payload::{self, PayloadKind};
-use pushbench_protocol::schedule::{Arrival, Schedule, Timetable};
+use pushbench_protocol::schedule::{Arrival, Schedule, Streams, Timetable};
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::server::{Config, Server, StartError};
@@ -25,17 +25,33 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 const SHARDS: usize = 3;
 
-/// The three kinds of schedules over three channels, from `before_ns` ago until `behind_ns` from
-/// now, at 600 messages a second.
-fn plans(before_ns: u64, behind_ns: u64) -> [PublishPlan; 3] {
+/// The four kinds of schedules over three channels, from `before_ns` ago until `behind_ns` from now, at
+/// 600 messages a second.
+fn plans(before_ns: u64, behind_ns: u64) -> [PublishPlan; 4] {
     let now = monotonic_ns();
-    [Arrival::Uniform, Arrival::Poisson, Arrival::Burst].map(|arrival| PublishPlan {
-        schedule: Schedule {
-            burst: if arrival == Arrival::Burst { 5 } else { 1 },
-            arrival,
-            seed: 11,
-            ..Schedule::uniform(now - before_ns..now + behind_ns, 600.0, 3)
-        },
+    let plain = Schedule::uniform(now - before_ns..now + behind_ns, 600.0, 3);
+    let of = |arrival, burst| Schedule {
+        arrival,
+        burst,
+        seed: 11,
+        ..plain
+    };
+    let streams = Schedule {
+        streams: Some(Streams {
+            messages: 30,
+            first_after_ns: 10_000_000,
+            period_ns: 70_000_000,
+        }),
+        ..plain
+    };
+    [
+        of(Arrival::Uniform, 1),
+        of(Arrival::Poisson, 1),
+        of(Arrival::Burst, 5),
+        streams,
+    ]
+    .map(|schedule| PublishPlan {
+        schedule,
         payload: PayloadKind::Text,
         payload_bytes: 100,
         seed: 9,
@@ -45,7 +61,7 @@ fn plans(before_ns: u64, behind_ns: u64) -> [PublishPlan; 3] {
 }
 
 /// As in the past, however long ago this machine was started.
-fn past_plans() -> [PublishPlan; 3] {
+fn past_plans() -> [PublishPlan; 4] {
     let length_ns = SECOND_NS.min(monotonic_ns() / 2);
     plans(length_ns, 0)
 }
