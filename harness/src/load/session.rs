@@ -214,7 +214,12 @@ impl Shard {
     /// When a client that departs now comes back: one that resumes at the end of the measure phase
     /// at the latest, so that it gets what it is owed.
     pub(super) fn back_ns(&self, slot: usize, now_ns: u64) -> u64 {
-        let back_ns = now_ns.saturating_add(self.gap_ns(slot));
+        let gap_ns = self.gap_ns(slot);
+        let back_ns = match self.next_stream_ns(slot) {
+            // The next stream waits for nobody.
+            Some(next_ns) => next_ns.max(now_ns),
+            None => now_ns.saturating_add(gap_ns),
+        };
         let until_ns = self.phase().map(|phase| phase.timing.measure_until_ns);
         match until_ns {
             Some(until_ns) if self.resumes() => back_ns.min(until_ns.max(now_ns)),
@@ -253,12 +258,25 @@ impl Shard {
         (!departs).then_some(recheck)
     }
 
-    /// When a session's client departs, once the timing is known: at the end of its stay, or with
-    /// the measure phase.
+    /// When the stream after that of a client's session begins; `None` where there are no streams.
+    fn next_stream_ns(&self, slot: usize) -> Option<u64> {
+        let schedule = self.phase()?.timetable.schedule();
+        let started_ns = self.clients.borrow()[slot].started_ns;
+        schedule.next_stream_ns(self.channel_of(slot), started_ns.max(schedule.start_ns))
+    }
+
+    /// When a session's client departs, once the timing is known: at the end of its stay or stream, or
+    /// with the measure phase.
     fn departure_ns(&self, slot: usize) -> Option<(&MeasurePhase, u64)> {
         let phase = self.phase()?;
         let timing = &phase.timing;
         let plan = self.setup.scenario.sessions?;
+        if let Some(next_ns) = self.next_stream_ns(slot) {
+            let gap_ns = plan.gap_ms.saturating_mul(1_000_000);
+            let ends_ns = next_ns.saturating_sub(gap_ns);
+            let ends_ns = ends_ns.max(timing.schedule.start_ns);
+            return Some((phase, ends_ns.min(timing.measure_until_ns)));
+        }
         let started_ns = self.clients.borrow()[slot].started_ns;
         let length = self.stay_ns(slot);
         let cycle = length.saturating_add(plan.gap_ms * 1_000_000).max(1);
@@ -374,7 +392,7 @@ impl Sink for Entry<'_> {
         }
         if self.conditions.is_some() {
             self.shard
-                .condition_message(self.slot, &message, self.at_ns);
+                .condition_message(self.slot, &message, self.at_ns, in_phase);
         }
         let (true, Some(phase)) = (in_phase, phase) else {
             return Ok(());
@@ -445,23 +463,30 @@ mod tests {
     use crate::load::channels::Channels;
     use crate::load::{Setup, Timing};
     use crate::record::Trial;
-    use crate::scenario::{Scenario, Sizes};
+    use crate::scenario::{ChannelCount, Scenario, Sessions, Sizes, Spread, Streams};
 
-    /// A shard of one client, whose measure phase is from 1,000 to 2,000 ns.
-    fn shard() -> Shard {
+    /// A shard with the clients of a scenario, on channels of their own.
+    fn shard_of(scenario: Scenario, schedule: Schedule, measure_from_ns: u64) -> Shard {
         let server = SocketAddr::from(([127, 0, 0, 1], 0));
-        let setup = Setup::new(Transport::Tcp, server, Scenario::of_clients(1));
-        let channels = Channels::new(Sizes::Even, 1, 1);
+        let clients = scenario.clients.count;
+        let setup = Setup::new(Transport::Tcp, server, scenario);
+        let channels = Channels::new(Sizes::Even, clients, clients);
         let shard = Shard::new(0, Arc::new(setup), channels, Arc::default());
-        shard.add_client();
+        (0..clients).for_each(|_| _ = shard.add_client());
         shard.begin(Arc::new(MeasurePhase::new(Timing {
-            schedule: Schedule::uniform(0..2_000, 1e6, 1),
-            measure_from_ns: 1_000,
-            measure_until_ns: 2_000,
+            schedule,
+            measure_from_ns,
+            measure_until_ns: schedule.end_ns,
             linger_ms: 0.0,
             faults_ns: Vec::new(),
         })));
         shard
+    }
+
+    /// A shard of one client, whose measure phase is from 1,000 to 2,000 ns.
+    fn shard() -> Shard {
+        let schedule = Schedule::uniform(0..2_000, 1e6, 1);
+        shard_of(Scenario::of_clients(1), schedule, 1_000)
     }
 
     /// A session that begins at one time and gets two messages at later ones.
@@ -501,6 +526,55 @@ mod tests {
         assert_eq!(
             (first.count, first.min, first.max),
             (2, Some(400), Some(500))
+        );
+    }
+
+    #[test]
+    fn a_session_ends_with_its_stream_and_the_next_begins_when_it_is_due_however_late_the_last_was()
+    {
+        const MS: u64 = 1_000_000;
+        let mut scenario = Scenario::of_clients(2);
+        scenario.channels.count = ChannelCount::PerClient;
+        scenario.publish = Scenario::load("token-stream").expect("built in").publish;
+        scenario.sessions = Some(Sessions {
+            length_ms: 60,
+            gap_ms: 40,
+            resume: false,
+            spread: Spread::Fixed,
+        });
+        scenario.streams = Some(Streams { first_after_ms: 20 });
+        let start_ns = 1_000 * MS;
+        let schedule = Schedule {
+            streams: scenario.schedule_streams(),
+            ..Schedule::uniform(start_ns..start_ns + 1_000 * MS, 50.0, 2)
+        };
+        let shard = shard_of(scenario, schedule, start_ns);
+        for (slot, began_ms, ends_ms, next_ms) in [
+            // There before the schedule: one stream begins with it, one is in the middle.
+            (0, 900, 1_060, 1_100),
+            (1, 900, 1_010, 1_050),
+            // In time, late, later still, and after the whole stream.
+            (1, 1_050, 1_110, 1_150),
+            (1, 1_160, 1_210, 1_250),
+            (1, 1_395, 1_410, 1_450),
+            (1, 1_520, 1_520, 1_550),
+            // The last ends with the measure phase.
+            (1, 1_950, 2_000, 2_050),
+        ] {
+            shard.begin_session(slot, began_ms * MS);
+            let (_, ends_ns) = shard.departure_ns(slot).expect("the schedule is known");
+            let ends_ns = ends_ns.max(began_ms * MS);
+            assert_eq!(ends_ns, ends_ms * MS, "client {slot}, {began_ms}");
+            assert_eq!(
+                shard.back_ns(slot, ends_ns),
+                next_ms * MS,
+                "client {slot}, {began_ms}"
+            );
+        }
+        assert_eq!(
+            shard.back_ns(1, 3_000 * MS),
+            3_000 * MS,
+            "at once where it is late"
         );
     }
 }

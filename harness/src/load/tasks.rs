@@ -230,7 +230,9 @@ impl Session {
         if self.shard.phase().is_none() || self.shard.setup.scenario.sessions.is_none() {
             return false;
         }
-        tokio::time::sleep(Duration::from_nanos(self.shard.gap_ns(self.slot))).await;
+        let now_ns = monotonic_ns();
+        let away_ns = self.shard.back_ns(self.slot, now_ns) - now_ns;
+        tokio::time::sleep(Duration::from_nanos(away_ns)).await;
         self.shard.comes_back(monotonic_ns())
     }
 }

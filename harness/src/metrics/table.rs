@@ -7,12 +7,13 @@ mod latency;
 mod recovery;
 mod round_trip;
 mod slow_readers;
+mod streams;
 
 use super::Metric;
 
 /// Every metric, in the order in which people read them: of every scenario first.
 pub fn all() -> impl Iterator<Item = &'static Metric> + Clone {
-    const SUBJECTS: [&[Metric]; 7] = [
+    const SUBJECTS: [&[Metric]; 8] = [
         latency::METRICS,
         cost::METRICS,
         delivery::METRICS,
@@ -20,6 +21,7 @@ pub fn all() -> impl Iterator<Item = &'static Metric> + Clone {
         slow_readers::METRICS,
         round_trip::METRICS,
         arrivals::METRICS,
+        streams::METRICS,
     ];
     SUBJECTS.into_iter().flatten()
 }

@@ -21,6 +21,8 @@ pub struct Measures {
     pub round_trip: Option<RoundTrip>,
     /// Clients that came in the measure phase.
     pub arrivals: Option<Arrivals>,
+    /// Streams of messages, one a session.
+    pub streams: Option<Streams>,
     /// The first look of a subscriber.
     pub snapshot: Option<Snapshot>,
     /// The server over the measure phase.
@@ -211,6 +213,20 @@ pub struct Arrivals {
     pub late_bytes: Option<u64>,
     /// The latter over the former.
     pub growth: Option<f64>,
+}
+
+/// Streams of messages, one a session. A stream belongs to the measure phase where its last message does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Streams {
+    /// Streams that begin in a second, by plan.
+    pub offered_per_s: f64,
+    /// Complete streams of the measure phase, a second of it: every message came in one session.
+    pub complete_per_s: f64,
+    /// From the first message of a complete stream to its last.
+    pub first_to_last_ns: Quantiles,
+    /// How far the time between the receipts of two successive messages is from the time between their
+    /// intended times, either way.
+    pub gap_jitter_ns: Quantiles,
 }
 
 /// What a subscriber gets first: the latest messages, before those that follow.

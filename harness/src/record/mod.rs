@@ -29,7 +29,7 @@ pub use hlog::{DIGITS, INTERVAL_NS, MAX_LATENCY_NS, histogram, write_log};
 pub use limits::{Broke, Ended, HeldMemory, Limit, LimitOf, LimitStep};
 pub use measures::{
     Arrivals, FaultDone, Measures, Merge, Moment, OverTime, Overflow, Recovery, RoundTrip,
-    SlowReaders, Snapshot,
+    SlowReaders, Snapshot, Streams,
 };
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{MIN_BEYOND, Quantiles};

@@ -280,11 +280,13 @@ pub(crate) fn measured() -> Trial {
         }
     }
     let mut trial = trial(Transport::Sse, 91_300);
+    trial.clients.first_message_ns = trial.fanout_ns;
     let blank = Measures {
         recovery: Some(Recovery::default()),
         slow_readers: Some(SlowReaders::default()),
         round_trip: Some(RoundTrip::default()),
         arrivals: Some(Arrivals::default()),
+        streams: Some(Streams::default()),
         snapshot: Some(Snapshot::default()),
         over_time: Some(OverTime::default()),
         overflow: Some(Overflow::default()),

@@ -409,6 +409,10 @@ histograms! {
     FirstMessage => trial.clients.first_message_ns,
     /// How late the timers of shards were.
     SchedulerLag => trial.harness.scheduler_lag_ns,
+    /// From the first message of a complete stream to its last.
+    Stream => trial.measures.streams.as_mut()?.first_to_last_ns,
+    /// Time between two receipts of a stream − intended time between them, whichever is longer.
+    GapJitter => trial.measures.streams.as_mut()?.gap_jitter_ns,
     /// From the start of a connect to the last message of its snapshot.
     Snapshot => trial.measures.snapshot.as_mut()?.complete_ns,
     /// From the intended time of a client's message to its return.

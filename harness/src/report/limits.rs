@@ -58,7 +58,7 @@ fn grown(record: &Record, of: LimitOf) -> String {
         |p| {
             format!(
                 "{} publishes/s of {} bytes",
-                three(p.rate_per_s),
+                three(scenario.published_per_s()),
                 p.payload_bytes
             )
         },

@@ -314,7 +314,8 @@ fn headline(record: &Record) -> String {
         Some(publish) => {
             format!(
                 "{} publishes/s of {} bytes",
-                ends(SweepKey::RATE_PER_S).unwrap_or_else(|| three(publish.rate_per_s)),
+                ends(SweepKey::RATE_PER_S)
+                    .unwrap_or_else(|| three(record.scenario.published_per_s())),
                 ends(SweepKey::PAYLOAD_BYTES).unwrap_or_else(|| publish.payload_bytes.to_string())
             )
         }

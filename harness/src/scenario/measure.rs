@@ -21,6 +21,8 @@ pub enum Measure {
     RoundTrip,
     /// Clients that come: needs \[sessions\].
     Arrivals,
+    /// Streams of messages, one a session: needs \[streams\].
+    Streams,
     /// The first look of a subscriber: needs `clients.snapshot_messages`.
     Snapshot,
     /// The server's memory and CPU over the measure phase.
@@ -35,6 +37,7 @@ impl Measure {
             Self::SlowReaders => "slow_readers",
             Self::RoundTrip => "round_trip",
             Self::Arrivals => "arrivals",
+            Self::Streams => "streams",
             Self::Snapshot => "snapshot",
             Self::OverTime => "over_time",
         }

@@ -41,6 +41,7 @@ pub(crate) mod conditions {
         slow_readers,
         upstream,
         sessions,
+        streams,
         snapshot
     );
 
@@ -61,6 +62,7 @@ pub use conditions::faults::{CutBy, Fault, FaultKind};
 pub use conditions::reconnect::Reconnect;
 pub use conditions::sessions::{Sessions, Spread};
 pub use conditions::slow_readers::SlowReaders;
+pub use conditions::streams::Streams;
 pub use conditions::upstream::{Upstream, Via};
 pub use embedded::EMBEDDED;
 pub use error::ScenarioError;
@@ -108,6 +110,9 @@ pub struct Scenario {
     /// Makes clients come and go. Without it they stay connected for the whole trial.
     #[serde(default)]
     pub sessions: Option<Sessions>,
+    /// Gives each session a stream of its own. Without it all clients of a channel get the same.
+    #[serde(default)]
+    pub streams: Option<Streams>,
     /// How clients come back. Without it one whose connection ends is gone.
     #[serde(default)]
     pub reconnect: Option<Reconnect>,
@@ -178,7 +183,7 @@ pub struct Channels {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ScenarioPublish")]
 pub struct Publish {
-    /// Messages a second over all channels together, above 0.
+    /// Messages a second over all channels together, above 0; with \[streams\], of each stream.
     pub rate_per_s: f64,
     /// The whole envelope in bytes, 51 to 1,048,576. The head alone takes 51.
     pub payload_bytes: usize,
@@ -342,6 +347,7 @@ impl Scenario {
             phases: Phases::default(),
             server: Server::default(),
             sessions: None,
+            streams: None,
             reconnect: None,
             faults: Vec::new(),
             slow_readers: None,
@@ -399,7 +405,7 @@ impl Scenario {
     pub fn offered_deliveries_per_s(&self) -> f64 {
         let subscribers = f64::from(self.clients.count) / f64::from(self.channel_count());
         let published = match (&self.publish, &self.upstream) {
-            (Some(publish), _) => publish.rate_per_s,
+            (Some(_), _) => self.published_per_s(),
             (None, Some(upstream)) => upstream.rate_per_client_s * f64::from(self.clients.count),
             (None, None) => 0.0,
         };

@@ -10,8 +10,8 @@ use crate::load::tally::CounterId;
 use crate::load::{FleetReport, Setup};
 use crate::observe::kernel::KernelMemory;
 use crate::record::{
-    Arrivals, Measures, Moment, OverTime, Overflow, Recovery, RoundTrip, SlowReaders, Snapshot,
-    Trial,
+    Arrivals, HistogramId, Measures, Moment, OverTime, Overflow, Recovery, RoundTrip, SlowReaders,
+    Snapshot, Streams, Trial,
 };
 use crate::scenario::Measure;
 
@@ -62,6 +62,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                     measures.round_trip = Some(self.round_trip(found.unwrap_or_default(), trial));
                 }
                 Measure::Arrivals => measures.arrivals = self.arrivals(report, trial),
+                Measure::Streams => measures.streams = self.streams(report),
                 Measure::Snapshot => {
                     measures.snapshot = Some(Snapshot {
                         messages: scenario.clients.snapshot_messages,
@@ -180,6 +181,16 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                 .and_then(|window| window.per(trial.server.cpu_ns, CounterId::Sent)),
             ..found
         }
+    }
+
+    fn streams(&self, report: &FleetReport) -> Option<Streams> {
+        let scenario = self.plan.scenario;
+        let complete = report.histograms.count(HistogramId::Stream);
+        Some(Streams {
+            offered_per_s: scenario.streams_per_s()?,
+            complete_per_s: complete as f64 / scenario.phases.measure_s,
+            ..Streams::default()
+        })
     }
 
     fn arrivals(&self, report: &FleetReport, trial: &Trial) -> Option<Arrivals> {

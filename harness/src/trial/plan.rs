@@ -150,7 +150,7 @@ impl<'a> Plan<'a> {
                 channels: scenario.channel_count(),
                 arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
                 seed: self.seed ^ u64::from(self.index),
-                streams: None,
+                streams: scenario.schedule_streams(),
             },
             measure_from_ns,
             measure_until_ns,

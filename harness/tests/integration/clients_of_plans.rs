@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use pushbench::load::{FleetReport, Setup};
-use pushbench::record::HistogramId;
-use pushbench::scenario::{ChannelCount, Publish, Sessions, Sizes, SlowReaders, Spread};
+use pushbench::record::{Family, HistogramId};
+use pushbench::scenario::{ChannelCount, Publish, Sessions, Sizes, SlowReaders, Spread, Streams};
 use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::Arrival;
 use pushbench_protocol::transport::Transport;
@@ -126,6 +126,63 @@ async fn sessions_resume(transport: Transport, spread: Spread) {
     assert_eq!(entries(&report.delivery), owed - late, "{transport}");
     assert!(late > 0, "{transport}: {arrivals:?}");
     assert_eq!((report.refused, report.disconnected), (0, 0));
+}
+
+/// Clients with two streams each in the time of the schedule: 10 messages after 100 ms, 5 ms apart.
+fn streams(transport: Transport, family: Family) -> Setup {
+    let mut setup = with(setup(transport, 6), |s| {
+        s.channels.count = ChannelCount::PerClient;
+        s.sessions = Some(Sessions {
+            length_ms: 150,
+            gap_ms: 50,
+            resume: false,
+            spread: Spread::Fixed,
+        });
+        s.streams = Some(Streams {
+            first_after_ms: 100,
+        });
+        s.publish = Some(Publish {
+            rate_per_s: 200.0,
+            payload_bytes: 96,
+            payload: PayloadKind::Text,
+            burst: 1,
+            arrival: Arrival::Uniform,
+        });
+    });
+    setup.family = family;
+    setup
+}
+
+#[tokio::test]
+async fn every_session_gets_exactly_its_stream() {
+    const OWED: u64 = 6 * 2 * 10;
+    for transport in Transport::ALL {
+        for family in [Family::Lean, Family::Library] {
+            let whom = format!("{transport} {family:?}");
+            // A client that this machine was too slow for is owed less; that it is not every time.
+            let mut report = whole_schedule(streams(transport, family)).await;
+            for _ in 0..9 {
+                assert!(report.counts.expected <= OWED, "{whom}");
+                assert_received(&whom, &report, report.counts.expected);
+                if report.counts.expected == OWED {
+                    break;
+                }
+                report = whole_schedule(streams(transport, family)).await;
+            }
+            assert_received(&whom, &report, OWED);
+            let counts = [
+                HistogramId::Stream,
+                HistogramId::GapJitter,
+                HistogramId::FirstMessage,
+            ]
+            .map(|id| report.histograms.count(id));
+            // Client 2 was in the middle of a stream when the schedule began, and of another when it
+            // ended: 11 are complete, in 2 parts each is one. Of the 9 sessions that begin and have a
+            // message due, the first of client 0 began before the schedule.
+            assert_eq!(counts, [11, OWED - 13, 8], "{whom}");
+            assert_eq!((report.refused, report.disconnected), (0, 0), "{whom}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -284,7 +284,10 @@ impl Bench {
         let start_ns = monotonic_ns() + 60_000_000;
         let channels = self.fleet.setup.scenario.channel_count();
         let timing = Timing {
-            schedule: Schedule::uniform(start_ns..start_ns + PHASE_NS, RATE_PER_S, channels),
+            schedule: Schedule {
+                streams: self.fleet.setup.scenario.schedule_streams(),
+                ..Schedule::uniform(start_ns..start_ns + PHASE_NS, RATE_PER_S, channels)
+            },
             measure_from_ns: start_ns,
             measure_until_ns: start_ns + PHASE_NS,
             linger_ms: 20_000.0,

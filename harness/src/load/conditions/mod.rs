@@ -1,5 +1,5 @@
 //! What a shard keeps of its clients only where a scenario has a condition: losses, sessions, cuts, slow
-//! readers, snapshots.
+//! readers, snapshots, streams.
 //!
 //! Place on the data path: next to the ledger. A plain client costs nothing of this: the tables are
 //! there only where a plan is, and a message then finds `None` (see `Shard::conditions_of`). What is
@@ -11,6 +11,7 @@ pub(crate) mod round_trip;
 pub(crate) mod sessions;
 pub(crate) mod slow;
 pub(crate) mod snapshot;
+pub(crate) mod streams;
 pub mod upstream;
 
 use std::cell::RefCell;
@@ -30,6 +31,7 @@ use reconnect::{Comebacks, Timeline};
 use sessions::Sessions;
 use slow::Slow;
 use snapshot::Snapshots;
+use streams::Streams;
 
 /// What a shard does for a condition that its scenario has. Where it has none, nothing is called.
 pub(in crate::load) trait Hook {
@@ -70,8 +72,8 @@ pub(in crate::load) trait Hook {
         None
     }
 
-    /// A message arrived, where it [sees](Self::sees) all.
-    fn message(&mut self, _slot: usize, _message: &Envelope<'_>, _at_ns: u64) {}
+    /// A message arrived, where it [sees](Self::sees) all; `measured`: one of the measure phase.
+    fn message(&mut self, _slot: usize, _message: &Envelope<'_>, _at_ns: u64, _measured: bool) {}
 
     /// A message arrived that its client was not there for when it was due.
     fn late(&mut self, _missed: Missed, _due_ns: u64, _at_ns: u64) {}
@@ -200,7 +202,8 @@ tables! {
     sessions: Sessions,
     cuts: Cuts,
     slow: Slow,
-    snapshots: Snapshots
+    snapshots: Snapshots,
+    streams: Streams
 }
 
 /// What the side tables counted.
@@ -423,9 +426,10 @@ impl Shard {
         slot: usize,
         message: &Envelope<'_>,
         at_ns: u64,
+        measured: bool,
     ) {
         if let Some(conditions) = self.conditions.as_ref().filter(|e| e.sees == Sees::All) {
-            conditions.each(|hook| hook.message(slot, message, at_ns));
+            conditions.each(|hook| hook.message(slot, message, at_ns, measured));
         }
     }
 

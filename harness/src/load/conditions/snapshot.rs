@@ -90,7 +90,7 @@ impl Hook for Snapshots {
     /// Where a message is the last of a whole snapshot, the time is entered: a channel that had fewer
     /// messages when the cursor came has no whole snapshot, which the time of the append shows, and
     /// so no time.
-    fn message(&mut self, slot: usize, message: &Envelope<'_>, at_ns: u64) {
+    fn message(&mut self, slot: usize, message: &Envelope<'_>, at_ns: u64, _measured: bool) {
         let client = &mut self.clients[slot];
         if client.last == 0 || message.sequence < client.last {
             return;
@@ -127,22 +127,22 @@ mod tests {
         for slot in 0..3 {
             snapshots.subscribing(slot, 1_000, false);
         }
-        snapshots.message(0, &message(40, 10), 1_100);
+        snapshots.message(0, &message(40, 10), 1_100, true);
         snapshots.cursor(0, 2_000, 40, None);
         for sequence in 41..=50 {
-            snapshots.message(0, &message(sequence, 500), 3_000 + sequence);
+            snapshots.message(0, &message(sequence, 500), 3_000 + sequence, true);
         }
         let took = snapshots.histograms.get(HistogramId::Snapshot);
         let took = took.expect("one is whole");
         assert!(took.len() == 1 && took.equivalent(took.max(), 2_043));
         // Only one was there: the third of the channel was published later.
         snapshots.cursor(1, 2_000, 0, None);
-        snapshots.message(1, &message(1, 500), 2_000);
-        snapshots.message(1, &message(2, 2_100), 2_200);
-        snapshots.message(1, &message(3, 2_300), 2_400);
+        snapshots.message(1, &message(1, 500), 2_000, true);
+        snapshots.message(1, &message(2, 2_100), 2_200, true);
+        snapshots.message(1, &message(3, 2_300), 2_400, true);
         // The third fell off before it could be read.
         snapshots.cursor(2, 2_000, 7, None);
-        snapshots.message(2, &message(12, 500), 2_400);
+        snapshots.message(2, &message(12, 500), 2_400, true);
         assert_eq!(snapshots.histograms.count(HistogramId::Snapshot), 1);
     }
 }

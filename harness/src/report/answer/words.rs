@@ -28,7 +28,7 @@ pub(super) fn scenario(view: &View<'_>) -> String {
     let publish = match &scenario.publish {
         Some(publish) => format!(
             "are sent {} messages a second in all, of {} bytes each",
-            three(publish.rate_per_s),
+            three(scenario.published_per_s()),
             count(publish.payload_bytes as u64)
         ),
         None if scenario.upstream.is_some() => "send and receive".to_owned(),

@@ -54,3 +54,79 @@ fn clients_send_on_their_connection_where_every_transport_of_the_scenario_does()
     );
     assert!(both.is_ok());
 }
+
+/// Three clients that ask again and again, as a file with one part replaced.
+fn token_stream(part: &str, by: &str) -> Result<Scenario, String> {
+    let whole = "clients.count = 3\nchannels.count = 'per_client'\n\
+                 [publish]\nrate_per_s = 50\npayload_bytes = 64\n\
+                 [sessions]\nlength_ms = 6500\ngap_ms = 1500\n\
+                 [streams]\nfirst_after_ms = 500\n";
+    assert!(whole.contains(part), "{part}");
+    parse(&whole.replacen(part, by, 1))
+}
+
+#[test]
+fn streams_follow_from_sessions_and_rate_and_what_cannot_be_one_is_refused() {
+    let scenario = token_stream("", "").expect("a good scenario");
+    let streams = scenario.schedule_streams().expect("there are streams");
+    assert_eq!(
+        (streams.messages, streams.first_after_ns, streams.period_ns),
+        (300, 500_000_000, 8_000_000_000)
+    );
+    assert_eq!(scenario.streams_per_s(), Some(0.375));
+    assert_eq!(scenario.published_per_s(), 112.5);
+    assert_eq!(scenario.offered_deliveries_per_s(), 112.5);
+    assert_eq!(scenario.measures(), [Measure::Arrivals, Measure::Streams]);
+    let (sessions, publish) = ("[sessions]\n", "[publish]\nrate_per_s = 50\n");
+    for (part, by, expected) in [
+        (
+            "[sessions]\nlength_ms = 6500\ngap_ms = 1500\n",
+            "",
+            "'streams' needs [sessions]",
+        ),
+        (sessions, "[sessions]\nresume = true\n", "do not resume"),
+        (
+            sessions,
+            "[sessions]\nspread = 'exponential'\n",
+            "sessions that are all alike",
+        ),
+        (
+            "'per_client'",
+            "3",
+            "'streams' needs a channel for each client",
+        ),
+        (
+            publish,
+            "[publish]\nburst = 2\nrate_per_s = 50\n",
+            "at even distances",
+        ),
+        (
+            publish,
+            "[publish]\narrival = 'poisson'\nrate_per_s = 50\n",
+            "at even distances",
+        ),
+        (
+            "_ms = 500\n",
+            "_ms = 6500\n",
+            "'first_after_ms' is 6500, so no message at 50 a second fits",
+        ),
+        (
+            "_ms = 500\n",
+            "_ms = 99999\n",
+            "into the rest of a session of 6500 ms",
+        ),
+        (
+            "rate_per_s = 50",
+            "rate_per_s = 1e6",
+            "but a schedule holds at most 4194304 in all",
+        ),
+        (
+            "[streams]",
+            "[reconnect]\n[streams]",
+            "'streams' cannot go with [reconnect]",
+        ),
+    ] {
+        let found = token_stream(part, by).expect_err(expected);
+        assert!(found.contains(expected), "{found}");
+    }
+}
