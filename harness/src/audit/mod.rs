@@ -63,6 +63,8 @@ pub struct Evidence<'a> {
     pub measuring: Option<NetworkCounters>,
     /// How long either side waited for a core over that stretch.
     pub waited: Waited,
+    /// Channels that are published to.
+    pub channels: u32,
     /// How arrivals were to be distributed.
     pub arrival: Arrival,
     /// Times between actual publishes, in ns.

@@ -18,6 +18,9 @@ pub const MAX_LAG_SHARE: f64 = 0.5;
 /// Significance of the test of the arrival process: a good trial must not be called bad.
 pub const ARRIVAL_LEVEL: f64 = 0.001;
 
+/// Share of the channels that may be published to in vain: about as much is added to CPU per delivery.
+const MAX_UNHEARD: f64 = 0.05;
+
 const STARVED: &str = "the publisher was starved: lower the rate with '--rate', or use more cores";
 
 pub(super) const CHECKS: &[Row] = &[
@@ -28,6 +31,12 @@ pub(super) const CHECKS: &[Row] = &[
         "the tail is the publisher's own: run on a quieter machine, or with more cores",
     ),
     row("arrivals", arrivals, STARVED),
+    row(
+        "subscribers",
+        subscribers,
+        "use at least as many clients as channels ('--clients'), or fewer channels \
+         ('channels.count')",
+    ),
 ];
 
 /// Why nothing can be said about a publisher.
@@ -57,6 +66,22 @@ fn achieved_rate(trial: &Trial, evidence: &Evidence<'_>) -> Found {
     };
     let message = format!("{offered:.1} messages a second were offered, {achieved:.1} published");
     Found::Measured(achieved, offered, verdict, message)
+}
+
+/// Publishing to a channel that nobody subscribes to costs the server CPU, which its figures then
+/// charge to the deliveries of the others.
+fn subscribers(trial: &Trial, evidence: &Evidence<'_>) -> Found {
+    if trial.publish.offered_per_s <= 0.0 {
+        return Found::Absent;
+    }
+    let (of, alone) = (evidence.channels, trial.publish.channels_without_subscriber);
+    let share = f64::from(alone) / f64::from(of.max(1));
+    if trial.deliveries.expected == 0 && trial.clients.connected > 0 {
+        let message = "messages were published, but none to a channel that a client subscribes to";
+        return Found::Measured(share, 0.0, Verdict::Void, message.to_owned());
+    }
+    let message = format!("{alone} of {of} channels had no subscriber");
+    Found::above(share, MAX_UNHEARD, Verdict::Suspect, message)
 }
 
 fn publish_lag(trial: &Trial, evidence: &Evidence<'_>) -> Found {

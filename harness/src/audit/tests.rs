@@ -16,6 +16,7 @@ struct Case {
     connecting: NetworkCounters,
     measuring: NetworkCounters,
     waited: Waited,
+    channels: u32,
     arrival: Arrival,
     gaps_ns: Vec<u64>,
     disturbed: Option<&'static str>,
@@ -84,6 +85,7 @@ fn good() -> Case {
             server: Some(GOOD_QUEUE),
             fleet: Some(GOOD_QUEUE),
         },
+        channels: 100,
         arrival: Arrival::Poisson,
         gaps_ns: exponential_gaps(),
         disturbed: None,
@@ -109,6 +111,7 @@ fn judge(mut case: Case) -> Trial {
         connecting: Some(case.connecting),
         measuring: Some(case.measuring),
         waited: case.waited,
+        channels: case.channels,
         arrival: case.arrival,
         gaps_ns: &case.gaps_ns,
         disturbed: case.disturbed,
@@ -157,7 +160,7 @@ fn a_good_trial_is_valid_and_every_check_was_made() {
         "{:?}",
         trial.validity.checks
     );
-    assert_eq!(trial.validity.checks.len(), 28);
+    assert_eq!(trial.validity.checks.len(), 29);
 }
 
 #[test]
@@ -319,6 +322,35 @@ fn what_cannot_be_tested_says_so_and_is_held_against_nobody() {
             "samples"
         ]
     );
+}
+
+#[test]
+fn messages_that_nobody_was_to_get_make_a_trial_suspect_and_void_where_they_are_all() {
+    let with = |alone, expected| {
+        let mut case = good();
+        case.trial.publish.channels_without_subscriber = alone;
+        if expected == 0 {
+            case.trial.deliveries = Default::default();
+        }
+        judge(case).validity
+    };
+    assert_eq!(with(5, 10_000).verdict, Verdict::Valid);
+    let suspect = with(80, 10_000);
+    assert_eq!(suspect.verdict, Verdict::Suspect);
+    assert_eq!(
+        suspect.reasons[0].message,
+        "80 of 100 channels had no subscriber"
+    );
+    let void = with(80, 0);
+    assert_eq!(void.verdict, Verdict::Void);
+    assert!(
+        void.reasons
+            .iter()
+            .any(|reason| reason.check == "subscribers")
+    );
+    // One channel, and a phase too short for a message of it.
+    let unlucky = with(0, 0);
+    assert_eq!(unlucky.verdict, Verdict::Void);
 }
 
 #[test]

@@ -146,6 +146,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         ..Clients::default()
     };
     trial.publish = Publish {
+        channels_without_subscriber: 0,
         offered_per_s: 300.0,
         achieved_per_s: Some(299.97),
         lag_ns: quantiles(12_000, 900),

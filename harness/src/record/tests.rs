@@ -109,7 +109,10 @@ const KEYS: &[(&str, &str)] = &[
         "target connected refused disconnected stopped_by connected_per_s connect_ns \
          first_message_ns",
     ),
-    ("/trials/0/publish", "offered_per_s achieved_per_s lag_ns"),
+    (
+        "/trials/0/publish",
+        "offered_per_s achieved_per_s channels_without_subscriber lag_ns",
+    ),
     (
         "/trials/0/deliveries",
         "expected received missing duplicate out_of_order",

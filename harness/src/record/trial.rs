@@ -119,6 +119,9 @@ pub struct Publish {
     pub offered_per_s: f64,
     /// Achieved rate; `null` where nothing is published.
     pub achieved_per_s: Option<f64>,
+    /// Channels that were published to and had no client; 0 where nothing is published.
+    #[serde(default)]
+    pub channels_without_subscriber: u32,
     /// Publish lag: from the intended to the actual time.
     pub lag_ns: Quantiles,
 }

@@ -51,6 +51,9 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         let offered = phase.messages();
         let is_whole = self.faults.ended == 0;
         let phase_ns = phase.timing.measure_until_ns - phase.timing.measure_from_ns;
+        let scenario = self.plan.scenario;
+        let channels = scenario.channel_count();
+        trial.publish.channels_without_subscriber = channels.saturating_sub(scenario.clients.count);
         trial.publish.offered_per_s = offered as f64 * 1e9 / phase_ns as f64;
         // What a publisher reported that has ended is not known, nor how late it was.
         if !is_whole {
@@ -118,6 +121,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                 true => self.waited(),
                 false => Waited::default(),
             },
+            channels: self.plan.scenario.channel_count(),
             arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
             gaps_ns: &self.gaps_ns,
             disturbed: self.plan.scenario.disturbed(),
