@@ -36,9 +36,9 @@ pub(super) const TABLES: &[Table] = &[
                away. peak: most in one second. ring overflow: messages evicted from the server's \
                buffer. Counts are sums over trials.",
         columns: &[
-            "connections_lost", "returns", "not_back", "back_p50", "back_p90", "back_p99", "back_all",
-            "away_p50", "away_p99", "peak_returns", "peak_attempts", "failed_attempts", "gave_up",
-            "caught_up_p50", "caught_up_p99", "fell_off", "recovery_memory", "recovery_cpu",
+            "connections_lost", "returns", "never_returned", "back_p50", "back_p90", "back_p99", "back_all",
+            "away_p50", "away_p99", "peak_returns", "peak_attempts", "failed_attempts", "stopped_retrying",
+            "caught_up_p50", "caught_up_p99", "ring_overflow", "recovery_memory", "recovery_cpu",
         ],
         foremost: &["back_all", "away_p99"],
     },
