@@ -40,6 +40,9 @@ fn overview() -> Result<String, Failure> {
     for (name, _) in EMBEDDED {
         let scenario = Scenario::load(name).map_err(usage)?;
         text += &format!("  {name:14} {}\n", scenario.summary);
+        for sentence in scenario.sentences() {
+            text += &format!("  {:14} {sentence}\n", "");
+        }
     }
     text += "\nTransports:\n";
     for row in TRANSPORTS {

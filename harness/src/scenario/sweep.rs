@@ -230,7 +230,8 @@ impl Scenario {
     fn with_value(&self, key: SweepKey, value: f64) -> Result<Self, Problem> {
         let mut tree = serde_json::to_value(self).unwrap_or_default();
         let (table, name) = key.path().rsplit_once('.').unwrap_or(("", key.path()));
-        let place = tree.get_mut(table).and_then(Value::as_object_mut);
+        let pointer = format!("/{}", table.replace('.', "/"));
+        let place = tree.pointer_mut(&pointer).and_then(Value::as_object_mut);
         let Some(place) = place else {
             ensure!(
                 false,

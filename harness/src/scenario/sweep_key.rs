@@ -4,6 +4,7 @@
 //! swept at once. Out: a key for each.
 
 use super::Scenario;
+use super::conditions::faults::MAX_FAULTS;
 use serde_json::Value;
 use std::sync::LazyLock;
 
@@ -48,6 +49,10 @@ fn numbers(schema: &Value, root: &Value, path: &str, paths: &mut Vec<String>) {
                 &format!("{path}.{key}")
             };
             numbers(inner, root, path, paths);
+        }
+        // Of a list of tables, such as 'faults.0.at_s'.
+        if let Some(items) = variant.get("items") {
+            (0..MAX_FAULTS).for_each(|i| numbers(items, root, &format!("{path}.{i}"), paths));
         }
     }
 }
@@ -119,11 +124,14 @@ mod tests {
             "reconnect.jitter",
             "slow_readers.read_bytes_per_s",
             "upstream.rate_per_client_s",
+            "faults.0.at_s",
+            "faults.15.mean_s",
         ] {
             assert!(paths.contains(&path), "{path}");
         }
         for (index, path) in paths.iter().enumerate() {
-            assert_eq!(path.split('.').count(), 2, "{path}");
+            let parts = if path.starts_with("faults.") { 3 } else { 2 };
+            assert_eq!(path.split('.').count(), parts, "{path}");
             assert!(!paths[..index].contains(path), "{path} is there twice");
         }
         assert!(!paths.iter().any(|path| path.starts_with("run.")));

@@ -18,7 +18,7 @@ pub(in crate::scenario) const KIND: Kind = Kind {
 };
 
 /// Most faults of one scenario.
-const MAX_FAULTS: usize = 16;
+pub(in crate::scenario) const MAX_FAULTS: usize = 16;
 
 /// What is done to the server or to connections, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -40,7 +40,24 @@ fn any_number_of_a_scenario_can_be_swept_and_survives_the_record() {
         point.to_string(),
         "phases.warm_up_s 2, server.ring_messages 64"
     );
-    for scenario in [scenario, swept("clients.count = [1, 2]").expect("a sweep")] {
+    let faults = format!(
+        "{}\n[[faults]]\nkind = 'server_stall'\nat_s = 1\nfor_ms = 10\n\
+         [sweep]\nfaults.0.for_ms = [10, 200]\n",
+        GOOD
+    );
+    let faults = Scenario::parse("scenarios/chat.toml", &faults).expect("a fault that varies");
+    let at = faults.at(faults.points()[1]);
+    assert_eq!(at.faults[0].for_ms, Some(200));
+    let error = swept("faults.1.for_ms = [10]").expect_err("no fault");
+    assert!(
+        error.contains("'for_ms' varies a value of [faults.1], which"),
+        "{error}"
+    );
+    for scenario in [
+        scenario,
+        faults,
+        swept("clients.count = [1, 2]").expect("a sweep"),
+    ] {
         let json = serde_json::to_string(&scenario).expect("serialisable");
         assert_eq!(
             serde_json::from_str::<Scenario>(&json).expect("its own"),
