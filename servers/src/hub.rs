@@ -229,7 +229,7 @@ impl Hub {
     /// Declares channels by name or as `prefix*count`, before clients connect.
     ///
     /// # Errors
-    /// [`DeclareError`]; those before the wrong one are declared, those behind it are not.
+    /// [`DeclareError`]; those before the wrong one are declared, those after it are not.
     pub fn declare<S: AsRef<str>>(&self, specs: &[S]) -> Result<(), DeclareError> {
         self.declare_with(specs, &[])
     }
@@ -277,9 +277,9 @@ impl Hub {
     /// says `false`.
     pub(crate) fn each_overflow(&self, from: u32, mut each: impl FnMut(Overflow) -> bool) {
         let names = self.names.read().expect("no panic while held");
-        let behind = names.groups.partition_point(|g| g.first <= from);
+        let past = names.groups.partition_point(|g| g.first <= from);
         let mut next = from;
-        for (i, group) in names.groups.iter().enumerate().skip(behind.max(1) - 1) {
+        for (i, group) in names.groups.iter().enumerate().skip(past.max(1) - 1) {
             let end = names.groups.get(i + 1).map_or(names.len, |g| g.first);
             while next < end {
                 if !each(group.overflow_of(next)) {
@@ -375,7 +375,7 @@ impl Hub {
         }
     }
 
-    /// Has the first channels begin behind these sequences. Before anything was appended.
+    /// Has the first channels begin after these sequences. Before anything was appended.
     pub(crate) fn begin_behind(&self, sequences: impl Iterator<Item = u64>) {
         let mut heads = self.heads.lock().expect("no panic while held");
         for (head, sequence) in heads.iter_mut().zip(sequences) {

@@ -2,7 +2,7 @@
 //!
 //! Place on the data path: after the trials, beside their summary. In: rows of the record, paired
 //! by round (trial 3 of one ran next to trial 3 of the other). Out: ratios with intervals and what
-//! they say. A trial that is void is no witness: its round is left out, and counted.
+//! they say. A trial that is void is not a witness: its round is left out, and counted.
 //!
 //! Three metrics are primary (the medians and tails of delivery latency, and server CPU per
 //! delivery) and corrected for being three; whatever else is compared is marked as secondary, is
@@ -29,7 +29,7 @@ use crate::record::{Pair, Side, Trial, Variant, Verdict};
 /// hundred comparisons, not once in twenty.
 pub const CONFIDENCE: f64 = 0.99;
 
-/// Rounds that a comparison needs; a bootstrap or a t-interval of fewer is no interval.
+/// Rounds that a comparison needs; a bootstrap or a t-interval of fewer is not an interval.
 pub const MIN_ROUNDS: usize = crate::analysis::stats::ratio::MIN_PAIRS;
 
 impl MetricComparison {

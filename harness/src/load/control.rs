@@ -37,7 +37,7 @@ use super::{FleetReport, MeasurePhase, Setup, Status, Timing};
 /// How long shards may take to answer, as when they settle their accounts. A million ledgers take well under a second.
 const REPLY_WAIT: Duration = Duration::from_secs(60);
 
-/// How often their replies are looked for.
+/// How often their replies are asked for.
 const REPLY_LOOK: Duration = Duration::from_millis(1);
 
 /// How many clients to have open.
@@ -126,7 +126,7 @@ async fn connect(State(fleet): State<Fleet>, body: Result<Json<Connect>, JsonRej
         for (number, handle) in shards.handles.iter().enumerate() {
             // Client j belongs to shard j % count.
             let share = up_to / count + usize::from(number < up_to % count);
-            handle.tell(Command::Connect(share));
+            handle.send(Command::Connect(share));
         }
     })?;
     Ok(StatusCode::ACCEPTED.into_response())
@@ -139,7 +139,7 @@ async fn status(State(fleet): State<Fleet>) -> Answer {
 async fn panic(State(fleet): State<Fleet>) -> Answer {
     fleet.with(|shards| {
         for handle in shards.handles.iter().take(1) {
-            handle.tell(Command::Panic);
+            handle.send(Command::Panic);
         }
     })?;
     Ok(StatusCode::ACCEPTED.into_response())
@@ -152,7 +152,7 @@ async fn begin(State(fleet): State<Fleet>, body: Result<Json<Timing>, JsonReject
     fleet.with(|shards| {
         let phase = Arc::new(MeasurePhase::of_fleet(timing, &shards.setup));
         for handle in &shards.handles {
-            handle.tell(Command::Begin(phase.clone()));
+            handle.send(Command::Begin(phase.clone()));
         }
         shards.phase = Some(phase);
     })?;
@@ -168,7 +168,7 @@ async fn gather<T>(
     let replies = Mutex::new(replies);
     let count = fleet.with(|shards| {
         for handle in &shards.handles {
-            handle.tell(command(sender.clone()));
+            handle.send(command(sender.clone()));
         }
         shards.handles.len()
     })?;
@@ -184,7 +184,7 @@ async fn gather<T>(
                 return Err(error(StatusCode::INTERNAL_SERVER_ERROR, text));
             }
             // Shards may have descriptor tables of their own, and so cannot wake this thread's
-            // runtime: it looks again.
+            // runtime: it asks again.
             Err(_) => tokio::time::sleep(REPLY_LOOK).await,
         }
     }
@@ -222,7 +222,7 @@ async fn close(State(fleet): State<Fleet>) -> Answer {
     let shards = fleet.0.lock().expect("no panic while held").take();
     if let Some(mut shards) = shards {
         for handle in &shards.handles {
-            handle.tell(Command::Exit);
+            handle.send(Command::Exit);
         }
         for handle in &mut shards.handles {
             handle.join();

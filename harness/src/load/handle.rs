@@ -1,4 +1,4 @@
-//! The threads of a fleet as others see them: started, told what to do, and read.
+//! The threads of a fleet as others see them: started, given commands, and read.
 //!
 //! Beside the data path. Other threads hand a shard [`Command`]s and read its [`Gauges`]; nothing
 //! else is shared. Clients of our own run on a loop of their own (`poller.rs`), those of libraries
@@ -20,7 +20,7 @@ use super::{MeasurePhase, Setup};
 use crate::load::client::{self, Protocol, WithClient};
 use crate::record::{Cause, Family};
 
-/// What a shard is told.
+/// What a shard is asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
     /// Open clients until this shard has so many.
@@ -151,7 +151,7 @@ impl Handle {
         })
     }
 
-    pub(super) fn tell(&self, command: Command) {
+    pub(super) fn send(&self, command: Command) {
         self.mailbox
             .commands
             .lock()
@@ -186,7 +186,7 @@ fn prepare(number: usize, setup: &Setup) -> std::io::Result<()> {
 /// What drives the clients of a shard: a loop of our own for lean clients, a runtime for those of
 /// libraries.
 pub(super) trait Engine {
-    /// Runs until told to exit.
+    /// Runs until asked to exit.
     fn run(self: Box<Self>, mailbox: &Mailbox);
 }
 

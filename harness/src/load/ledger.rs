@@ -1,6 +1,6 @@
 //! What one client got of its channel: which messages are missing, came twice, or came late.
 //!
-//! Place on the data path: after a client has decoded an envelope, beside the recorder. In: the
+//! Place on the data path: after a client has decoded an envelope, next to the recorder. In: the
 //! cursor that the server answered a subscribe with, then the sequence of every message that
 //! arrives. Out: counts over a range of expected sequences, once the drain is over.
 //!

@@ -32,7 +32,7 @@ pub(crate) mod shard;
 pub mod tally;
 pub(crate) mod tasks;
 
-/// What a fleet is told before it connects.
+/// What a fleet knows before it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Setup {

@@ -4,7 +4,7 @@
 //! how many may begin now. A pure function of those, so that tests need no clock.
 //!
 //! The window of connects under way is TCP's own (slow start and congestion avoidance, RFC 5681):
-//! it doubles with each round of answers until one tells that a SYN was lost, which is what a
+//! it doubles with each round of answers until one shows that a SYN was lost, which is what a
 //! listener with a full queue does; then it halves and grows by one a round. A server that accepts
 //! slowly slows the fleet down by answering late; one that cannot follow is not drowned.
 

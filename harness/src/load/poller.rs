@@ -5,7 +5,7 @@
 //! their connections. A client is a slot in a table, not a task: it costs its connection and its
 //! account, and a message costs a look-up, not a wake-up of a task.
 //!
-//! Readiness is told once (edge-triggered): whoever is told must read until nothing is left, or come
+//! Readiness is reported once (edge-triggered): whoever gets it must read until nothing is left, or come
 //! back by itself ([`ReadOutcome::More`]).
 
 mod upstream;
@@ -31,7 +31,7 @@ mod conditions;
 /// Bytes that one read can bring: 64 KiB, one full loopback segment. Shared by all clients.
 const READ_BUFFER_BYTES: usize = 64 << 10;
 
-/// Ready sockets that one call of the kernel tells.
+/// Ready sockets that one call of the kernel reports.
 const EVENTS: usize = 1_024;
 
 /// Clients opened before those that are open have their turn again.
@@ -62,7 +62,7 @@ struct Slot<P> {
     state: State,
     /// When it polls, comes back, or gives an attempt up.
     turn_ns: u64,
-    /// When it departs, or must be looked at.
+    /// When it departs, or must be checked.
     departs_ns: u64,
 }
 
@@ -105,7 +105,7 @@ impl<P: Protocol> Engine for Poller<P> {
                 .registry()
                 .register(&mut SourceFd(&mailbox_fd), MAILBOX, Interest::READABLE);
         if watched.is_err() {
-            // The thread ends, which the fleet's status tells.
+            // The thread ends, which the fleet's status shows.
             return;
         }
         let mut events = Events::with_capacity(EVENTS);
@@ -286,11 +286,11 @@ impl<P: Protocol> Poller<P> {
             }
             return false;
         }
-        self.look(slot, readable, ended, true)
+        self.read_ready(slot, readable, ended, true)
     }
 
     /// Reads what has arrived. `asked`: an answer is due to a polling client, or may be.
-    fn look(&mut self, slot: usize, readable: bool, ended: bool, asked: bool) -> bool {
+    fn read_ready(&mut self, slot: usize, readable: bool, ended: bool, asked: bool) -> bool {
         let Some(client) = self.slots.get_mut(slot) else {
             return false;
         };
@@ -355,7 +355,7 @@ impl<P: Protocol> Poller<P> {
         }
     }
 
-    /// Connects anew, behind what was received.
+    /// Connects anew, after what was received.
     fn reopen(&mut self, slot: usize) {
         self.slots[slot].connection.close(slot, &self.shard);
         self.open(slot, Some(self.shard.cursor(slot)));
@@ -391,7 +391,7 @@ impl<P: Protocol> Poller<P> {
             return;
         }
         let now_ns = monotonic_ns();
-        // One that is to depart at once does so at the next look.
+        // One that is to depart at once does so at the next check.
         let wait_ns = shard.until_departure_ns(slot, now_ns);
         let due_ns = now_ns + wait_ns.unwrap_or(0);
         self.slots[slot].departs_ns = due_ns;
@@ -408,7 +408,7 @@ impl<P: Protocol> Poller<P> {
             let client = &self.slots[slot];
             match purpose {
                 Purpose::ReadOutcome if client.turn_ns == due_ns => self.take_turn(slot, now_ns),
-                Purpose::Departure if client.departs_ns == due_ns => self.look_to_depart(slot),
+                Purpose::Departure if client.departs_ns == due_ns => self.check_departure(slot),
                 Purpose::Condition(condition) => self.fire(slot, condition, due_ns),
                 _ => {}
             }
@@ -422,7 +422,7 @@ impl<P: Protocol> Poller<P> {
                 self.slots[slot].state = State::Open;
                 // Nothing was asked for: what arrived can only be the connection's end. The client
                 // then connects anew, and has asked by that.
-                if arrived && !self.look(slot, true, true, false) {
+                if arrived && !self.read_ready(slot, true, true, false) {
                     return;
                 }
                 let polled = self.with(slot, |connection, _, shared| connection.poll(slot, shared));
@@ -438,12 +438,12 @@ impl<P: Protocol> Poller<P> {
         }
     }
 
-    fn look_to_depart(&mut self, slot: usize) {
+    fn check_departure(&mut self, slot: usize) {
         if matches!(
             self.slots[slot].state,
             State::Away | State::Lost | State::Over
         ) {
-            // One that is lost is looked at when it tries again.
+            // One that is lost is checked when it tries again.
             return;
         }
         let now_ns = monotonic_ns();

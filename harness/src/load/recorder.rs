@@ -265,7 +265,7 @@ impl Recorder {
 
     fn rotate(&mut self, number: u64) {
         let over = &mut self.current;
-        // Once a second, beside adding up thousands of counters: some microseconds.
+        // Once a second, next to adding up thousands of counters: some microseconds.
         self.last_second = middle_and_tail(&over.histogram);
         if !over.histogram.is_empty() {
             self.delivery

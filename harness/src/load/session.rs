@@ -30,8 +30,8 @@ const MAX_PROBES: u32 = 64;
 /// At most one client in so many is a probe: the others are read in the cheapest way.
 const PROBE_EVERY: u32 = 16;
 
-/// How often a client that must still receive something before it departs looks again, and a
-/// client with sessions looks whether the timing is known.
+/// How often a client that must still receive something before it departs checks again, and a
+/// client with sessions checks whether the timing is known.
 pub(super) const RECHECK: Duration = Duration::from_millis(20);
 
 /// What a shard keeps for each client: small, there are thousands.
@@ -39,7 +39,7 @@ pub(super) const RECHECK: Duration = Duration::from_millis(20);
 pub(super) struct Client {
     /// `None` before the first cursor.
     pub(super) ledger: Option<Ledger>,
-    /// The end of what the server said was lost; polls resume behind it.
+    /// The end of what the server said was lost; polls resume after it.
     pub(super) lagged_to: u64,
     pub(super) fd: Option<RawFd>,
     /// When its session began, in ns of `CLOCK_MONOTONIC`.
@@ -50,9 +50,9 @@ pub(super) struct Client {
     pub(super) came: bool,
     /// Whether it counts as connected.
     pub(super) counted: bool,
-    /// Whether it subscribes behind its cursor: its account goes on.
+    /// Whether it subscribes after its cursor: its account goes on.
     pub(super) resumes: bool,
-    /// Whether its connect is one to come back after a loss, which is no first one.
+    /// Whether its connect is one to come back after a loss, which is not a first one.
     pub(super) comes_back: bool,
     /// Between sessions nothing is expected of a client.
     pub(super) away: bool,
@@ -81,7 +81,7 @@ impl Shard {
         }
     }
 
-    /// Notes that a session begins; the cursor to resume behind, where it does.
+    /// Notes that a session begins; the cursor to resume after, where it does.
     pub(super) fn begin_session(&self, slot: usize, now_ns: u64) -> Option<u64> {
         let mut clients = self.clients.borrow_mut();
         let client = &mut clients[slot];
@@ -234,7 +234,7 @@ impl Shard {
             .is_some_and(|phase| self.resumes() || now_ns < phase.timing.measure_until_ns)
     }
 
-    /// How long until a client departs or must be looked at again, in ns; `None` where it departs
+    /// How long until a client departs or must be checked again, in ns; `None` where it departs
     /// now: it has received all that was due before, or has waited long enough for it.
     pub(super) fn until_departure_ns(&self, slot: usize, now_ns: u64) -> Option<u64> {
         let recheck = RECHECK.as_nanos() as u64;
@@ -298,7 +298,7 @@ pub(crate) struct Entry<'a> {
     /// Whether messages are those of clients, and so are entered otherwise.
     sends: bool,
     pub(super) slot: usize,
-    /// `None` for clients without any plan that looks at messages.
+    /// `None` for clients of scenarios in which no condition sees messages.
     conditions: Option<ClientConditions>,
     pub(super) client: &'a mut Client,
     pub(super) channel: u32,
@@ -422,14 +422,14 @@ impl Sink for Entry<'_> {
     }
 
     fn lagged(&mut self, from: u64, to: u64) {
-        let behind = self.client.cursor();
+        let cursor = self.client.cursor();
         self.client.lagged_to = self.client.lagged_to.max(to);
         let messages = to.saturating_add(1).saturating_sub(from);
         if self.is_apart() {
             self.shard.lagged_apart(self.slot, messages);
         } else {
             self.shard.count_lagged(messages);
-            let from = from.max(behind.saturating_add(1));
+            let from = from.max(cursor.saturating_add(1));
             self.shard.write_off(self.channel, from, to);
         }
     }

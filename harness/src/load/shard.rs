@@ -435,7 +435,7 @@ impl Shard {
     }
 
     /// Tells the pace and keeps the words. `comes_back`: the client tries again, so that a server
-    /// that refuses now is no reason to open no more.
+    /// that refuses now is not a reason to open no more.
     pub(super) fn note_failure(&self, slot: usize, error: &ClientError, comes_back: bool) {
         if self.is_first(slot) {
             self.pace.borrow_mut().failed(monotonic_ns());
@@ -501,7 +501,7 @@ pub(super) fn random_of_client(seed: u64, index: u32, purpose: u64) -> SplitMix6
     SplitMix64::new(mixed.next())
 }
 
-/// The kernel's bound on the queue of a listener; its default where it does not tell.
+/// The kernel's bound on the queue of a listener; its default where it does not say.
 fn somaxconn() -> usize {
     std::fs::read_to_string("/proc/sys/net/core/somaxconn")
         .ok()

@@ -28,7 +28,7 @@ pub fn group_available_bytes() -> Option<u64> {
 fn group_left(groups: &str, total: u64, files: impl Fn(&str) -> Option<String>) -> Option<u64> {
     let number = |path: String| files(&path)?.trim().parse::<u64>().ok();
     let left = |folder: &str, limit: &str, usage: &str| {
-        // 'max' in version 2 is no number, and so no limit.
+        // 'max' in version 2 is not a number, and so not a limit.
         let limit = number(format!("{folder}/{limit}")).filter(|&limit| limit < total)?;
         let usage = number(format!("{folder}/{usage}"))?;
         // Pages of files are given back when memory is short, so they are not taken.

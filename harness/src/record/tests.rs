@@ -19,7 +19,7 @@ fn errors(json: &serde_json::Value) -> Vec<String> {
 fn the_committed_schema_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../results/run.schema.json");
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    // By value: the order of keys is no part of it.
+    // By value: the order of keys is not a part of it.
     assert!(
         serde_json::from_str(&committed).ok() == Some(schema()),
         "results/run.schema.json is not what the types say; regenerate it with 'cargo run -- list \

@@ -374,7 +374,7 @@ impl Validity {
 pub struct Reason {
     /// Name of the check, in snake case.
     pub check: String,
-    /// What was found, in the unit of the message; `null` where it is no number.
+    /// What was found, in the unit of the message; `null` where it is not a number.
     pub measured: Option<f64>,
     /// Where the check passes.
     pub limit: Option<f64>,

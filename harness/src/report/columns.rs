@@ -1,7 +1,7 @@
 //! What the tables of Markdown, HTML and the terminal hold: for each column the record's key, a
 //! heading, the unit and how the number is written. No figure comes from anywhere but its key.
 //!
-//! Columns of figures are lists of ids of [`crate::metrics`]; what is no figure (verdicts,
+//! Columns of figures are lists of ids of [`crate::metrics`]; what is not a figure (verdicts,
 //! checks, comparisons) is written out here.
 
 use std::borrow::Cow;

@@ -52,7 +52,7 @@ pub fn render(record: &Record) -> String {
     let keys = || rows.iter().flatten().map(|(key, _)| key.as_str());
     columns.extend(keys().filter(|&key| known.insert(key)));
     // A part that one trial has and another has not is `null` there: the columns of the part are
-    // then empty, and `null` itself is no column.
+    // then empty, and `null` itself is not a column.
     let parts: HashSet<&str> = keys()
         .flat_map(|key| key.match_indices('.').map(|(end, _)| &key[..end]))
         .collect();

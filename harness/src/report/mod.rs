@@ -133,7 +133,7 @@ impl std::str::FromStr for Format {
         Self::ALL
             .into_iter()
             .find(|format| format.id() == text)
-            .ok_or_else(|| format!("'{text}' is no format; expected one of {known}"))
+            .ok_or_else(|| format!("'{text}' is not a format; expected one of {known}"))
     }
 }
 

@@ -432,7 +432,7 @@ fn formats_are_known_by_their_ids() {
     }
     assert_eq!(
         "xml".parse::<Format>(),
-        Err("'xml' is no format; expected one of table, html, md, csv, json, hgrm".to_owned())
+        Err("'xml' is not a format; expected one of table, html, md, csv, json, hgrm".to_owned())
     );
 }
 

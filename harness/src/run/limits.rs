@@ -291,7 +291,7 @@ impl LimitSearch<'_> {
     /// are still being forgotten, and steps differ in how many addresses they take.
     fn sources_of(&mut self, clients: u32) -> u32 {
         let first = self.next_source;
-        // Addresses are taken modulo their number, so a wrap is no harm.
+        // Addresses are taken modulo their number, so a wrap does no harm.
         self.next_source = first.wrapping_add(clients.div_ceil(CLIENTS_PER_SOURCE));
         first
     }

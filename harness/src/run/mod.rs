@@ -96,7 +96,7 @@ pub struct Done {
 /// that was under way, and where the record can no longer be written ([`Done::unwritten`]).
 ///
 /// # Errors
-/// [`RunError`], before the first trial; a trial that fails is no error but a row.
+/// [`RunError`], before the first trial; a trial that fails is not an error but a row.
 pub async fn run(
     scenario: &Scenario,
     options: &Options,

@@ -21,7 +21,7 @@ use crate::store::create_folder;
 use crate::trial::{Histograms, Plan};
 
 /// Congestion control of every socket of a run where the machine has it. A machine's default may
-/// be one that paces (BBR), and whether it helps or harms is no matter of transport; `cubic` is
+/// be one that paces (BBR), and whether it helps or harms is not a matter of transport; `cubic` is
 /// Linux's own default.
 const CONGESTION: &str = "cubic";
 

@@ -21,7 +21,7 @@ pub enum ScenarioError {
     Option(String),
     /// No scenario of that name is built in.
     #[error(
-        "'{name}' is no scenario{hint}; the built-in ones are {known}; give a file as a path that \
+        "'{name}' is not a scenario{hint}; the built-in ones are {known}; give a file as a path that \
          ends in '.toml'"
     )]
     Unknown {

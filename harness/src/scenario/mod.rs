@@ -323,7 +323,7 @@ impl Scenario {
     /// the name.
     ///
     /// # Errors
-    /// [`ScenarioError::File`] with the line of the key, where the text is no TOML, a key is
+    /// [`ScenarioError::File`] with the line of the key, where the text is not TOML, a key is
     /// unknown or missing, or a value has the wrong type or is out of range.
     pub fn parse(path_label: &str, source: &str) -> Result<Self, ScenarioError> {
         parse::parse(path_label, source)

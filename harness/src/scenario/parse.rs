@@ -56,7 +56,7 @@ impl File<'_> {
         let found = self.source.get(span.clone()).unwrap_or_default();
         let message = match error.message() {
             "duplicate key" => format!("'{found}' stands here a second time; remove one"),
-            message => format!("this is no TOML: {}", message.replace('`', "'")),
+            message => format!("this is not TOML: {}", message.replace('`', "'")),
         };
         self.at(span.start, message)
     }

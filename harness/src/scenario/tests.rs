@@ -195,13 +195,13 @@ fn an_unknown_name_is_answered_with_the_known_ones() {
         Scenario::load("fanout")
             .expect_err("not built in")
             .to_string(),
-        format!("'fanout' is no scenario; did you mean 'fanout-10k'?; {known}")
+        format!("'fanout' is not a scenario; did you mean 'fanout-10k'?; {known}")
     );
     assert_eq!(
         Scenario::load("weather")
             .expect_err("not built in")
             .to_string(),
-        format!("'weather' is no scenario; {known}")
+        format!("'weather' is not a scenario; {known}")
     );
 }
 

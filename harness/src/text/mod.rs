@@ -102,7 +102,7 @@ fn escape(json: &str) -> (usize, bool) {
             .get(2..6)
             .and_then(|hex| u32::from_str_radix(hex, 16).ok())
     {
-        // Half of a surrogate pair is no character by itself, and no pair is a control character.
+        // Half of a surrogate pair is not a character by itself, and no pair is a control character.
         return (6, char::from_u32(code).is_none_or(is_printable));
     }
     (1 + kind.len_utf8(), !matches!(kind, 'b' | 'f'))

@@ -40,7 +40,7 @@ const STALL: Duration = Duration::from_secs(20);
 /// Growth that comes no further for so long makes the run look at the server's descriptors.
 const SUSPICION: Duration = Duration::from_secs(2);
 
-/// Fewer than this a second on average, where no slower pace was asked for, is no growth.
+/// Fewer than this a second on average, where no slower pace was asked for, is not growth.
 const LEAST_PER_S: f64 = 100.0;
 
 /// How often the phase looks.

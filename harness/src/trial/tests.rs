@@ -184,7 +184,7 @@ async fn what_a_delivery_costs_over_polls_does_not_depend_on_the_length_of_the_p
     let mut costs = Vec::new();
     for seconds in ["2.0", "7.5", "10.0", "24.0"] {
         let text = SCENARIO.replace("measure_s = 10.0", &format!("measure_s = {seconds}"));
-        // Many messages: one more or less at an edge is no matter.
+        // Many messages: one more or less at an edge does not matter.
         let text = text.replace("rate_per_s = 10", "rate_per_s = 1000");
         let late = |_: &mut FakeTarget, fleet: &mut FakeFleet| fleet.last_after_ns = Some(900 * MS);
         let done = trial(&text, Transport::ShortPoll, late, std::future::pending()).await;

@@ -62,7 +62,7 @@ fn an_unknown_scenario_is_told_with_all_that_are_built_in() {
     assert_eq!(
         complaint("run qick"),
         format!(
-            "'qick' is no scenario; did you mean 'quick'?; the built-in ones are {}; give a file \
+            "'qick' is not a scenario; did you mean 'quick'?; the built-in ones are {}; give a file \
              as a path that ends in '.toml'",
             scenarios()
         )
@@ -78,7 +78,7 @@ fn a_bad_scenario_file_is_told_with_its_line() {
             "[pubish]",
             "bad.toml:12: unknown key 'pubish'; did you mean 'publish'?; known here: ",
         ),
-        ("[phases]", "[phases", "bad.toml:16: this is no TOML: "),
+        ("[phases]", "[phases", "bad.toml:16: this is not TOML: "),
     ] {
         assert_eq!(TINY.matches(good).count(), 1, "{good}");
         scenario(runs.folder(), "bad", &TINY.replace(good, bad));
@@ -94,7 +94,7 @@ fn a_bad_scenario_file_is_told_with_its_line() {
 #[test]
 fn the_third_scenario_is_checked_before_the_first_one_runs() {
     let found = complaint("run quick idle nosuch --duration 60");
-    assert!(found.starts_with("'nosuch' is no scenario"), "{found}");
+    assert!(found.starts_with("'nosuch' is not a scenario"), "{found}");
 }
 
 #[test]

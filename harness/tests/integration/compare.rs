@@ -77,7 +77,7 @@ fn a_slower_server_is_worse_and_fails_the_gate_with_status_1() {
     let told = read(&summary);
     assert!(told.starts_with("before\n## pushbench compare\n"), "{told}");
     assert!(told.contains("**gate `p50@sse-tuned>+20%` failed**"));
-    // Faster is no failure.
+    // Faster is not a failure.
     answer(&mut compare(&format!(
         "{} {} --fail-on p50>+1%",
         shown(&b),

@@ -20,7 +20,10 @@ fn is_met(expression: &str, allowed: &[String]) -> bool {
     let spaced = spaced.replace('/', " OR ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let (met, rest) = either(&words, allowed);
-    assert!(rest.is_empty(), "'{expression}' is no licence expression");
+    assert!(
+        rest.is_empty(),
+        "'{expression}' is not a licence expression"
+    );
     met
 }
 

@@ -250,7 +250,7 @@ async fn a_payload_of_nobody_and_one_of_another_room_end_the_sessions_of_the_roo
         .await;
     let says = |text: &str| status.errors.iter().any(|e| e.contains(text));
     assert!(
-        says("begins with sender") || says("is no member"),
+        says("begins with sender") || says("is not a member"),
         "{status:?}"
     );
     fleet.end().await;

@@ -11,7 +11,7 @@ use super::streamed::Streamed;
 use super::timer::Timer;
 use super::{Common, Protocol, frames, http, ticks};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription, Written};
-use crate::stall::LOOK_TICKS;
+use crate::stall::SAMPLE_TICKS;
 use crate::transport::tcp::{self, FIRST_LINE_WAIT, MAX_LINE_BYTES, Refused};
 use pushbench_protocol::framing::find;
 use pushbench_protocol::transport::tcp as lines;
@@ -313,7 +313,7 @@ impl Connection {
     /// The socket is full: has a stream looked at, in case its client takes nothing more.
     pub(super) fn watch(&mut self) {
         if !self.timer.is_set() && self.stream().is_some() {
-            self.timer.want(Some(LOOK_TICKS));
+            self.timer.want(Some(SAMPLE_TICKS));
         }
     }
 
@@ -371,7 +371,7 @@ impl Connection {
 
     fn act(&mut self, ready: Ready, common: &mut Common) -> io::Result<()> {
         if matches!(ready, Ready::Lagged { .. }) && self.stream().is_some() {
-            self.socket.told();
+            self.socket.informed();
         }
         let socket = &mut self.socket;
         common.out.clear();

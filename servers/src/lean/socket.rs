@@ -149,7 +149,7 @@ impl Socket {
     /// nothing, so the subscriber cannot be told.
     pub(super) fn is_stalled(&mut self, fallen: bool) -> bool {
         match &mut self.backlog {
-            Some(backlog) if fallen => backlog.stall.look(&self.stream),
+            Some(backlog) if fallen => backlog.stall.sample(&self.stream),
             Some(backlog) => {
                 backlog.stall.forget();
                 false
@@ -159,8 +159,8 @@ impl Socket {
     }
 
     /// Its client was told what it lost.
-    pub(super) fn told(&self) {
-        shard::told(self.stream.as_raw_fd());
+    pub(super) fn informed(&self) {
+        shard::informed(self.stream.as_raw_fd());
     }
 
     /// Resets the connection.

@@ -1,7 +1,7 @@
 //! The hub within one shard: rings, subscribers as cursors, wake-ups, time-outs.
 //!
 //! Place on the data path: hub → **shard** → transport. In: appended envelopes from the hub's
-//! inbox. Out: for each subscriber, a wake-up of its task and the framed bytes behind its cursor.
+//! inbox. Out: for each subscriber, a wake-up of its task and the framed bytes after its cursor.
 //!
 //! A shard is one thread, so its state is a thread-local without locks. It is not handed around as
 //! an `Rc`, because axum asks for handlers that could move between threads (`Send`): a
@@ -10,8 +10,8 @@
 //!
 //! A subscriber that reads slowly costs its cursor and what its transport has taken for it, never a
 //! queue. What becomes of one whose cursor fell off the ring is its channel's policy
-//! ([`pushbench_protocol::overflow`]): it is told the range that it lost and disconnected ([`Ready::Lagged`]), or
-//! told and served on ([`Ready::Skipped`]), or gets the newest message only. All are counted.
+//! ([`pushbench_protocol::overflow`]): it is informed of the range that it lost and disconnected ([`Ready::Lagged`]), or
+//! informed and served on ([`Ready::Skipped`]), or gets the newest message only. All are counted.
 
 mod subscription;
 
@@ -79,10 +79,10 @@ struct Channel {
     overflow: Overflow,
 }
 
-/// Who is told that a subscriber has something to do.
+/// Who is woken when a subscriber has something to do.
 #[derive(Debug)]
 enum Sleeper {
-    /// Nobody: it has not been asked since it was told.
+    /// Nobody: it has not been asked since it was woken.
     Nobody,
     /// A task of the shard's runtime.
     Task(Waker),
@@ -105,8 +105,8 @@ struct Subscriber {
     quiet: bool,
     /// Set when it is its turn to end, while the server drains.
     closing: bool,
-    /// Whether it was told that the server closes.
-    told: bool,
+    /// Whether it was informed that the server closes.
+    informed: bool,
 }
 
 struct Shard {
@@ -123,7 +123,7 @@ struct Shard {
     /// Goes round, so that no subscriber is always served last.
     turn: usize,
     closing: bool,
-    /// Who is to end while the server drains, in this order, and how many of them it was told.
+    /// Who is to end while the server drains, in this order, and how many of them were informed.
     leaving: Option<(Vec<u32>, usize)>,
     stats: Arc<ShardStats>,
     inbox: Vec<Appended>,
@@ -174,7 +174,7 @@ pub fn enter(
 }
 
 /// Takes what waits in the hub for this shard, wakes the subscribers, and goes on until `turn`,
-/// asked at each wake-up, says that they were told of the server's end.
+/// asked at each wake-up, says that they were informed of the server's end.
 ///
 /// # Errors
 /// Those of registering the wake-up with the runtime.
@@ -210,12 +210,12 @@ pub(crate) fn tick() {
     with(Shard::tick);
 }
 
-/// Tells every subscriber that the server closes.
+/// Informs every subscriber that the server closes.
 pub(crate) fn close() {
     with(Shard::close);
 }
 
-/// The server begins to drain: nobody subscribes any more, and those who have are to be told one
+/// The server begins to drain: nobody subscribes any more, and those who have are to be informed one
 /// after the other ([`leave`]).
 pub(crate) fn begin_to_leave() {
     with(|shard| {
@@ -224,21 +224,21 @@ pub(crate) fn begin_to_leave() {
     });
 }
 
-/// Tells this share, 0 to 1, of those who had subscribed when the drain began that it is over for
+/// Informs this share, 0 to 1, of those who had subscribed when the drain began that it is over for
 /// them. Numbers of subscribers are not given anew meanwhile.
 pub(crate) fn leave(share: f64) {
     with(|shard| {
-        let Some((ids, told)) = &mut shard.leaving else {
+        let Some((ids, informed)) = &mut shard.leaving else {
             return;
         };
         let until = ((ids.len() as f64 * share) as usize).min(ids.len());
-        for &id in ids.get(*told..until).unwrap_or_default() {
+        for &id in ids.get(*informed..until).unwrap_or_default() {
             if let Some(subscriber) = shard.subscribers.get_mut(id as usize) {
                 subscriber.closing = true;
                 wake(&mut subscriber.sleeper, &mut shard.woken);
             }
         }
-        *told = until.max(*told);
+        *informed = until.max(*informed);
     });
 }
 
@@ -255,12 +255,12 @@ pub(crate) fn take_woken(taken: &mut Vec<u32>) {
     with(|shard| std::mem::swap(&mut shard.woken, taken));
 }
 
-/// Whoever is at `socket` was told what it lost, and is to take it: for a loop without a runtime.
-pub(crate) fn told(socket: std::os::fd::RawFd) {
-    with(|shard| shard.watches.told(socket));
+/// Whoever is at `socket` was informed of what it lost, and is to take it: for a loop without a runtime.
+pub(crate) fn informed(socket: std::os::fd::RawFd) {
+    with(|shard| shard.watches.informed(socket));
 }
 
-/// `socket` is about to be closed: if its client was told what it lost and took nothing of it, it
+/// `socket` is about to be closed: if its client was informed of what it lost and took nothing of it, it
 /// is reset.
 pub(crate) fn closes(socket: std::os::fd::RawFd) {
     // As where a subscription is dropped.
@@ -346,12 +346,12 @@ impl Shard {
             subscriber.place = self.wheel.insert(id, subscriber.due);
         }
         if self.watches.is_time(now) {
-            self.look_for_stalls();
+            self.sample_stalls();
         }
     }
 
-    /// Gives up the connections of those that can no longer be told what they lost.
-    fn look_for_stalls(&mut self) {
+    /// Gives up the connections of those that can no longer be informed of what they lost.
+    fn sample_stalls(&mut self) {
         let mut some_fell_off = false;
         for watch in &mut self.watches.of {
             if watch.socket < 0 {
@@ -365,7 +365,8 @@ impl Shard {
                 continue;
             }
             some_fell_off = true;
-            if watch.stall.look(&watch.socket) && pushbench_os::sys::give_up(&watch.socket).is_ok()
+            if watch.stall.sample(&watch.socket)
+                && pushbench_os::sys::give_up(&watch.socket).is_ok()
             {
                 count(&self.stats.cut_off, 1);
                 watch.socket = -1;
@@ -374,7 +375,7 @@ impl Shard {
         if some_fell_off {
             self.watches.something_fell_off();
         }
-        count(&self.stats.cut_off, self.watches.look_at_told());
+        count(&self.stats.cut_off, self.watches.sample_informed());
     }
 
     fn close(&mut self) {
@@ -417,7 +418,7 @@ impl Shard {
             quiet_ticks: ticks as u32,
             quiet: false,
             closing: false,
-            told: false,
+            informed: false,
         });
         count(&self.stats.subscribers, 1);
         id

@@ -1,4 +1,4 @@
-//! A subscriber's cursor: what it has to do next, and the bytes behind it.
+//! A subscriber's cursor: what it has to do next, and the bytes after it.
 //!
 //! Place on the data path: ring → **cursor** → transport. In: a channel and a place to start. Out:
 //! [`Ready`], then the framed messages that are pending, counted as they are taken.
@@ -38,7 +38,7 @@ pub enum SubscribeError {
 /// What a subscriber is woken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ready {
-    /// Messages wait behind the cursor.
+    /// Messages wait after the cursor.
     Pending,
     /// Nothing came for the quiet period: a keep-alive is due, or a poll's wait is over.
     Quiet,
@@ -50,7 +50,7 @@ pub enum Ready {
         /// Last lost sequence.
         to: u64,
     },
-    /// As [`Self::Lagged`], but the stream goes on behind the loss.
+    /// As [`Self::Lagged`], but the stream goes on after the loss.
     Skipped {
         /// First lost sequence.
         from: u64,
@@ -79,8 +79,8 @@ pub struct Subscription {
     /// Sequence of the next message to hand out.
     next: u64,
     framing: u8,
-    /// It was told that it lagged and its stream ends: what it loses until then is not counted.
-    told: bool,
+    /// It was informed that it lagged and its stream ends: what it loses until then is not counted.
+    informed: bool,
 }
 
 impl Subscription {
@@ -107,12 +107,12 @@ impl Subscription {
             shard.grow(channel as usize);
             let framing = shard.framings.iter().position(|&f| f == framing);
             let framing = framing.expect("the shard keeps the framings of its transports") as u8;
-            let behind = match start {
+            let pending = match start {
                 Start::Tail => false,
                 Start::Since(since) => since > shard.channels[channel as usize].head,
                 Start::Last(_) => true,
             };
-            if behind {
+            if pending {
                 // Another shard may have delivered what still waits in this one's inbox.
                 shard.drain();
             }
@@ -140,7 +140,7 @@ impl Subscription {
                 channel,
                 next: since + 1,
                 framing,
-                told: false,
+                informed: false,
             })
         })
     }
@@ -155,7 +155,7 @@ impl Subscription {
         self.channel
     }
 
-    /// Has `socket` looked at from now on, which is this subscriber's connection: for transports
+    /// Has `socket` sampled from now on, which is this subscriber's connection: for transports
     /// whose connections a library holds. Only as long as the socket is open.
     pub(crate) fn watch(&self, socket: std::os::fd::RawFd) {
         with(|shard| {
@@ -186,7 +186,7 @@ impl Subscription {
 
     /// Says what this subscriber should do next, or registers its task to be woken.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Ready> {
-        let ready = self.look(|sleeper| match sleeper {
+        let ready = self.next_ready(|sleeper| match sleeper {
             Sleeper::Task(waker) => waker.clone_from(cx.waker()),
             other => *other = Sleeper::Task(cx.waker().clone()),
         });
@@ -196,15 +196,15 @@ impl Subscription {
     /// Says what this subscriber should do next, or has connection `number` woken
     /// (`take_woken`).
     pub(crate) fn ready_or_wake(&mut self, number: u32) -> Option<Ready> {
-        self.look(|sleeper| *sleeper = Sleeper::Connection(number))
+        self.next_ready(|sleeper| *sleeper = Sleeper::Connection(number))
     }
 
     /// Says what this subscriber should do next; nobody is woken for it.
     pub(crate) fn ready_now(&mut self) -> Option<Ready> {
-        self.look(|_| {})
+        self.next_ready(|_| {})
     }
 
-    fn look(&mut self, sleep: impl FnOnce(&mut Sleeper)) -> Option<Ready> {
+    fn next_ready(&mut self, sleep: impl FnOnce(&mut Sleeper)) -> Option<Ready> {
         with(|shard| {
             let channel = &shard.channels[self.channel as usize];
             let (head, overflow) = (channel.head, channel.overflow);
@@ -224,14 +224,14 @@ impl Subscription {
                 let lagged = match overflow {
                     Overflow::DropOldest => Ready::Skipped { from, to },
                     Overflow::Disconnect | Overflow::LatestOnly => {
-                        shard.watches.tell(self.id);
-                        self.told = true;
+                        shard.watches.inform(self.id);
+                        self.informed = true;
                         Ready::Lagged { from, to }
                     }
                 };
                 count(&shard.stats.lagged, 1);
                 count(&shard.stats.lost_messages, first - self.next);
-                // Resuming behind the loss is the cursor's business: it is not reported twice.
+                // Resuming after the loss is the cursor's business: it is not reported twice.
                 self.next = first;
                 return Some(lagged);
             }
@@ -240,7 +240,7 @@ impl Subscription {
                 .get_mut(self.id as usize)
                 .expect("open until dropped");
             if shard.closing || subscriber.closing {
-                if !std::mem::replace(&mut subscriber.told, true) {
+                if !std::mem::replace(&mut subscriber.informed, true) {
                     count(&shard.stats.closed_politely, 1);
                 }
                 return Some(Ready::Closing);
@@ -273,7 +273,7 @@ impl Subscription {
     }
 
     /// Shows what is pending to `write`, in two slices without copying. `write` says how many of
-    /// the bytes it took. The cursor moves behind the message that it stopped within, and the rest
+    /// the bytes it took. The cursor moves after the message that it stopped within, and the rest
     /// of that one is returned, for the caller to write first when it can: a subscriber that reads
     /// slowly costs its cursor and one message at most.
     ///
@@ -309,7 +309,7 @@ impl Subscription {
     }
 
     /// Shows what is pending to `take`, in two slices with the last sequence in them, and moves the
-    /// cursor behind it. `false` where nothing is.
+    /// cursor after it. `false` where nothing is.
     ///
     /// # Errors
     /// Those of `take`; the cursor stays then.
@@ -339,12 +339,12 @@ impl Drop for Subscription {
             if let Ok(mut shard) = shard.try_borrow_mut()
                 && let Some(shard) = shard.as_mut()
             {
-                // One that stopped reading and was cut off could not be told what it lost.
+                // One that stopped reading and was cut off could not be informed of what it lost.
                 let first = shard
                     .ring(self.channel, self.framing)
                     .map_or(0, |ring| ring.first());
                 let overflow = shard.channels[self.channel as usize].overflow;
-                if self.next < first && !self.told && overflow != Overflow::LatestOnly {
+                if self.next < first && !self.informed && overflow != Overflow::LatestOnly {
                     count(&shard.stats.lagged, 1);
                     count(&shard.stats.lost_messages, first - self.next);
                 }

@@ -190,14 +190,14 @@ fn subscribers_leave_one_after_the_other_each_behind_what_is_pending() {
     begin_to_leave();
     assert!(is_draining());
     assert_eq!(open(None).expect_err("draining"), SubscribeError::Closing);
-    for (share, told) in [(0.0, 0), (0.09, 0), (0.5, 5), (0.3, 5), (1.0, 10)] {
+    for (share, informed) in [(0.0, 0), (0.09, 0), (0.5, 5), (0.3, 5), (1.0, 10)] {
         leave(share);
         publish(&hub, "x");
         assert_eq!(closing(&mut all), 0, "something is pending");
         for subscription in &mut all {
             subscription.take(MAX_WRITE_BYTES).expect("pending");
         }
-        assert_eq!(closing(&mut all), told, "{share}");
+        assert_eq!(closing(&mut all), informed, "{share}");
     }
     assert_eq!(stats.closed_politely.load(Ordering::Relaxed), 10);
 }

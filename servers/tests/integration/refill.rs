@@ -333,7 +333,7 @@ fn a_drained_server_and_its_heir_on_the_same_schedule_leave_no_gap() {
         received.extend(wire.rest());
         let last = bytes::sequences(&received).last().copied().unwrap_or(0);
         eventually("the first is gone", || first.is_drained());
-        // It may have been ahead of the second, which is no reason to refuse its clients.
+        // It may have been ahead of the second, which is not a reason to refuse its clients.
         let mut wire = subscribe_to(&second, Transport::Sse, "c0", Some(last));
         let read = wire.sequences(2);
         assert_eq!(read[..2], [last + 1, last + 2]);

@@ -30,7 +30,7 @@ fn a_subscriber_may_start_before_the_tail_and_is_told_where_that_is() {
     for_each(|transport, profile| {
         let disconnect = Overflow::Disconnect;
         let (server, messages) = remembering(config(transport, profile), disconnect);
-        // What is older than the oldest one remembered is no loss: nobody asked for it by name.
+        // What is older than the oldest one remembered is not a loss: nobody asked for it by name.
         for (last, cursor) in [("2", 3), ("3", 2), ("4", 2), ("1000000", 2), ("0", 5)] {
             let mut wire = ask_last(&server, transport, last);
             wire.expect(bytes::at_tail(transport, cursor));

@@ -38,7 +38,7 @@ fn queues() -> HashMap<(u16, u16), (u64, u64)> {
 }
 
 /// Bytes that the kernel has of what the server wrote to this client behind what the client read.
-/// `None` where the table left an end out: it is no snapshot, and others come and go meanwhile.
+/// `None` where the table left an end out: it is not a snapshot, and others come and go meanwhile.
 fn in_the_kernel(queues: &HashMap<(u16, u16), (u64, u64)>, wire: &Wire) -> Option<u64> {
     let (near, far) = wire.ports();
     Some(queues.get(&(far, near))?.0 + queues.get(&(near, far))?.1)
@@ -103,7 +103,7 @@ fn what_is_held_for_a_client_that_reads_nothing_stays_under_its_bound() {
             for wire in &mut wires {
                 wire.send(bytes::subscribe(transport, "news", Some(0)));
             }
-            // Three of them fit into an answer of 256 KiB. Whoever has it is no subscriber any more.
+            // Three of them fit into an answer of 256 KiB. Whoever has it is not a subscriber any more.
             eventually("every poll is answered", || {
                 deliveries(&server) == 3 * SUBSCRIBERS as u64
             });

@@ -44,7 +44,7 @@ pub struct Observation {
 }
 
 /// Every trial of `record` that is not void; `number` is what its points are known by. None of a
-/// scenario that does something to its servers or clients: what such a second takes is no cost of a
+/// scenario that does something to its servers or clients: what such a second takes is not a cost of a
 /// delivery.
 pub fn observe(record: &Record, number: usize) -> Vec<Observation> {
     let mut receiving = record.scenario.clone();

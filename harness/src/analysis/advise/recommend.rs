@@ -1,7 +1,7 @@
 //! Which transport, why, and what would change it. In: predictions and the workload. Out: words with
 //! the numbers they rest on.
 //!
-//! What a transport cannot do comes first, what it costs second: a saving of memory is no reason for
+//! What a transport cannot do comes first, what it costs second: a saving of memory is not a reason for
 //! a transport that cannot carry the workload.
 
 use pushbench_protocol::transport::{Polls, Profile, Transport};

@@ -5,7 +5,7 @@
 //!
 //! Two runs are two independent sets of trials, made at different times: Welch's test, which is not
 //! misled by a run that was noisier than the other. Two transports of *one* run were interleaved, so
-//! they are paired by round, as the run itself does. A void trial is no witness, but what it lost
+//! they are paired by round, as the run itself does. A void trial is not a witness, but what it lost
 //! counts.
 //!
 //! Not here: percentiles over several trials. A value is the geometric mean of the trials' own

@@ -111,7 +111,7 @@ struct Connection {
 
 impl Connection {
     fn cut(&self) {
-        // One that is closed already is no error.
+        // One that is closed already is not an error.
         let _ = self.client.shutdown(Shutdown::Both);
         let _ = self.server.shutdown(Shutdown::Both);
     }

@@ -54,7 +54,7 @@ pub(crate) struct Shared<'a> {
 }
 
 impl<P: Protocol> Connection<P> {
-    /// Connects and asks for the channel, resuming behind `since`. On loopback the connection
+    /// Connects and asks for the channel, resuming after `since`. On loopback the connection
     /// stands when `connect(2)` returns, so the request goes out at once.
     ///
     /// # Errors
@@ -97,7 +97,7 @@ impl<P: Protocol> Connection<P> {
     }
 
     /// Reads what has arrived, hands it to the protocol and sends what that answers. `ended`: the
-    /// kernel has told that the server will send no more.
+    /// kernel has reported that the server will send no more.
     ///
     /// # Errors
     /// [`ClientError`]: the session is over.
@@ -221,7 +221,7 @@ impl<P: Protocol> Connection<P> {
         self.stream.is_some() && self.unsent.is_empty()
     }
 
-    /// Sends what was written, beside the protocol: a message upstream.
+    /// Sends what was written next to the protocol: a message upstream.
     ///
     /// # Errors
     /// [`ClientError::Io`].
@@ -279,7 +279,7 @@ impl<P: Protocol> Connection<P> {
         Ok(())
     }
 
-    /// Has the loop told when the socket is ready: to be read, and to be written where something
+    /// Has the loop woken when the socket is ready: to be read, and to be written where something
     /// waits for that.
     fn register(&self, slot: usize, registry: &Registry, again: bool) -> io::Result<()> {
         let Some(stream) = &self.stream else {

@@ -61,7 +61,7 @@ async fn sse(session: &Session) -> Result<(), ClientError> {
     while let Some(event) = next(session, &mut departure, &mut events).await? {
         let event = event.map_err(|e| ClientError::Protocol(e.to_string()))?;
         if event.event == "lagged" {
-            // Whether the stream goes on behind it is the channel's policy.
+            // Whether the stream goes on after it is the channel's policy.
             lagged(session, &event.data);
             continue;
         }

@@ -115,7 +115,7 @@ impl Target<'_> {
 
 /// Where a client hands what it receives.
 pub trait Sink {
-    /// The server answered a subscribe: delivery starts behind `cursor`.
+    /// The server answered a subscribe: delivery starts after `cursor`.
     fn subscribed(&mut self, cursor: u64);
     /// One message arrived, complete.
     ///
@@ -130,7 +130,7 @@ pub trait Sink {
     fn empty_response(&mut self);
     /// The highest sequence received, or the start cursor: where to resume.
     fn cursor(&self) -> u64;
-    /// The first answer came to a poll that resumes behind a cursor: delivery goes on.
+    /// The first answer came to a poll that resumes after a cursor: delivery goes on.
     fn resumed(&mut self) {}
     /// The server asks for this wait before a reconnect, in ms (`retry` of an event stream).
     fn retry(&mut self, _ms: u64) {}
@@ -229,7 +229,7 @@ pub enum ClientError {
     /// The server said why it ended the session.
     #[error("the server ended the session: {0}")]
     Ended(String),
-    /// What arrived is no message.
+    /// What arrived is not a message.
     #[error("not an envelope: {0}")]
     Envelope(#[from] pushbench_protocol::envelope::DecodeError),
 }

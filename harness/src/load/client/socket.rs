@@ -83,7 +83,7 @@ fn socket(index: u32, server: SocketAddr, options: &Options) -> io::Result<Socke
     if let Some(plan) = options.slow
         && plan.is_slow(index)
     {
-        // Before the connect, which tells the window's scale.
+        // Before the connect, which announces the window's scale.
         socket.set_recv_buffer_size(plan.receive_buffer_bytes as usize)?;
     }
     if let Some(source) = options.source_of(index, server) {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     /// Looks until the kernel's table is as expected, which on loopback it is at once unless the
-    /// machine is very busy. One look must do: the table is no snapshot, and a row may be told twice
+    /// machine is very busy. One reading must do: the table is not a snapshot, and a row may be there twice
     /// while others come and go.
     fn assert_states(listener: SocketAddr, expected: &[&str]) {
         let deadline = Instant::now() + Duration::from_secs(10);

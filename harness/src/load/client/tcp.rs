@@ -46,7 +46,7 @@ impl Messages for Decoder {
             }
             Line::KeepAlive => {}
             Line::Subscribed(cursor) => sink.subscribed(cursor),
-            // Whether the stream goes on behind it is the channel's policy: its end is seen as such.
+            // Whether the stream goes on after it is the channel's policy: its end is seen as such.
             Line::Lagged { from, to } => sink.lagged(from, to),
             Line::Error(text) => result = Err(ClientError::Ended(text.to_owned())),
         })?;

@@ -81,7 +81,7 @@ pub(crate) struct Uplink {
 }
 
 impl Uplink {
-    /// Begins to connect as client `index`. The loop is told when the connection stands, and when
+    /// Begins to connect as client `index`. The loop is woken when the connection stands, and when
     /// something arrives.
     ///
     /// # Errors
@@ -241,7 +241,7 @@ impl Uplink {
             }
             if progress.consumed < bytes.len() {
                 return Err(ClientError::Protocol(format!(
-                    "{} bytes came behind the answer to a POST",
+                    "{} bytes came after the answer to a POST",
                     bytes.len() - progress.consumed
                 )));
             }

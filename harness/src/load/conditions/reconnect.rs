@@ -185,7 +185,7 @@ impl Shard {
         self.comebacks(|table| table.counts.not_back).unwrap_or(0)
     }
 
-    /// A client tries again; the cursor to resume behind, where it holds one.
+    /// A client tries again; the cursor to resume after, where it holds one.
     pub(in crate::load) fn attempt(&self, slot: usize, now_ns: u64) -> Option<u64> {
         let mut clients = self.clients.borrow_mut();
         let client = &mut clients[slot];

@@ -27,7 +27,7 @@ use crate::record::{Deliveries, HistogramId, Merge, RoundTrip};
 /// What a shard keeps for each client that sends.
 #[derive(Debug)]
 struct Account {
-    /// Own messages by number + 1: the first is 1 behind a cursor of 0.
+    /// Own messages by number + 1: the first is 1 after a cursor of 0.
     own: Ledger,
     /// Sequences of the measure phase received, each counted once.
     received: u64,
@@ -300,7 +300,7 @@ impl Entry<'_> {
         if head.client >= setup.clients() || setup.scenario.channel_of(head.client) != self.channel
         {
             return Err(ClientError::Protocol(format!(
-                "client {} is no member of channel {}, to which its message {} came",
+                "client {} is not a member of channel {}, to which its message {} came",
                 head.client, self.channel, head.number
             )));
         }

@@ -2,7 +2,7 @@
 //!
 //! Next to the data path. In: subscribes, cursors and the messages that follow. Out: how long it took
 //! from the start of a connect to the last message of its snapshot. The messages themselves are in
-//! the ledger, like all others; their age is no delivery latency.
+//! the ledger, like all others; their age is not a delivery latency.
 
 use pushbench_protocol::envelope::Envelope;
 use pushbench_protocol::payload::SplitMix64;

@@ -1,6 +1,6 @@
 //! What clients send: when each message is due, what it says, and in which phase it counts.
 //!
-//! Place on the data path: ahead of the sending (`poller/upstream.rs`) and behind the receiving
+//! Place on the data path: ahead of the sending (`poller/upstream.rs`) and after the receiving
 //! (`round_trip.rs`). Pure functions, so that both sides of the account follow from the same
 //! schedule. In: [`Upstream`], the [`Timing`] of the trial, a seed. Out: due times, payloads,
 //! and how many messages each channel must see.
@@ -19,7 +19,7 @@ use crate::scenario::conditions::upstream::HEAD_BYTES;
 /// times cannot overflow.
 const MAX_INTERVAL_NS: f64 = (1u64 << 62) as f64;
 
-/// Number of messages that a head can tell apart.
+/// Number of messages that a head can distinguish.
 const NUMBERS: u64 = 1 << 32;
 
 /// Which stream of a client's random numbers the phase comes from.
@@ -82,7 +82,7 @@ impl Schedule {
             return 0;
         };
         let mut count = (elapsed as f64 / self.ns_per_message) as u64;
-        // Beyond 2^53 ns (104 days) a double no longer tells neighbours apart.
+        // Beyond 2^53 ns (104 days) a double no longer distinguishes neighbours.
         if elapsed < 1 << 53 {
             // The division may be off by one, so it is settled against the times themselves.
             while self.due_at_phase_ns(phase_ns, count) < time_ns {
@@ -358,7 +358,7 @@ mod tests {
                 proptest::prop_assert!(schedule.due_ns(client, before - 1) < limit);
             }
             proptest::prop_assert!(schedule.due_ns(client, before) >= limit);
-            // Each message is one interval behind the one before, rounded to whole ns.
+            // Each message is one interval after the one before, rounded to whole ns.
             let gap = schedule.due_ns(client, 8) - schedule.due_ns(client, 7);
             proptest::prop_assert!((interval..=interval + 1).contains(&gap));
         }

@@ -131,7 +131,7 @@ impl<P: Protocol> Poller<P> {
     fn cut(&mut self, slot: usize, by_reset: bool) {
         if !by_reset && self.slots[slot].state == State::Open {
             // Unread bytes would make a reset of it.
-            self.look(slot, true, false, true);
+            self.read_ready(slot, true, false, true);
         }
         let stands = matches!(self.slots[slot].state, State::Open | State::Pauses(_));
         if !stands || !self.shard.has_cursor(slot) {

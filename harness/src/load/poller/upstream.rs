@@ -149,7 +149,7 @@ impl<P: Protocol> Poller<P> {
         sender.armed_ns = due_ns;
         let at = TimeSpec::nanoseconds(due_ns as i64);
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME;
-        // A time that the kernel does not take lies centuries ahead; the loop's own ticks look then.
+        // A time that the kernel does not take lies centuries ahead; the loop's own ticks check then.
         let _ = sender.timer.set(Expiration::OneShot(at), flags);
     }
 
@@ -253,7 +253,7 @@ impl<P: Protocol> Poller<P> {
     }
 
     /// Whether a client that holds a cursor may count as connected: its connection for POSTs, which
-    /// is opened behind the subscription, must stand too. One that is connected stays so: its next
+    /// is opened after the subscription, must stand too. One that is connected stays so: its next
     /// message opens what was closed meanwhile.
     pub(super) fn can_be_connected(&mut self, slot: usize) -> bool {
         let Some(sender) = self.sender.as_ref().filter(|sender| sender.posts) else {

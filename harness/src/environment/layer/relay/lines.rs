@@ -282,7 +282,7 @@ mod tests {
         filter.release(&mut out);
         filter.feed(&lines(&[6]), &counters, &mut out);
         assert_eq!(out, lines(&[4, 5, 6]));
-        // A keep-alive is no message to be swapped with.
+        // A keep-alive is not a message to be swapped with.
         assert_eq!(
             through(faults, &lines(&[5, 0, 6]), 100),
             (lines(&[5, 0, 6]), Injected::default())

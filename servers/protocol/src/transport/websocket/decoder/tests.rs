@@ -206,7 +206,7 @@ fn continuations_stand_behind_an_unfinished_message_and_nowhere_else() {
 fn text_that_is_not_utf8_is_refused_with_1007() {
     assert_eq!(error(b"\x81\x02a\xff"), (ProtocolError::Utf8, 1007));
     assert_eq!(error(b"\x01\x01\xc5\x80\x01a"), (ProtocolError::Utf8, 1007));
-    // A surrogate half is no character (RFC 3629, section 3).
+    // A surrogate half is not a character (RFC 3629, section 3).
     assert_eq!(error(b"\x81\x03\xed\xa0\x80"), (ProtocolError::Utf8, 1007));
     assert_eq!(client(b"\x82\x01\xff").1, None);
 }
