@@ -51,16 +51,9 @@ pub enum State {
     Binds,
 }
 
-impl State {
-    /// The id, as in tables.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Free => "free",
-            Self::Avoided => "avoided",
-            Self::Slows => "slows",
-            Self::Binds => "binds",
-        }
-    }
+pushbench_protocol::ids! {
+    State, "a state":
+    Free = "free", Avoided = "avoided", Slows = "slows", Binds = "binds"
 }
 
 /// One limit of the machine.

@@ -28,31 +28,14 @@ pub enum Cause {
     Stalled,
 }
 
+pushbench_protocol::ids! {
+    Cause, "a cause":
+    ClientDescriptors = "client_descriptors", ServerDescriptors = "server_descriptors",
+    SourcePorts = "source_ports", Backlog = "backlog", Memory = "memory", Refused = "refused",
+    Stalled = "stalled"
+}
+
 impl Cause {
-    /// Every cause, in the order in which they are documented.
-    pub const ALL: [Self; 7] = [
-        Self::ClientDescriptors,
-        Self::ServerDescriptors,
-        Self::SourcePorts,
-        Self::Backlog,
-        Self::Memory,
-        Self::Refused,
-        Self::Stalled,
-    ];
-
-    /// The id, as it is spelled everywhere.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::ClientDescriptors => "client_descriptors",
-            Self::ServerDescriptors => "server_descriptors",
-            Self::SourcePorts => "source_ports",
-            Self::Backlog => "backlog",
-            Self::Memory => "memory",
-            Self::Refused => "refused",
-            Self::Stalled => "stalled",
-        }
-    }
-
     /// Whether it stands in the way of every further client, so that growth ends at the first
     /// sign of it. The others show when all that were to come have come, or nothing moves.
     pub fn ends_growth(self) -> bool {
@@ -92,12 +75,6 @@ impl Cause {
             Errno::ECONNREFUSED => Some(Self::Refused),
             _ => None,
         }
-    }
-}
-
-impl std::fmt::Display for Cause {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.id())
     }
 }
 

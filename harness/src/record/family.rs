@@ -18,18 +18,7 @@ pub enum Family {
     Library,
 }
 
-impl Family {
-    /// The id, as it is spelled everywhere.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Lean => "lean",
-            Self::Library => "library",
-        }
-    }
-}
-
-impl std::fmt::Display for Family {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.id())
-    }
+pushbench_protocol::ids! {
+    Family, "a family of clients":
+    Lean = "lean", Library = "library"
 }

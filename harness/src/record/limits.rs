@@ -18,15 +18,9 @@ pub enum LimitOf {
     Fanout,
 }
 
-impl LimitOf {
-    /// The id, as `--of` takes it.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Clients => "clients",
-            Self::Rate => "rate",
-            Self::Fanout => "fanout",
-        }
-    }
+pushbench_protocol::ids! {
+    LimitOf, "what is grown":
+    Clients = "clients", Rate = "rate", Fanout = "fanout"
 }
 
 /// What ended the growth of a step: the first that applies, in this order.
@@ -61,26 +55,15 @@ pub enum Broke {
     Audit,
 }
 
-impl Broke {
-    /// The id, as the record has it.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::ServerDescriptors => "server_descriptors",
-            Self::ClientDescriptors => "client_descriptors",
-            Self::SourcePorts => "source_ports",
-            Self::Backlog => "backlog",
-            Self::Memory => "memory",
-            Self::Refused => "refused",
-            Self::Stalled => "stalled",
-            Self::Process => "process",
-            Self::HarnessCpu => "harness_cpu",
-            Self::ServerCpu => "server_cpu",
-            Self::Loss => "loss",
-            Self::Latency => "latency",
-            Self::Audit => "audit",
-        }
-    }
+pushbench_protocol::ids! {
+    Broke, "what may break":
+    ServerDescriptors = "server_descriptors", ClientDescriptors = "client_descriptors",
+    SourcePorts = "source_ports", Backlog = "backlog", Memory = "memory", Refused = "refused",
+    Stalled = "stalled", Process = "process", HarnessCpu = "harness_cpu", ServerCpu = "server_cpu",
+    Loss = "loss", Latency = "latency", Audit = "audit"
+}
 
+impl Broke {
     /// What broke, for a sentence.
     pub fn in_words(self) -> &'static str {
         match self {

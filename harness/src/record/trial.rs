@@ -304,21 +304,9 @@ pub enum Verdict {
     Void,
 }
 
-impl Verdict {
-    /// The word, as it is spelled everywhere.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::Suspect => "suspect",
-            Self::Void => "void",
-        }
-    }
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.id())
-    }
+pushbench_protocol::ids! {
+    Verdict, "a verdict":
+    Valid = "valid", Suspect = "suspect", Void = "void"
 }
 
 /// The verdict of a trial with everything that led to it.

@@ -57,6 +57,11 @@ pub enum Format {
     Hgrm,
 }
 
+pushbench_protocol::ids! {
+    Format, "a format":
+    Table = "table", Html = "html", Md = "md", Csv = "csv", Json = "json", Hgrm = "hgrm"
+}
+
 /// Why a report cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -72,28 +77,6 @@ pub enum ReportError {
 }
 
 impl Format {
-    /// All formats.
-    pub const ALL: [Self; 6] = [
-        Self::Table,
-        Self::Html,
-        Self::Md,
-        Self::Csv,
-        Self::Json,
-        Self::Hgrm,
-    ];
-
-    /// The id, as `--format` takes it; also how its files end.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Table => "table",
-            Self::Html => "html",
-            Self::Md => "md",
-            Self::Csv => "csv",
-            Self::Json => "json",
-            Self::Hgrm => "hgrm",
-        }
-    }
-
     /// The report of `record`, ended by a line end. `folder` is that of its run, where it is kept in
     /// one. `width` is that of the terminal in columns; only the table cares.
     ///
@@ -116,24 +99,6 @@ impl Format {
                 hgrm::render(record, folder)?
             }
         })
-    }
-}
-
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl std::str::FromStr for Format {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::ALL.map(Self::id).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|format| format.id() == text)
-            .ok_or_else(|| format!("'{text}' is not a format; expected one of {known}"))
     }
 }
 

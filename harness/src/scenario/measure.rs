@@ -29,20 +29,13 @@ pub enum Measure {
     OverTime,
 }
 
-impl Measure {
-    /// The id, as it is spelled everywhere.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Recovery => "recovery",
-            Self::SlowReaders => "slow_readers",
-            Self::RoundTrip => "round_trip",
-            Self::Arrivals => "arrivals",
-            Self::Streams => "streams",
-            Self::Snapshot => "snapshot",
-            Self::OverTime => "over_time",
-        }
-    }
+pushbench_protocol::ids! {
+    Measure, "a measure":
+    Recovery = "recovery", SlowReaders = "slow_readers", RoundTrip = "round_trip",
+    Arrivals = "arrivals", Streams = "streams", Snapshot = "snapshot", OverTime = "over_time"
+}
 
+impl Measure {
     /// The condition that it is about; `None` where every scenario will do.
     pub(super) fn kind(self) -> Option<&'static Kind> {
         ALL.iter().find(|kind| kind.measure == Some(self))

@@ -10,6 +10,7 @@
 
 /// Gives an enum of units the ids by which its variants are spelled everywhere: `ALL`, `id`, and both
 /// ways between text and variant. `$what` is what an id names, for the error.
+#[macro_export]
 macro_rules! ids {
     ($name:ident, $what:literal: $($variant:ident = $id:literal),+) => {
         impl $name {

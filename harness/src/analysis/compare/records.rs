@@ -137,16 +137,9 @@ pub enum Says {
     Undecided,
 }
 
-impl Says {
-    /// The word.
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Worse => "worse",
-            Self::Better => "better",
-            Self::Same => "same",
-            Self::Undecided => "undecided",
-        }
-    }
+pushbench_protocol::ids! {
+    Says, "what a line says":
+    Worse = "worse", Better = "better", Same = "same", Undecided = "undecided"
 }
 
 /// How many lines say what.
