@@ -5,6 +5,7 @@
 
 use pushbench_os::sys;
 
+use super::rights::{Rights, check_sockets};
 use crate::observe::environment::Environment;
 
 /// Share of a descriptor table that is used: `SO_REUSEPORT` spreads connections by hash, so some
@@ -68,6 +69,31 @@ pub enum LayoutError {
         /// How many fit.
         most: u64,
     },
+    /// More clients than one descriptor table holds, where there cannot be another.
+    #[error(
+        "cannot open client {} of {clients}: a descriptor table holds {limit}, and this system refuses \
+         another one for each shard ('unshare'); raise the limit with 'ulimit -n {}', or use fewer \
+         clients", .most + 1, ((f64::from(*.clients) + 64.0) / FILL).ceil()
+    )]
+    OneTable {
+        /// How many were asked for.
+        clients: u32,
+        /// Descriptors of a table.
+        limit: u64,
+        /// Clients that fit into one.
+        most: usize,
+    },
+    /// What every connection needs is not allowed.
+    #[error(
+        "this system refuses '{what}', which every connection needs ({reason}); allow it to this user, \
+         or run outside of the container or sandbox"
+    )]
+    Refused {
+        /// The option of a socket.
+        what: &'static str,
+        /// What the system said.
+        reason: String,
+    },
     /// More clients than the addresses given have ports.
     #[error(
         "cannot open client {} of {clients}: an address has {ports} ports to connect from; give \
@@ -126,12 +152,10 @@ impl Layout {
     /// # Errors
     /// [`LayoutError`] where descriptors do not suffice.
     pub fn plan(clients: u32, shards: Option<usize>) -> Result<Self, LayoutError> {
-        Self::plan_for(
-            clients,
-            shards,
-            sys::raise_descriptor_limit(),
-            &sys::allowed_cpus(),
-        )
+        check_sockets().map_err(|(what, reason)| LayoutError::Refused { what, reason })?;
+        let limit = sys::raise_descriptor_limit();
+        let rights = Rights::of_this_process();
+        Self::plan_for(clients, shards, limit, &sys::allowed_cpus(), rights)
     }
 
     fn plan_for(
@@ -139,15 +163,23 @@ impl Layout {
         asked: Option<usize>,
         limit: u64,
         cpus: &[usize],
+        rights: Rights,
     ) -> Result<Self, LayoutError> {
         // One core cannot be divided; the record then says that nothing was pinned.
-        let (server_cpus, fleet_cpus) = if cpus.len() < 2 {
+        let (server_cpus, fleet_cpus) = if cpus.len() < 2 || !rights.pin {
             (&[][..], &[][..])
         } else {
             cpus.split_at(cpus.len() / 2)
         };
         let per_shard = per_table(limit) as usize;
         let needed = (clients as usize).div_ceil(per_shard);
+        if needed > 1 && !rights.own_tables {
+            return Err(LayoutError::OneTable {
+                clients,
+                limit,
+                most: per_shard,
+            });
+        }
         let side = |cpus: &[usize]| {
             let shards = asked.unwrap_or_else(|| cpus.len().max(1).max(needed));
             if shards > MAX_SHARDS {
@@ -184,9 +216,39 @@ impl Layout {
 mod tests {
     use super::*;
 
+    fn plan(
+        clients: u32,
+        shards: Option<usize>,
+        limit: u64,
+        cpus: &[usize],
+    ) -> Result<Layout, LayoutError> {
+        let rights = Rights {
+            pin: true,
+            own_tables: true,
+        };
+        Layout::plan_for(clients, shards, limit, cpus, rights)
+    }
+
+    #[test]
+    fn what_a_system_refuses_is_done_without_or_named() {
+        let with = |clients, pin, own_tables| {
+            let rights = Rights { pin, own_tables };
+            Layout::plan_for(clients, None, 20_000, &[0, 1], rights)
+        };
+        let unpinned = with(10_000, false, false).expect("fits into a table");
+        assert!(unpinned.server.cpus.is_empty() && unpinned.fleet.cpus.is_empty());
+        let error = with(20_000, true, false).expect_err("one table");
+        assert_eq!(
+            error.to_string(),
+            "cannot open client 16937 of 20000: a descriptor table holds 20000, and this system \
+             refuses another one for each shard ('unshare'); raise the limit with 'ulimit -n 23605', \
+             or use fewer clients"
+        );
+    }
+
     #[test]
     fn ten_thousand_clients_fit_into_one_table_of_twenty_thousand() {
-        let layout = Layout::plan_for(10_000, None, 20_000, &[0, 1]).expect("fits");
+        let layout = plan(10_000, None, 20_000, &[0, 1]).expect("fits");
         let side = |cpu| Side {
             cpus: vec![cpu],
             shards: 1,
@@ -203,22 +265,22 @@ mod tests {
 
     #[test]
     fn more_clients_than_a_table_holds_get_tables_of_their_own() {
-        let layout = Layout::plan_for(100_000, None, 20_000, &[0, 1]).expect("fits");
+        let layout = plan(100_000, None, 20_000, &[0, 1]).expect("fits");
         assert_eq!((layout.server.shards, layout.server.own_tables), (6, true));
-        let layout = Layout::plan_for(1_000_000, None, 20_000, &[0, 1]).expect("fits");
+        let layout = plan(1_000_000, None, 20_000, &[0, 1]).expect("fits");
         assert_eq!(layout.fleet.shards, 60);
     }
 
     #[test]
     fn too_few_shards_are_refused_with_the_number_that_would_do() {
-        let error = Layout::plan_for(50_000, Some(1), 20_000, &[0, 1]).expect_err("too few");
+        let error = plan(50_000, Some(1), 20_000, &[0, 1]).expect_err("too few");
         assert_eq!(
             error.to_string(),
             "cannot open client 16937 of 50000: 1 shard(s) may open 20000 descriptors each; use \
              '--shards 3', or raise the limit with 'ulimit -n 58824'"
         );
-        assert!(Layout::plan_for(50_000, Some(3), 20_000, &[0, 1]).is_ok());
-        let error = Layout::plan_for(u32::MAX, None, 20_000, &[0, 1]).expect_err("too many");
+        assert!(plan(50_000, Some(3), 20_000, &[0, 1]).is_ok());
+        let error = plan(u32::MAX, None, 20_000, &[0, 1]).expect_err("too many");
         assert!(
             error
                 .to_string()
@@ -247,7 +309,7 @@ mod tests {
 
     #[test]
     fn one_core_is_shared_and_nothing_is_pinned() {
-        let layout = Layout::plan_for(100, None, 1024, &[0]).expect("fits");
+        let layout = plan(100, None, 1024, &[0]).expect("fits");
         assert_eq!(layout.server, layout.fleet);
         assert!(layout.server.cpus.is_empty());
     }

@@ -12,4 +12,5 @@ pub mod layer;
 pub mod layout;
 pub(crate) mod own;
 pub mod process;
+pub(crate) mod rights;
 pub(crate) mod target;

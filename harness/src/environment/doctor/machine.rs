@@ -3,6 +3,7 @@
 //! In: `/proc`, `/sys` and the limits of this process. Out: a [`Machine`], in which a field is `None` if
 //! this platform does not report it.
 
+use crate::environment::rights::Rights;
 use crate::observe::environment::Environment;
 use crate::observe::{field_bytes, memory, read};
 use nix::sys::resource::{Resource, getrlimit};
@@ -61,6 +62,8 @@ pub struct Machine {
     pub usable_cores: usize,
     /// CPU time that control groups allow in a second, in ms; `None` if they have no quota.
     pub cpu_quota_ms_per_s: Option<u64>,
+    /// Whether this process may choose the cores of its threads.
+    pub pins: bool,
     /// Source of the kernel's clock.
     pub clock_source: Option<String>,
     /// How late a sleep may end by default, in ns.
@@ -81,6 +84,7 @@ impl Machine {
     /// Reads this machine.
     pub fn read() -> Self {
         let environment = Environment::read();
+        let rights = Rights::of_this_process();
         let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
         let available = field_bytes(&read("/proc/meminfo").unwrap_or_default(), "MemAvailable");
         let group = memory::group_available_bytes().filter(|&group| Some(group) < available);
@@ -89,7 +93,8 @@ impl Machine {
             nofile_soft: environment.nofile_soft,
             nofile_hard: environment.nofile_hard,
             nr_open: number("/proc/sys/fs/nr_open"),
-            own_tables: own_tables(),
+            own_tables: rights.own_tables,
+            pins: rights.pin,
             file_max: number("/proc/sys/fs/file-max"),
             files_open: read("/proc/sys/fs/file-nr").and_then(|text| first(&text)),
             epoll_watches: number("/proc/sys/fs/epoll/max_user_watches"),
@@ -148,12 +153,6 @@ fn page_bytes() -> u64 {
     bytes
         .and_then(|bytes| u64::try_from(bytes).ok())
         .unwrap_or(4096)
-}
-
-/// Tried on a thread that ends right after, and its table with it.
-fn own_tables() -> bool {
-    let tried = std::thread::spawn(|| sys::own_descriptor_table(&[]).is_ok());
-    tried.join().unwrap_or(false)
 }
 
 /// Requests timestamps on a socket that is connected to this process.

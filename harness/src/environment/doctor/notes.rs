@@ -106,11 +106,21 @@ impl At<'_> {
 
     pub(super) fn cores(&self) -> LimitFound {
         let cores = self.machine.usable_cores;
-        let instead = match cores {
-            0 | 1 => "cannot pin: server and clients share one core, and the record says so",
-            _ => "pins the server to the first half of the cores and the clients to the rest",
+        let (pins, instead) = match (cores, self.machine.pins) {
+            (0 | 1, _) => (
+                false,
+                "cannot pin: server and clients share one core, and the record says so",
+            ),
+            (_, false) => (
+                false,
+                "may not pin: server and clients share the cores, and the record says so",
+            ),
+            _ => (
+                true,
+                "pins the server to the first half of the cores and the clients to the rest",
+            ),
         };
-        Self::noted("usable cores", cores.to_string(), cores < 2, None, instead)
+        Self::noted("usable cores", cores.to_string(), !pins, None, instead)
     }
 
     pub(super) fn quota(&self) -> LimitFound {

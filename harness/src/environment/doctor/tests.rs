@@ -30,6 +30,7 @@ fn machine() -> Machine {
         group_pids: None,
         usable_cores: 2,
         cpu_quota_ms_per_s: None,
+        pins: true,
         clock_source: Some("tsc".to_owned()),
         timer_slack_ns: Some(50_000),
         congestion: Some("bbr".to_owned()),
