@@ -73,28 +73,18 @@ pub(super) fn request(
         Some(Route::Publish) => upload(&head, common),
         Some(Route::Subscribe(transport)) => subscribed(&head, transport, socket, common)?,
         Some(Route::Page) => {
-            let mut answer = Answer::new(common, closes(&head));
-            answer.body(StatusCode::OK, &PAGE_FIELDS, PAGE.as_bytes(), &head)
+            Answer::to(&head, common).body(StatusCode::OK, &PAGE_FIELDS, PAGE.as_bytes())
         }
         Some(Route::Info) => {
             let info = common.shared.info().to_string();
             let fields = [("content-type", "application/json"), NO_STORE];
-            let mut answer = Answer::new(common, closes(&head));
-            answer.body(StatusCode::OK, &fields, info.as_bytes(), &head)
+            Answer::to(&head, common).body(StatusCode::OK, &fields, info.as_bytes())
         }
         Some(Route::OtherMethod(allowed)) => {
-            let mut answer = Answer::new(common, closes(&head));
-            answer.body(
-                StatusCode::METHOD_NOT_ALLOWED,
-                &[("allow", allowed)],
-                &[],
-                &head,
-            )
+            let fields = [("allow", allowed)];
+            Answer::to(&head, common).body(StatusCode::METHOD_NOT_ALLOWED, &fields, &[])
         }
-        None => {
-            let mut answer = Answer::new(common, closes(&head));
-            answer.body(StatusCode::NOT_FOUND, &[], &[], &head)
-        }
+        None => Answer::to(&head, common).body(StatusCode::NOT_FOUND, &[], &[]),
     };
     if !common.out.is_empty() {
         socket.send([&common.out, &[], &[]])?;
@@ -122,12 +112,17 @@ fn routed(head: &RequestHead<'_>, common: &Common) -> Option<Route> {
             Route::Subscribe(*served.find(|t| t.info().path == Some(path))?)
         }
     };
-    Some(match (&route, head.method) {
-        (Route::Publish, "POST") | (Route::Page | Route::Info, "GET" | "HEAD") => route,
-        (Route::Subscribe(_), "GET") => route,
-        (Route::Publish, _) => Route::OtherMethod("POST"),
-        (Route::Page | Route::Info, _) => Route::OtherMethod("GET,HEAD"),
-        (Route::Subscribe(_) | Route::OtherMethod(_), _) => Route::OtherMethod("GET"),
+    let allowed = match route {
+        Route::Publish => "POST",
+        // An upgrade is asked for with GET (RFC 6455, section 4.1).
+        Route::Subscribe(Transport::WebSocket) => "GET",
+        _ => "GET,HEAD",
+    };
+    let is_allowed = allowed.split(',').any(|method| method == head.method);
+    Some(if is_allowed {
+        route
+    } else {
+        Route::OtherMethod(allowed)
     })
 }
 
@@ -141,12 +136,26 @@ fn closes(head: &RequestHead<'_>) -> bool {
 struct Answer<'a> {
     common: &'a mut Common,
     close: bool,
+    /// Without its body, which HEAD does not get.
+    head_only: bool,
 }
 
 impl<'a> Answer<'a> {
     fn new(common: &'a mut Common, close: bool) -> Self {
         let close = close || common.drains;
-        Self { common, close }
+        Self {
+            common,
+            close,
+            head_only: false,
+        }
+    }
+
+    fn to(head: &RequestHead<'_>, common: &'a mut Common) -> Self {
+        let head_only = head.method == "HEAD";
+        Self {
+            head_only,
+            ..Self::new(common, closes(head))
+        }
     }
 
     fn start(&mut self, status: StatusCode) -> ResponseWriter<'_> {
@@ -155,13 +164,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Writes the head and, but for HEAD, the body.
-    fn body(
-        &mut self,
-        status: StatusCode,
-        fields: &[(&str, &str)],
-        body: &[u8],
-        head: &RequestHead<'_>,
-    ) -> Next {
+    fn body(&mut self, status: StatusCode, fields: &[(&str, &str)], body: &[u8]) -> Next {
         let (close, date) = (self.close, std::mem::take(&mut self.common.date));
         let mut writer = self.start(status);
         for (name, value) in fields {
@@ -169,7 +172,7 @@ impl<'a> Answer<'a> {
         }
         writer = writer.number("content-length", body.len() as u64);
         end(writer, close, &date);
-        if head.method != "HEAD" {
+        if !self.head_only {
             self.common.out.extend_from_slice(body);
         }
         self.common.date = date;
@@ -178,17 +181,7 @@ impl<'a> Answer<'a> {
 
     /// A line for people.
     fn text(&mut self, status: StatusCode, text: &str) -> Next {
-        let (close, date) = (self.close, std::mem::take(&mut self.common.date));
-        let writer = self
-            .start(status)
-            .field(TEXT.0, TEXT.1)
-            .field(NO_STORE.0, NO_STORE.1)
-            .number("content-length", text.len() as u64 + 1);
-        end(writer, close, &date);
-        self.common.out.extend_from_slice(text.as_bytes());
-        self.common.out.push(b'\n');
-        self.common.date = date;
-        Next::behind_the_answer(close)
+        self.body(status, &[TEXT, NO_STORE], format!("{text}\n").as_bytes())
     }
 
     fn refusal(&mut self, refusal: &Refusal) -> Next {
@@ -217,7 +210,7 @@ fn subscribed(
     if matches!(delivery, Delivery::WebSocket)
         && let Err((status, text)) = upgrades(head)
     {
-        return Ok(Answer::new(common, close).text(status, text));
+        return Ok(Answer::to(head, common).text(status, text));
     }
     let shared = &common.shared;
     let quiet = match transport.polls() {
@@ -234,9 +227,15 @@ fn subscribed(
         Err(Refusal::Subscribe(SubscribeError::Closing)) if by_event_source => {
             return Ok(Next::Close);
         }
-        Err(refusal) => return Ok(Answer::new(common, close).refusal(&refusal)),
+        Err(refusal) => return Ok(Answer::to(head, common).refusal(&refusal)),
     };
+    let head_only = head.method == "HEAD";
     Ok(match delivery {
+        Delivery::Response(response) if head_only => {
+            let streamed = Streamed::new(subscription, transport, false, close);
+            streamed.write_head(response, common);
+            Next::behind_the_answer(close)
+        }
         Delivery::Response(response) => {
             let chunked = head.is_http_1_1;
             let streamed = Streamed::new(subscription, transport, chunked, close);
@@ -254,13 +253,14 @@ fn subscribed(
                 .end(&common.date);
             Next::Frames(Frames::new(subscription))
         }
-        Delivery::Poll(Polls::Held) if resumed => Next::Poll {
+        Delivery::Poll(Polls::Held) if resumed && !head_only => Next::Poll {
             subscription,
             close,
         },
         Delivery::Poll(_) | Delivery::Lines => {
-            // Nobody will wait, so nobody is woken. Without a cursor, the answer is one.
-            let ready = match resumed {
+            // Nobody will wait, so nobody is woken. Without a cursor, the answer is one. HEAD takes
+            // no message.
+            let ready = match resumed && !head_only {
                 true => subscription.ready_now().unwrap_or(Ready::Quiet),
                 false => Ready::Quiet,
             };

@@ -43,7 +43,15 @@ impl Streamed {
 
     /// Writes the head, and what the body opens with.
     pub(super) fn open(&self, response: &StreamedResponse, common: &mut Common) {
+        self.write_head(response, common);
         let (cursor, retry) = (self.subscription.cursor(), common.shared.retry);
+        self.push(&mut common.out, |out| {
+            (response.encode_open)(cursor, retry, out);
+        });
+    }
+
+    pub(super) fn write_head(&self, response: &StreamedResponse, common: &mut Common) {
+        let cursor = self.subscription.cursor();
         let mut writer = ResponseWriter::start(200, "OK", &mut common.out)
             .number("push-cursor", cursor)
             .field(NO_STORE.0, NO_STORE.1)
@@ -57,9 +65,6 @@ impl Streamed {
             writer
         };
         end(writer, self.close, &common.date);
-        self.push(&mut common.out, |out| {
-            (response.encode_open)(cursor, retry, out);
-        });
     }
 
     /// Does what is to be done. `true`: the response is over.

@@ -10,7 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 
 use super::query::{Query, QueryError};
 use super::{poll, streamed};
@@ -65,7 +65,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         let handler = match info.delivery {
             Delivery::Lines => continue,
             Delivery::Response(response) => streamed::handler(response),
-            Delivery::WebSocket => get(super::websocket::handler),
+            Delivery::WebSocket => any(super::websocket::handler),
             Delivery::Poll(polls) => poll::handler(polls),
         };
         router = router.route(path, handler);
@@ -133,9 +133,11 @@ pub(crate) fn subscribe(
     quiet: Duration,
 ) -> Result<(Subscription, bool), Refusal> {
     let query = Query::parse(query)?;
-    let resumed = last_event_id.map(|id| {
+    // An empty one is none (WHATWG HTML, section 9.2.4).
+    let last_event_id = last_event_id.map(<[u8]>::trim_ascii);
+    let resumed = last_event_id.filter(|id| !id.is_empty()).map(|id| {
         let malformed = || Refusal::LastEventId(String::from_utf8_lossy(id).into());
-        parse_decimal(id.trim_ascii()).ok_or_else(malformed)
+        parse_decimal(id).ok_or_else(malformed)
     });
     let resumed = resumed.transpose()?;
     let start = resumed.map_or(query.start, Start::Since);

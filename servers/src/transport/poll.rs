@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get};
 
@@ -21,14 +21,23 @@ use pushbench_protocol::transport::{Framing, Polls, poll};
 /// `GET <path>?channel=C&since=N`; without `since` answers with the cursor of the tail, or of
 /// `&last=N`, and no message.
 pub(crate) fn handler(polls: Polls) -> MethodRouter<Http> {
-    get(move |State(http): State<Http>, RawQuery(query)| poll(polls, http, query))
+    get(
+        move |State(http): State<Http>, method: Method, RawQuery(query)| async move {
+            poll(polls, &http, &method, query.as_deref()).await
+        },
+    )
 }
 
-async fn poll(polls: Polls, http: Http, query: Option<String>) -> Result<Response, Refusal> {
-    let (mut subscription, resumed) =
-        subscribe(query.as_deref(), None, Framing::Line, http.poll_timeout)?;
+async fn poll(
+    polls: Polls,
+    http: &Http,
+    method: &Method,
+    query: Option<&str>,
+) -> Result<Response, Refusal> {
+    let (mut subscription, resumed) = subscribe(query, None, Framing::Line, http.poll_timeout)?;
     let ready = match polls {
-        _ if !resumed => Ready::Quiet,
+        // HEAD neither waits nor takes a message.
+        _ if !resumed || method == Method::HEAD => Ready::Quiet,
         Polls::Held => subscription.ready().await,
         // Nobody will wait, so nobody is woken.
         Polls::AtIntervals => {

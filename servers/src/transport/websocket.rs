@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderValue;
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, Stream};
 use tokio_tungstenite::tungstenite;
@@ -50,9 +50,14 @@ pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 /// `GET /websocket?channel=C[&since=N | &last=N]`
 pub(crate) async fn handler(
     State(http): State<Http>,
+    method: Method,
     RawQuery(query): RawQuery,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    // HEAD too, which a route for GET would let through.
+    if method != Method::GET {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response();
+    }
     let upgrade = match upgrade {
         // The frame's limit too: by itself, a header's word for 16 MiB would be taken, and all of
         // it be kept, before the message is found too large.

@@ -9,6 +9,7 @@ mod support;
 mod conformance;
 mod control;
 mod drain;
+mod http;
 mod overflow;
 mod protocols;
 mod refill;

@@ -81,11 +81,7 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
     };
     // A complete head has all three.
     let is_http_1_1 = request.version == Some(1);
-    let target = request.path.unwrap_or_default();
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
+    let (path, query) = path_and_query(request.path.unwrap_or_default());
     let mut head = RequestHead {
         method: request.method.unwrap_or_default(),
         path,
@@ -101,6 +97,29 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
         head.read(field.name, field.value)?;
     }
     Ok(Some((head, consumed)))
+}
+
+/// Takes a target apart. A client of a proxy sends it with scheme and host, which every server has to
+/// take (RFC 9112, section 3.2.2).
+fn path_and_query(target: &str) -> (&str, Option<&str>) {
+    let behind_scheme = match target.split_once("://") {
+        Some((scheme, rest))
+            if ["http", "https"]
+                .iter()
+                .any(|s| scheme.eq_ignore_ascii_case(s)) =>
+        {
+            &rest[rest.find(['/', '?', '#']).unwrap_or(rest.len())..]
+        }
+        _ => target,
+    };
+    // A fragment is not for servers, but some clients send it.
+    let whole = behind_scheme.split('#').next().unwrap_or_default();
+    let (path, query) = match whole.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (whole, None),
+    };
+    let is_origin = path.is_empty() && !target.is_empty();
+    (if is_origin { "/" } else { path }, query)
 }
 
 impl<'a> RequestHead<'a> {
@@ -215,6 +234,22 @@ mod tests {
                 upgrade: Upgrade::default(),
             })
         );
+    }
+
+    #[test]
+    fn targets_may_have_scheme_and_host() {
+        for (target, expected) in [
+            ("/sse?a", ("/sse", Some("a"))),
+            ("http://h/sse?a", ("/sse", Some("a"))),
+            ("HTTPS://h:80/?b", ("/", Some("b"))),
+            ("http://h", ("/", None)),
+            ("http://h?a/b", ("/", Some("a/b"))),
+            ("/x#y?z", ("/x", None)),
+            ("/x?u=http://h/y", ("/x", Some("u=http://h/y"))),
+            ("*", ("*", None)),
+        ] {
+            assert_eq!(path_and_query(target), expected, "{target}");
+        }
     }
 
     #[test]
