@@ -50,7 +50,7 @@ pub(super) const STATIONARY: &[Row] = &[row(
 pub(super) const SAMPLES: &[Row] = &[row(
     "samples",
     |trial, _| {
-        if trial.deliveries.expected == 0 {
+        if trial.deliveries.expected == Some(0) {
             return Found::not_tested("no delivery was expected");
         }
         let latency = trial.latency_ns;

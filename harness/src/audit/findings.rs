@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::Evidence;
-use crate::record::{Check, Outcome, Reason, Trial, Verdict};
+use crate::record::{Capability, Check, Outcome, Reason, Trial, Verdict};
 
 /// One check.
 pub(super) struct Row {
@@ -13,6 +13,8 @@ pub(super) struct Row {
     pub(super) remedy: &'static str,
     /// Whether it doubts when something arrived, and not what.
     pub(super) timed: bool,
+    /// What a target must be able to do for it.
+    needs: Option<Capability>,
     pub(super) find: fn(&Trial, &Evidence<'_>) -> Found,
 }
 
@@ -36,7 +38,16 @@ pub(super) const fn row(
         name,
         remedy,
         timed: false,
+        needs: None,
         find,
+    }
+}
+
+impl Row {
+    /// A check that cannot be made of a target without `capability`.
+    pub(super) const fn needs(self, capability: Capability) -> Self {
+        let needs = Some(capability);
+        Self { needs, ..self }
     }
 }
 
@@ -81,9 +92,9 @@ impl Found {
 impl Row {
     /// Makes the check and enters what it found.
     pub(super) fn check(&self, trial: &mut Trial, evidence: &Evidence<'_>) {
-        let lack = evidence.lacking.iter().find(|(of, _)| *of == self.name);
+        let lack = self.needs.filter(|&needs| !trial.has(needs));
         let found = match lack {
-            Some((_, why)) => Found::not_tested(*why),
+            Some(lack) => Found::not_tested(lack.lacking()),
             None => (self.find)(trial, evidence),
         };
         let (outcome, figures, not_tested) = match found {

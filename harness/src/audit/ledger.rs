@@ -1,6 +1,7 @@
 //! Whether every delivery is accounted for, and what was delivered is what was published.
 
 use super::findings::{Found, Row, row};
+use crate::record::Capability::Cursor;
 use crate::record::Trial;
 
 const BUG: &str = "report this as a bug";
@@ -9,7 +10,7 @@ pub(super) const CHECKS: &[Row] = &[
     row(
         "ledger_missing",
         |trial, evidence| {
-            let d = trial.deliveries;
+            let (expected, missing, received) = owed(trial);
             // A loss that the server reported is what the scenario asks about, and no doubt about
             // the trial.
             let reported = match evidence.told_lost {
@@ -18,15 +19,13 @@ pub(super) const CHECKS: &[Row] = &[
             };
             let first = the_first(&evidence.report.first_missing);
             Found::count(
-                d.missing.saturating_sub(evidence.told_lost),
-                format!(
-                    "expected {} deliveries, got {}{reported}{first}",
-                    d.expected, d.received
-                ),
+                missing.saturating_sub(evidence.told_lost),
+                format!("expected {expected} deliveries, got {received}{reported}{first}"),
             )
         },
         "lower the rate with '--rate', or wait longer with 'phases.drain_s'",
-    ),
+    )
+    .needs(Cursor),
     row(
         "ledger_duplicate",
         |trial, _| {
@@ -51,7 +50,7 @@ pub(super) const CHECKS: &[Row] = &[
         },
         "lower the rate with '--rate' until less is lost",
     ),
-    row("ledger_balance", balance, BUG),
+    row("ledger_balance", balance, BUG).needs(Cursor),
     row(
         "payload",
         |_, evidence| {
@@ -67,15 +66,18 @@ pub(super) const CHECKS: &[Row] = &[
 ];
 
 fn balance(trial: &Trial, _: &super::Evidence<'_>) -> Found {
-    let d = trial.deliveries;
-    let accounted = d.received + d.missing;
+    let (expected, missing, received) = owed(trial);
+    let accounted = received + missing;
     Found::count(
-        d.expected.abs_diff(accounted),
-        format!(
-            "expected {} deliveries, but received and missing make {accounted}",
-            d.expected
-        ),
+        expected.abs_diff(accounted),
+        format!("expected {expected} deliveries, but received and missing make {accounted}"),
     )
+}
+
+/// What was owed, is missing and came, where the target has a cursor.
+fn owed(trial: &Trial) -> (u64, u64, u64) {
+    let d = trial.deliveries;
+    (d.expected.unwrap_or(0), d.missing.unwrap_or(0), d.received)
 }
 
 fn the_first(which: &Option<String>) -> String {

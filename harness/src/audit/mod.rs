@@ -73,8 +73,6 @@ pub struct Evidence<'a> {
     pub disturbed: Option<&'a str>,
     /// Whether the server that publishes is not the one that began.
     pub server_replaced: bool,
-    /// Checks that cannot be made of this target, each with why.
-    pub lacking: &'a [(&'static str, &'static str)],
     /// Deliveries that the server said it would not make: to subscribers that fell off the ring, or
     /// that were to have the newest only.
     pub told_lost: u64,

@@ -5,6 +5,7 @@ use pushbench_protocol::schedule::Arrival;
 use super::findings::{Found, Row, ms, row, timed};
 use super::{Evidence, NEGLIGIBLE_LATENESS_NS, highest_known};
 use crate::analysis::stats::exponential_gaps;
+use crate::record::Capability::PublishReport;
 use crate::record::{Trial, Verdict};
 
 /// How far the achieved rate may lie from the offered one: 1%, or the effect of a last message that
@@ -24,13 +25,14 @@ const MAX_UNHEARD: f64 = 0.05;
 const STARVED: &str = "the publisher was starved: lower the rate with '--rate', or use more cores";
 
 pub(super) const CHECKS: &[Row] = &[
-    timed("achieved_rate", achieved_rate, STARVED),
+    timed("achieved_rate", achieved_rate, STARVED).needs(PublishReport),
     row(
         "publish_lag",
         publish_lag,
         "the tail is the publisher's own: run on a quieter machine, or with more cores",
-    ),
-    row("arrivals", arrivals, STARVED),
+    )
+    .needs(PublishReport),
+    row("arrivals", arrivals, STARVED).needs(PublishReport),
     row(
         "subscribers",
         subscribers,
@@ -76,7 +78,7 @@ fn subscribers(trial: &Trial, evidence: &Evidence<'_>) -> Found {
     }
     let (of, alone) = (evidence.channels, trial.publish.channels_without_subscriber);
     let share = f64::from(alone) / f64::from(of.max(1));
-    if trial.deliveries.expected == 0 && trial.clients.connected > 0 {
+    if trial.deliveries.expected == Some(0) && trial.clients.connected > 0 {
         let message = "messages were published, but none to a channel that a client subscribes to";
         return Found::Measured(share, 0.0, Verdict::Void, message.to_owned());
     }

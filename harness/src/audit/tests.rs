@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::load::ProbeReport;
-use crate::record::{Cause, Check, Outcome, Probe, Quantiles, Validity, Verdict};
+use crate::record::{Cause, Check, Deliveries, Outcome, Probe, Quantiles, Validity, Verdict};
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -22,7 +22,6 @@ struct Case {
     disturbed: Option<&'static str>,
     server_replaced: bool,
     told_lost: u64,
-    lacking: &'static [(&'static str, &'static str)],
 }
 
 fn exponential_gaps() -> Vec<u64> {
@@ -39,7 +38,7 @@ fn good() -> Case {
     let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
     trial.clients.target = 10;
     trial.clients.connected = 10;
-    trial.deliveries.expected = 10_000;
+    trial.deliveries.expected = Some(10_000);
     trial.deliveries.received = 10_000;
     trial.publish.offered_per_s = 100.0;
     trial.publish.achieved_per_s = Some(100.5);
@@ -91,7 +90,6 @@ fn good() -> Case {
         disturbed: None,
         server_replaced: false,
         told_lost: 0,
-        lacking: &[],
     }
 }
 
@@ -117,7 +115,6 @@ fn judge(mut case: Case) -> Trial {
         disturbed: case.disturbed,
         server_replaced: case.server_replaced,
         told_lost: case.told_lost,
-        lacking: case.lacking,
     };
     audit(&mut case.trial, &evidence);
     case.trial
@@ -193,7 +190,7 @@ fn limits_that_were_hit_are_named() {
 #[test]
 fn a_ledger_that_does_not_balance_voids_a_trial() {
     let missing = |c: &mut Case| {
-        c.trial.deliveries.missing = 1;
+        c.trial.deliveries.missing = Some(1);
         c.trial.deliveries.received -= 1;
     };
     assert_eq!(fired(missing), void("ledger_missing"));
@@ -295,7 +292,7 @@ fn too_few_deliveries_for_a_median_make_a_trial_suspect() {
 fn what_cannot_be_tested_says_so_and_is_held_against_nobody() {
     let mut case = good();
     case.trial.publish.offered_per_s = 0.0;
-    case.trial.deliveries.expected = 0;
+    case.trial.deliveries.expected = Some(0);
     case.trial.deliveries.received = 0;
     case.trial.latency_ns = Quantiles::default();
     case.trial.probe = None;
@@ -330,7 +327,7 @@ fn messages_that_nobody_was_to_get_make_a_trial_suspect_and_void_where_they_are_
         let mut case = good();
         case.trial.publish.channels_without_subscriber = alone;
         if expected == 0 {
-            case.trial.deliveries = Default::default();
+            case.trial.deliveries = Deliveries::default().recorded(true);
         }
         judge(case).validity
     };
@@ -457,7 +454,7 @@ fn a_short_phase_is_not_void_for_a_last_message_that_is_a_little_late() {
 fn a_loss_that_the_server_told_of_is_what_was_asked_and_any_other_voids() {
     let lost = |missing: u64, told: u64| {
         fired(|case| {
-            case.trial.deliveries.missing = missing;
+            case.trial.deliveries.missing = Some(missing);
             case.trial.deliveries.received -= missing;
             case.told_lost = told;
         })

@@ -114,7 +114,8 @@ impl Watch for Bar {
                 trial.clients.connected,
                 trial.clients.target,
                 d.received,
-                d.expected,
+                d.expected
+                    .map_or_else(|| NONE.to_owned(), |owed| owed.to_string()),
             ));
         }
     }

@@ -16,7 +16,8 @@ use serde_json::Value;
 use super::host::ThisMachine;
 use super::layout::Side;
 use super::process::{ChildError, ManagedProcess};
-use super::target::{Capabilities, Target};
+use super::target::Target;
+use crate::record::Capability;
 use crate::scenario::Scenario;
 
 /// Where the first server of a trial listens.
@@ -127,11 +128,8 @@ impl<'a> OwnServer<'a> {
 }
 
 impl Target for OwnServer<'_> {
-    fn can(&self) -> Capabilities {
-        Capabilities {
-            cursor: true,
-            publish_report: true,
-        }
+    fn lacks(&self) -> Vec<Capability> {
+        Vec::new()
     }
 
     async fn start(&mut self) -> Result<SocketAddr, ChildError> {

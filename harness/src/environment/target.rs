@@ -14,43 +14,12 @@ use pushbench_protocol::control::{PublishPlan, PublishReport, Stats};
 use super::process::ChildError;
 use crate::load::tally::Counters;
 use crate::load::{FleetReport, Setup, Status, Timing};
-
-/// What a target can do. Where it cannot, the checks that go by it are not tested.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Capabilities {
-    /// It answers a subscribe with a cursor, so that every gap shows.
-    pub(crate) cursor: bool,
-    /// It reports when it published what.
-    pub(crate) publish_report: bool,
-}
-
-impl Capabilities {
-    /// The checks that cannot be made, each with why.
-    pub(crate) fn lacking(self) -> Vec<(&'static str, &'static str)> {
-        let of = |can: bool, checks: &[&'static str], why: &'static str| {
-            let lacking = checks.iter().filter(|_| !can);
-            lacking.map(|&check| (check, why)).collect::<Vec<_>>()
-        };
-        [
-            of(
-                self.cursor,
-                &["ledger_missing", "ledger_balance"],
-                "this target has no cursor",
-            ),
-            of(
-                self.publish_report,
-                &["achieved_rate", "publish_lag", "arrivals"],
-                "this target does not report what it published",
-            ),
-        ]
-        .concat()
-    }
-}
+use crate::record::Capability;
 
 /// A server that is measured.
 pub(crate) trait Target {
-    /// What it can do.
-    fn can(&self) -> Capabilities;
+    /// What it cannot do: the metrics and checks that go by it are not tested.
+    fn lacks(&self) -> Vec<Capability>;
 
     /// Starts it with its channels; where clients connect.
     async fn start(&mut self) -> Result<SocketAddr, ChildError>;

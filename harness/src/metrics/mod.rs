@@ -20,7 +20,7 @@ pub use unit::{Per, Quantity, Unit};
 
 use serde::{Serialize, Serializer};
 
-use crate::record::{SummaryRow, Trial};
+use crate::record::{Capability, SummaryRow, Trial};
 
 /// Which way a metric gets better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -101,6 +101,8 @@ pub struct Metric {
     pub window: Window,
     /// How trials add up.
     pub pool: Pool,
+    /// What a target must be able to do for it; a trial of one that cannot does not have it.
+    pub capability: Option<Capability>,
     /// Its value in a trial; `None` where the trial does not have it.
     pub read: fn(&Trial) -> Option<f64>,
 }
@@ -209,6 +211,7 @@ const fn metric(
         role: Role::Context,
         window,
         pool: Pool::Median,
+        capability: None,
         read,
     }
 }
@@ -241,6 +244,11 @@ impl Metric {
 
     const fn per(self, per: Per) -> Self {
         Self { per, ..self }
+    }
+
+    const fn of_target(self, capability: Capability) -> Self {
+        let capability = Some(capability);
+        Self { capability, ..self }
     }
 
     const fn pool(self, pool: Pool) -> Self {

@@ -101,6 +101,7 @@ mod prelude {
     pub(super) use crate::metrics::Unit::{B, Count, KB, MB, Ms, Number, PerS, Percent, Times, Us};
     pub(super) use crate::metrics::Window::{Connect, Measure, Trial, Workload};
     pub(super) use crate::metrics::{Metric, metric};
+    pub(super) use crate::record::Capability::{Cursor, PublishReport};
 }
 
 use of;

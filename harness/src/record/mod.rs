@@ -35,9 +35,9 @@ pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{MIN_BEYOND, Quantiles};
 pub use summary::{Figures, Merged, SummaryRow};
 pub use trial::{
-    Check, Clients, Deliveries, HarnessCost, HistogramId, IntervalNs, LatencyIntervals, Machine,
-    Outcome, Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial, Validity,
-    Verdict, Wire, WorkloadWindow,
+    Capability, Check, Clients, Deliveries, HarnessCost, HistogramId, IntervalNs, LatencyIntervals,
+    Machine, Outcome, Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial,
+    Validity, Verdict, Wire, WorkloadWindow,
 };
 pub use variant::{Pair, Selector, Side, Variant};
 

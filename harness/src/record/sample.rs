@@ -19,7 +19,7 @@ pub(crate) fn record() -> Record {
     tcp.server.cpu_ns_per_delivery = Some(7_210.0);
     let mut sse = trial(Transport::Sse, 91_300);
     sse.server.cpu_ns_per_delivery = Some(8_940.0);
-    sse.deliveries.missing = 2;
+    sse.deliveries.missing = Some(2);
     sse.deliveries.received -= 2;
     sse.clients.connected = 998;
     sse.validity.raise(
@@ -152,9 +152,9 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
         lag_ns: quantiles(12_000, 900),
     };
     trial.deliveries = Deliveries {
-        expected: 9_000,
+        expected: Some(9_000),
         received: 9_000,
-        missing: 0,
+        missing: Some(0),
         duplicate: 0,
         out_of_order: 0,
     };

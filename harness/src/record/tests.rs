@@ -100,7 +100,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "/trials/0",
-        "transport profile point index error phase_ns clients publish deliveries throughput \
+        "transport profile point index error lacks phase_ns clients publish deliveries throughput \
          latency_ns latency_interval_ns latency_over_time_ns probe fanout_ns service_ns \
          server harness machine wire workload measures validity",
     ),

@@ -32,7 +32,7 @@ pub struct Trial {
     /// How publishing went.
     pub publish: Publish,
     /// What the ledgers say.
-    pub deliveries: Deliveries,
+    pub deliveries: Deliveries<Option<u64>>,
     /// What arrived per second of the measure phase.
     pub throughput: Throughput,
     /// Delivery latency: from the intended publish time to the receive time.
@@ -59,6 +59,9 @@ pub struct Trial {
     /// The window over which costs were read; `null` where the trial did not come to its end.
     #[serde(default)]
     pub workload: Option<WorkloadWindow>,
+    /// What the target cannot do: metrics and checks that need it are not tested.
+    #[serde(default)]
+    pub lacks: Vec<Capability>,
     /// What the scenario measures beside latency and cost.
     #[serde(default)]
     pub measures: Measures,
@@ -126,15 +129,37 @@ pub struct Publish {
     pub lag_ns: Quantiles,
 }
 
-/// Messages of the measure phase, summed over the ledgers of all clients.
+/// What a target may be unable to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// To answer a subscribe with a cursor, so that every gap shows.
+    Cursor,
+    /// To report when it published what.
+    PublishReport,
+}
+
+impl Capability {
+    /// Why what needs it is not tested.
+    pub fn lacking(self) -> &'static str {
+        match self {
+            Self::Cursor => "this target has no cursor",
+            Self::PublishReport => "this target does not report what it published",
+        }
+    }
+}
+
+/// Messages of the measure phase, summed over the ledgers of all clients. In a record, what was owed is
+/// `null` where the target has no cursor to count from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Deliveries {
+#[schemars(rename = "Deliveries")]
+pub struct Deliveries<Owed = u64> {
     /// Deliveries that were owed: sequences after the start cursor.
-    pub expected: u64,
+    pub expected: Owed,
     /// Deliveries that were owed and arrived, each counted once.
     pub received: u64,
     /// Deliveries that were owed and had not arrived at the end of the drain.
-    pub missing: u64,
+    pub missing: Owed,
     /// Messages that came again, or from before the subscription.
     pub duplicate: u64,
     /// Messages that came first after a later one.
@@ -425,7 +450,25 @@ histograms! {
     LostCatchUp => trial.measures.recovery.as_mut()?.caught_up_ns,
 }
 
+impl Deliveries {
+    /// As a record has them, with what was owed where `has_cursor`.
+    pub fn recorded(self, has_cursor: bool) -> Deliveries<Option<u64>> {
+        Deliveries {
+            expected: has_cursor.then_some(self.expected),
+            received: self.received,
+            missing: has_cursor.then_some(self.missing),
+            duplicate: self.duplicate,
+            out_of_order: self.out_of_order,
+        }
+    }
+}
+
 impl Trial {
+    /// Whether what the target cannot do leaves room for what needs `capability`.
+    pub fn has(&self, capability: Capability) -> bool {
+        !self.lacks.contains(&capability)
+    }
+
     /// A trial about which nothing is known yet.
     pub fn new(transport: Transport, profile: Profile, index: u32) -> Self {
         Self {

@@ -99,7 +99,7 @@ fn curve(record: &Record, limit: &Limit) -> comfy_table::Table {
         let mut cells = vec![count(step.value), count(trial.clients.connected)];
         cells.extend(metrics().map(|metric| metric.figure((metric.read)(trial))));
         cells.extend([
-            lost([d.missing, d.duplicate, d.out_of_order]),
+            lost([d.missing, Some(d.duplicate), Some(d.out_of_order)]),
             share(step.server_cpu_share),
             share(step.harness_cpu_share),
             outcome(step),

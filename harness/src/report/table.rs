@@ -151,7 +151,9 @@ fn delivery(view: &View<'_>) -> Vec<Shown> {
     });
     let lost = rows.iter().map(|row| match row.failed == row.trials {
         true => NONE.to_owned(),
-        false => lost(["missing", "duplicate", "out_of_order"].map(|id| whole(row, id))),
+        false => {
+            lost(["missing", "duplicate", "out_of_order"].map(|id| Some(row.figure(id)? as u64)))
+        }
     });
     let mut columns = vec![Shown::new("clients", clients)];
     columns.extend(shown(view, &of_rows(&["achieved", "received"])));
@@ -171,8 +173,9 @@ pub(super) const LOST_AND_LAST: &str = "lost/dup/reordered: deliveries that neve
      last: from the intended publish time to the last subscriber.";
 
 /// What the ledgers found wrong, in one cell.
-pub(super) fn lost(missing_duplicate_reordered: [u64; 3]) -> String {
-    missing_duplicate_reordered.map(count).join("/")
+pub(super) fn lost(missing_duplicate_reordered: [Option<u64>; 3]) -> String {
+    let figure = |found: Option<u64>| found.map_or_else(|| NONE.to_owned(), count);
+    missing_duplicate_reordered.map(figure).join("/")
 }
 
 /// Tables of the rows of the summary: as many columns at a time as the terminal has room for, each

@@ -14,7 +14,7 @@ use crate::audit::{Evidence, Waited, audit};
 use crate::environment::target::{Fleet, Target};
 use crate::load::{FleetReport, MeasurePhase, Setup};
 use crate::observe::process;
-use crate::record::{Probe, Quantiles, Trial};
+use crate::record::{Capability, Probe, Quantiles, Trial};
 
 impl<T: Target, F: Fleet> Running<'_, T, F> {
     /// Ends publishing and settles every account.
@@ -49,14 +49,14 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         // A publisher that is still behind is stopped: what it did not do is missing.
         let report = self.target.end_publishing().await?;
         let offered = phase.messages();
-        let is_whole = self.faults.ended == 0;
+        let is_known = self.faults.ended == 0 && trial.has(Capability::PublishReport);
         let phase_ns = phase.timing.measure_until_ns - phase.timing.measure_from_ns;
         let scenario = self.plan.scenario;
         let channels = scenario.channel_count();
         trial.publish.channels_without_subscriber = channels.saturating_sub(scenario.clients.count);
         trial.publish.offered_per_s = offered as f64 * 1e9 / phase_ns as f64;
-        // What a publisher reported that has ended is not known, nor how late it was.
-        if !is_whole {
+        // What a publisher reported that has ended is not known, nor how late it was; some report nothing.
+        if !is_known {
             return Ok(());
         }
         // The last message's lateness stretches the time in which they all were published.
@@ -126,7 +126,6 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             gaps_ns: &self.gaps_ns,
             disturbed: self.plan.scenario.disturbed(),
             server_replaced: self.faults.ended > 0,
-            lacking: &self.target.can().lacking(),
             told_lost: report.lagged_messages + self.stats.conflated_messages,
         };
         audit(trial, &evidence);
@@ -138,7 +137,7 @@ fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
     let counts = report.counts;
     trial.clients.disconnected = report.disconnected;
     trial.clients.refused = report.refused;
-    trial.deliveries = counts;
+    trial.deliveries = counts.recorded(trial.has(Capability::Cursor));
     let timing = &phase.timing;
     let end_ns = report.last_received_ns.max(timing.measure_until_ns);
     let seconds = (end_ns - timing.measure_from_ns) as f64 / 1e9;

@@ -14,11 +14,10 @@ use pushbench_protocol::histogram;
 use tokio::time::Instant;
 
 use crate::environment::process::ChildError;
-use crate::environment::target::{Capabilities, Clocks, Fleet, Target};
+use crate::environment::target::{Clocks, Fleet, Target};
 use crate::load::tally::{CounterId, Counters, Tally};
 use crate::load::{FleetReport, MeasurePhase, Setup, Status, Timing};
-use crate::record::Cause;
-use crate::record::HistogramId;
+use crate::record::{Capability, Cause, HistogramId};
 
 /// Above the highest pid that Linux gives (2^22): nothing can be read of these.
 const FIRST_SERVER: u32 = 1 << 23;
@@ -71,7 +70,7 @@ impl Clocks for World {
 /// A server that does what it is asked for at once.
 pub(super) struct FakeTarget {
     world: World,
-    pub(super) can: Capabilities,
+    pub(super) lacks: Vec<Capability>,
     /// After how long it dies by itself, in ns.
     pub(super) dies_after_ns: Option<u64>,
     /// Processes so far, and whether the last runs.
@@ -84,10 +83,7 @@ impl FakeTarget {
     pub(super) fn new(world: &World) -> Self {
         Self {
             world: world.clone(),
-            can: Capabilities {
-                cursor: true,
-                publish_report: true,
-            },
+            lacks: Vec::new(),
             dies_after_ns: None,
             started: 0,
             runs: false,
@@ -102,8 +98,8 @@ impl FakeTarget {
 }
 
 impl Target for FakeTarget {
-    fn can(&self) -> Capabilities {
-        self.can
+    fn lacks(&self) -> Vec<Capability> {
+        self.lacks.clone()
     }
 
     async fn start(&mut self) -> Result<SocketAddr, ChildError> {

@@ -143,6 +143,7 @@ async fn run_on(
     interrupted: impl Future<Output = ()>,
 ) -> (Trial, Option<Histograms>, bool) {
     let mut trial = Trial::new(plan.transport, plan.profile, plan.index);
+    trial.lacks = target.lacks();
     trial.harness.client = plan.family.of_clients(plan.transport);
     trial.clients.target = u64::from(plan.scenario.clients.count);
     let phase = Cell::new("start");

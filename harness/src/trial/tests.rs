@@ -9,7 +9,8 @@ use pushbench_protocol::transport::{Profile, Transport};
 use super::fake::{FakeFleet, FakeTarget, MS, SERVER_SHARE, World};
 use super::{Plan, Progress, run_on};
 use crate::environment::layout::{Layout, Side};
-use crate::record::{Cause, Outcome, Span, Trial, Verdict};
+use crate::metrics::all;
+use crate::record::{Capability, Cause, Outcome, Span, Trial, Verdict};
 use crate::scenario::Scenario;
 
 /// Ten messages a second to four clients, polled once a second.
@@ -142,7 +143,7 @@ async fn phases_follow_each_other_and_last_as_long_as_the_scenario_says() {
     within(phases.measure, 10_000);
     assert!(done.is_whole);
     assert_eq!(done.trial.clients.connected, 4);
-    assert_eq!(done.trial.deliveries.expected, 400);
+    assert_eq!(done.trial.deliveries.expected, Some(400));
     assert_eq!(done.trial.publish.achieved_per_s, Some(10.0));
     assert_eq!(done.trial.latency_ns.count, 400);
 }
@@ -213,7 +214,7 @@ async fn a_drain_ends_when_nothing_is_outstanding_and_at_the_latest_with_its_tim
             lasted.abs_diff(lasting_ms * MS) <= 7 * MS,
             "{lasted} for {lasting_ms} ms"
         );
-        assert_eq!(done.trial.deliveries.missing, missing);
+        assert_eq!(done.trial.deliveries.missing, Some(missing));
         let failed = done.trial.validity.verdict == Verdict::Void;
         assert_eq!(failed, missing > 0, "{:?}", done.trial.validity.reasons);
     }
@@ -298,15 +299,37 @@ async fn a_server_that_is_killed_and_restarted_costs_what_both_processes_cost() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_target_cannot_do_is_not_tested_and_says_why() {
-    let plain = |target: &mut FakeTarget, _: &mut FakeFleet| target.can.cursor = false;
-    let done = trial(SCENARIO, Transport::Sse, plain, std::future::pending()).await;
-    assert_eq!(done.check("ledger_missing"), Outcome::NotTested);
-    assert_eq!(done.check("ledger_duplicate"), Outcome::Passed);
-    let checks = done.trial.validity.checks.iter();
-    let why = checks.filter_map(|check| check.not_tested.as_deref());
-    assert!(
-        why.into_iter()
-            .any(|why| why == "this target has no cursor")
-    );
+async fn what_a_target_cannot_do_is_null_and_not_tested_and_says_why() {
+    for (lack, checks, why) in [
+        (
+            Capability::Cursor,
+            &["ledger_missing", "ledger_balance"][..],
+            "this target has no cursor",
+        ),
+        (
+            Capability::PublishReport,
+            &["achieved_rate", "publish_lag", "arrivals"],
+            "this target does not report what it published",
+        ),
+    ] {
+        let lacks = move |target: &mut FakeTarget, _: &mut FakeFleet| target.lacks = vec![lack];
+        let done = trial(SCENARIO, Transport::Sse, lacks, std::future::pending()).await;
+        let found = done.trial.validity.checks.iter();
+        let untested = found.filter(|check| check.not_tested.as_deref() == Some(why));
+        let untested: Vec<&str> = untested.map(|check| &*check.check).collect();
+        assert_eq!(untested, checks);
+        assert_eq!(done.check("ledger_duplicate"), Outcome::Passed);
+        assert_eq!(done.trial.lacks, [lack]);
+        let whole = whole(SCENARIO, Transport::Sse).await;
+        for metric in all() {
+            let found = (metric.read)(&done.trial).is_some();
+            let known = (metric.read)(&whole.trial).is_some();
+            assert_eq!(
+                found,
+                known && metric.capability != Some(lack),
+                "{}",
+                metric.id
+            );
+        }
+    }
 }

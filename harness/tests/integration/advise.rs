@@ -36,8 +36,8 @@ fn record(folder: &Path, scenario: &str) {
             ..WorkloadWindow::default()
         });
         trial.clients.connected = clients.into();
-        trial.deliveries.expected = (deliveries_per_s * 10.0) as u64;
-        trial.deliveries.received = trial.deliveries.expected;
+        trial.deliveries.received = (deliveries_per_s * 10.0) as u64;
+        trial.deliveries.expected = Some(trial.deliveries.received);
         trial.publish.achieved_per_s = Some(publish.rate_per_s);
         trial.throughput.received_per_s = Some(deliveries_per_s);
         trial.throughput.received_bytes_per_s =

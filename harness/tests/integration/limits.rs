@@ -63,8 +63,8 @@ fn a_search_is_one_record_with_a_trial_for_each_step_and_a_sentence_for_each_tra
             assert_eq!(trial.clients.target, step.value);
             assert_eq!(trial.clients.connected, step.value);
             // 20 messages of the measure phase on each of 4 channels.
-            assert_eq!(trial.deliveries.expected, 20 * step.value);
-            assert_eq!(trial.deliveries.missing, 0);
+            assert_eq!(trial.deliveries.expected, Some(20 * step.value));
+            assert_eq!(trial.deliveries.missing, Some(0));
             let clients = trial.variant.point.and_then(|p| p.value(SweepKey::CLIENTS));
             assert_eq!(clients, Some(step.value as f64));
             let log = format!("latency/{}.hlog", trial.label_for_file());

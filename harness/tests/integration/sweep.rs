@@ -40,7 +40,7 @@ fn a_sweep_is_one_record_with_a_row_and_a_log_for_each_point_of_each_transport()
         let found = trial.deliveries;
         assert_eq!(
             (found.expected, found.received),
-            (owed, owed),
+            (Some(owed), owed),
             "{}",
             trial.label()
         );

@@ -160,7 +160,7 @@ fn workload_of(record: &Record, trial: &Trial) -> Option<Workload> {
         _ => publish.map_or(51.0, |p| p.payload_bytes as f64),
     };
     // Received through the end of the phase: what polls fetch later is owed as well.
-    let expected = trial.deliveries.expected as f64;
+    let expected = trial.deliveries.expected? as f64;
     let measure = trial.phase_ns.measure?;
     let measured_s = (measure.end.saturating_sub(measure.start)) as f64 / 1e9;
     let (rate, group) = match published {

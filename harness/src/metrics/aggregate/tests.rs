@@ -14,7 +14,7 @@ fn trial(transport: Transport, index: u32, cpu_ns: f64) -> Trial {
         ..WorkloadWindow::default()
     });
     trial.deliveries.received = 100;
-    trial.deliveries.missing = u64::from(index) - 1;
+    trial.deliveries.missing = Some(u64::from(index) - 1);
     trial.machine.unattributed_cpu_ns = Some(-500);
     trial.latency_ns.p50 = Some(7);
     trial

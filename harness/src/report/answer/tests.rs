@@ -1,7 +1,8 @@
 use super::*;
 use crate::analysis::compare::compare_all;
 use crate::metrics::summarise;
-use crate::record::{Record, RoundTrip, Status, sample};
+use crate::record::{Capability, Record, RoundTrip, Status, sample};
+use crate::report::Format;
 use crate::report::tests::rounds;
 use pushbench_protocol::transport::Transport;
 
@@ -166,6 +167,21 @@ fn one_trial_each_names_no_winner() {
         !seen.contains("wins") && !seen.contains("bytes sent"),
         "{seen}"
     );
+}
+
+#[test]
+fn figures_of_what_a_target_lacks_are_dashes_and_a_sentence_says_why() {
+    let mut record = sample::record();
+    for trial in &mut record.trials {
+        trial.lacks = vec![Capability::Cursor];
+        trial.deliveries.expected = None;
+        trial.deliveries.missing = None;
+    }
+    record.summary = summarise(&record.trials, &Default::default());
+    let why = "Deliveries owed, missing deliveries: not tested: this target has no cursor.";
+    assert!(of(&record).sentences.iter().any(|text| text == why));
+    let text = Format::Table.render(&record, None, 200).expect("no logs");
+    assert!(text.contains(why) && text.contains("–/0/0"), "{text}");
 }
 
 #[test]

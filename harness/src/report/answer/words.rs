@@ -3,12 +3,12 @@
 use super::{DECISIVE, Finding, LATENCIES};
 use crate::analysis::compare::MIN_ROUNDS;
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
-use crate::metrics::{Metric, named};
-use crate::record::Variant;
-use crate::record::{Status, Verdict};
+use crate::metrics::{Metric, all, named};
+use crate::record::{Capability, Status, Variant, Verdict};
 use crate::report::relation::Relation;
 use crate::report::view::View;
 use crate::scenario::ChannelCount;
+use crate::text::capitalised;
 use crate::text::figure::{count, three};
 
 /// The scenario in a sentence, and one for each of its conditions.
@@ -265,6 +265,22 @@ pub(super) fn why_no_winner(view: &View<'_>, candidates: &[usize]) -> String {
              void; the reasons are listed with each trial."
         ),
     }
+}
+
+/// What the targets could not be measured by, each with why.
+pub(super) fn not_tested(view: &View<'_>) -> impl Iterator<Item = String> {
+    let trials = &view.record.trials;
+    let lacking = [Capability::Cursor, Capability::PublishReport].into_iter();
+    let lacking = lacking.filter(move |&lack| trials.iter().any(|trial| !trial.has(lack)));
+    lacking.map(|lack| {
+        let metrics = all().filter(|metric| metric.capability == Some(lack));
+        let titles: Vec<&str> = metrics.map(|metric| metric.title).collect();
+        format!(
+            "{}: not tested: {}.",
+            capitalised(&titles.join(", ")),
+            lack.lacking()
+        )
+    })
 }
 
 /// The least that was seen, called what it is. Rows that are void are no witness.

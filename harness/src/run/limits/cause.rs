@@ -130,7 +130,7 @@ pub(super) fn what_broke(
         return said(Broke::HarnessCpu);
     }
     let lost = trial.deliveries;
-    if lost.missing + lost.duplicate + lost.out_of_order + clients.disconnected > 0 {
+    if lost.missing.unwrap_or(0) + lost.duplicate + lost.out_of_order + clients.disconnected > 0 {
         return said(Broke::Loss);
     }
     if short_of.is_empty() {
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn a_harness_without_cpu_is_named_before_the_server_and_the_server_before_loss() {
         let mut trial = trial();
-        trial.deliveries.missing = 7;
+        trial.deliveries.missing = Some(7);
         trial.server.cpu_ns = Some(990_000_000);
         assert_eq!(
             broke(&trial),
@@ -359,7 +359,7 @@ mod tests {
             ("achieved_rate", 0, None, Broke::Audit),
         ] {
             let mut trial = with_check(trial(), check, Outcome::Failed);
-            trial.deliveries.missing = missing;
+            trial.deliveries.missing = Some(missing);
             let short_of: Vec<String> = short_of.into_iter().map(str::to_owned).collect();
             let found = what_broke(&trial, &short_of, CORES, 2_000.0);
             assert_eq!(found, (expected, format!("{check} did not pass")));

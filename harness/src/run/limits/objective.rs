@@ -5,7 +5,7 @@
 //! largest of them: where that is small enough, the quantile is.
 
 use crate::metrics::{Metric, find};
-use crate::record::{MIN_BEYOND, Trial};
+use crate::record::{Capability, MIN_BEYOND, Trial};
 use crate::text;
 use std::time::Duration;
 
@@ -104,15 +104,16 @@ impl Term {
                     (None, None) => Some(format!("nothing was delivered, so there is no {word}")),
                 }
             }
-            Self::Missing(most) => {
-                let found = trial.deliveries.missing;
-                (found > most).then(|| {
-                    format!(
-                        "{found} of {} deliveries were missing",
-                        trial.deliveries.expected
-                    )
-                })
-            }
+            Self::Missing(most) => match (trial.deliveries.missing, trial.deliveries.expected) {
+                (Some(found), Some(owed)) if found > most => {
+                    Some(format!("{found} of {owed} deliveries were missing"))
+                }
+                (None, _) if !trial.has(Capability::Cursor) => {
+                    let why = Capability::Cursor.lacking();
+                    Some(format!("what was missing is not known: {why}"))
+                }
+                _ => None,
+            },
             Self::Connects(share) => {
                 let (connected, target) = (trial.clients.connected, trial.clients.target);
                 let needed = (share * target as f64).ceil() as u64;
@@ -234,7 +235,7 @@ mod tests {
     fn trial() -> Trial {
         let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
         (trial.clients.target, trial.clients.connected) = (1_000, 1_000);
-        (trial.deliveries.expected, trial.deliveries.received) = (5_000, 5_000);
+        (trial.deliveries.expected, trial.deliveries.received) = (Some(5_000), 5_000);
         trial.latency_ns = Quantiles {
             count: 5_000,
             p50: Some(2_000_000),
@@ -257,7 +258,7 @@ mod tests {
         let mut trial = trial();
         assert_eq!(short_of(DEFAULT, &trial), [""; 0]);
         trial.latency_ns.p99 = Some(1_200_000_000);
-        trial.deliveries.missing = 3;
+        trial.deliveries.missing = Some(3);
         trial.clients.connected = 998;
         assert_eq!(
             short_of(DEFAULT, &trial),

@@ -61,7 +61,7 @@ pub(super) fn stall(trial: &Trial, histograms: &Histograms) -> Answer {
         && near(late, expected.late, COUNT_TOLERANCE)
         // One delivery in a thousand is allowed for: a message may have been on its way at the stop.
         && service.p999.is_some_and(|p999| p999 < HALF_STALL_NS)
-        && trial.deliveries.missing == 0;
+        && trial.deliveries.missing == Some(0);
     let text = format!(
         "{} stopped for {} at {:.0} msg/s: expected max {} (the first message due in it), got {} \
          ({:.1}%); {} above {} expected, got {late}; service latency max {}, p999 {} would have \
@@ -148,7 +148,7 @@ pub(super) fn faults(trial: &Trial, histograms: &Histograms) -> Answer {
          {} out of order; {}",
         trial.variant.transport,
         expected[0],
-        trial.deliveries.expected,
+        trial.deliveries.expected.unwrap_or(0),
         expected[1],
         expected[2],
         got[0],
@@ -233,7 +233,7 @@ pub(super) fn not_done(what: &str, trial: &Trial) -> Answer {
 
 fn ledger(trial: &Trial) -> [u64; 3] {
     let d = trial.deliveries;
-    [d.missing, d.duplicate, d.out_of_order]
+    [d.missing.unwrap_or(0), d.duplicate, d.out_of_order]
 }
 
 fn reasons(trial: &Trial) -> impl Iterator<Item = &str> {
@@ -330,6 +330,7 @@ mod tests {
         let mut trial = trial(Transport::Sse);
         trial.latency_ns = Quantiles::from_histogram(&histograms.delivery);
         trial.service_ns = Quantiles::from_histogram(&service);
+        trial.deliveries.missing = Some(0);
         (trial, histograms)
     }
 
@@ -379,7 +380,7 @@ mod tests {
         assert!(!holds(11 * MS + DELAY_TOLERANCE_NS + 1));
         assert!(!holds(10 * MS));
         let mut lossy = with_p50(11 * MS);
-        lossy.deliveries.missing = 1;
+        lossy.deliveries.missing = Some(1);
         assert!(!delay(&with_p50(MS), &lossy, &histograms, 10 * MS).holds);
     }
 
@@ -400,7 +401,7 @@ mod tests {
         let dropped = inject(5, 0, 0);
         let missing = |count, check| {
             let mut trial = with_reason(trial(Transport::Tcp), check);
-            trial.deliveries.missing = count;
+            trial.deliveries.missing = Some(count);
             trial
         };
         assert!(faults(&missing(5, "ledger_missing"), &dropped).holds);

@@ -121,7 +121,7 @@ fn void_trials_are_no_witnesses_but_what_they_lost_counts() {
         .clone()
         .failed("it died".to_owned(), String::new());
     b.trials[0].latency_ns.p50 = Some(u64::MAX);
-    b.trials[0].deliveries.missing = 12;
+    b.trials[0].deliveries.missing = Some(12);
     let report = against(&a, &b, &["missing>0", "missing@sse>0"]).expect("rows");
     assert_eq!(
         (report.rows[0].trials, report.rows[0].void),
