@@ -27,10 +27,10 @@ pub(super) const CLOCKS: &[Row] = &[
     ),
     row(
         "wall_clock",
-        |_, evidence| {
-            let probes = &evidence.report.probes;
-            let all = (probes.impossible + probes.reads).max(1);
-            let share = probes.impossible as f64 / all as f64;
+        |trial, evidence| {
+            let impossible = evidence.report.impossible_stamps;
+            let reads = trial.probe.map_or(0, |probe| probe.reads);
+            let share = impossible as f64 / (impossible + reads).max(1) as f64;
             let message = format!(
                 "{} of the kernel's timestamps are impossible",
                 percent(share)

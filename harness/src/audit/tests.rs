@@ -1,7 +1,6 @@
 //! Every check has a test in which it fires, and none fires on a good trial.
 
 use super::*;
-use crate::load::ProbeReport;
 use crate::record::{Cause, Check, Deliveries, Outcome, Probe, Quantiles, Validity, Verdict};
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::{Profile, Transport};
@@ -65,10 +64,6 @@ fn good() -> Case {
     let mut noise = || Some(4e6 * (1.0 + random.below(100) as f64 / 1_000.0));
     let report = FleetReport {
         series: (0..100).map(|_| noise()).collect(),
-        probes: ProbeReport {
-            reads: 1_000,
-            ..ProbeReport::default()
-        },
         ..FleetReport::default()
     };
     Case {
@@ -268,7 +263,7 @@ fn a_noisy_machine_makes_a_trial_suspect() {
 fn clocks_that_cannot_be_right_are_found() {
     assert_eq!(fired(|c| c.report.negative_latencies = 1), void("clock"));
     assert_eq!(
-        fired(|c| c.report.probes.impossible = 11),
+        fired(|c| c.report.impossible_stamps = 11),
         suspect("wall_clock")
     );
 }

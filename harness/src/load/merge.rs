@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use pushbench_protocol::histogram;
 
 use super::conditions::reconnect::Timeline;
 use super::conditions::upstream::Messages;
 use super::shard::ShardReport;
-use super::{FleetReport, MeasurePhase, ProbeReport};
+use super::tally::Histograms;
+use super::{FleetReport, MeasurePhase};
 use crate::analysis::stats::{Bootstrap, quantile_intervals};
-use crate::load::recorder::{Probes, SLICES, Sample, Slice, histogram};
+use crate::load::recorder::{SLICES, Sample, Slice, histogram};
 use crate::record::{HistogramId, IntervalNs, LatencyIntervals, Merge};
 
 /// Publishes drawn for the intervals of a trial, over all replicates.
@@ -25,10 +25,8 @@ pub(super) fn merge(
     phase: Option<&MeasurePhase>,
 ) -> FleetReport {
     let mut report = FleetReport::default();
-    let (mut delivery, mut service) = (histogram(), histogram());
     let mut intervals: BTreeMap<u64, Histogram<u64>> = BTreeMap::new();
     let mut last_receipt_ns: Vec<u64> = Vec::new();
-    let mut probes = Probes::default();
     let mut series = vec![Slice::default(); SLICES];
     let mut samples: Vec<Sample> = Vec::new();
     let mut timeline = Timeline::default();
@@ -52,11 +50,15 @@ pub(super) fn merge(
         };
         report.negative_latencies += recorded.negative;
         report.last_received_ns = report.last_received_ns.max(recorded.last_ns);
-        sum(&mut delivery, &recorded.delivery);
-        sum(&mut service, &recorded.service);
-        sum(&mut probes.waited, &recorded.probes.waited);
-        sum(&mut probes.rest, &recorded.probes.rest);
-        probes.impossible += recorded.probes.impossible;
+        report.impossible_stamps += recorded.probes.impossible;
+        for (id, more) in [
+            (HistogramId::Delivery, &recorded.delivery),
+            (HistogramId::Service, &recorded.service),
+            (HistogramId::ProbeWaited, &recorded.probes.waited),
+            (HistogramId::ProbeRest, &recorded.probes.rest),
+        ] {
+            report.histograms.add(id, more);
+        }
         for (slice, other) in series.iter_mut().zip(&recorded.series) {
             slice.count += other.count;
             slice.sum_of_logs += other.sum_of_logs;
@@ -71,21 +73,14 @@ pub(super) fn merge(
             *last = (*last).max(other);
         }
     }
-    report.delivery = histogram::encode(&delivery);
-    report.service = histogram::encode(&service);
-    report.probes = ProbeReport {
-        reads: probes.waited.len(),
-        waited: histogram::encode(&probes.waited),
-        rest: histogram::encode(&probes.rest),
-        impossible: probes.impossible,
-    };
     report.intervals_of_quantiles = intervals_of_quantiles(&samples);
     let mean = |s: &Slice| (s.count > 0).then(|| (s.sum_of_logs / s.count as f64).exp());
     report.series = series.iter().map(mean).collect();
-    report.fanout = histogram::encode(&fanout(&last_receipt_ns, phase));
+    let last = fanout(&last_receipt_ns, phase);
+    report.histograms.add(HistogramId::Fanout, &last);
     report.intervals = intervals
         .into_iter()
-        .map(|(number, h)| (number, histogram::encode(&h)))
+        .map(|(number, of)| (number, Histograms::of(HistogramId::Delivery, of)))
         .collect();
     finish_measures(&mut report, &timeline, phase);
     report

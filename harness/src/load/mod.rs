@@ -295,38 +295,19 @@ pub struct FleetReport {
     pub last_received_ns: u64,
     /// Deliveries that came before they were published.
     pub negative_latencies: u64,
-    /// Histograms in HdrHistogram's V2 form, base64: receive − intended.
-    pub delivery: String,
-    /// Receive − actual.
-    pub service: String,
-    /// Intended time to the last subscriber, one a message; empty where there were too many.
-    pub fanout: String,
-    /// What the probe clients found; empty where there was no probe or no stamp.
-    pub probes: ProbeReport,
+    /// Stamps of the kernel that lay after the read, or before the message was due.
+    pub impossible_stamps: u64,
     /// Intervals of the quantiles of delivery latency, by bootstrap over publishes.
     pub intervals_of_quantiles: LatencyIntervals,
     /// Delivery latency over the measure phase in slices of equal length, by intended time: the
     /// geometric mean in ns, `None` for a slice without a delivery.
     pub series: Vec<Option<f64>>,
-    /// What else was timed, by id.
+    /// What was timed, by id.
     pub histograms: tally::Histograms,
     /// Delivery latency by second: number and histogram.
-    pub intervals: Vec<(u64, String)>,
+    pub intervals: Vec<(u64, tally::Histograms)>,
     /// What clients counted because of the scenario's conditions: of each measure, what is not worked out
     /// from the server, the window or the distributions. All other counts are without slow readers.
     #[serde(default)]
     pub measures: Measures,
-}
-
-/// What the probe clients found.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct ProbeReport {
-    /// Reads whose last segment the kernel had stamped.
-    pub reads: u64,
-    /// How long that segment had waited for the read in ns: a histogram, V2, base64.
-    pub waited: String,
-    /// Delivery latency of the read's last message without that wait.
-    pub rest: String,
-    /// Stamps that lay after the read, or before the message was due.
-    pub impossible: u64,
 }

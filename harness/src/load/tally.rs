@@ -184,6 +184,11 @@ impl From<Counters> for BTreeMap<CounterId, u64> {
 pub struct Histograms(BTreeMap<HistogramId, Histogram<u64>>);
 
 impl Histograms {
+    /// One alone.
+    pub(in crate::load) fn of(id: HistogramId, histogram: Histogram<u64>) -> Self {
+        Self(BTreeMap::from([(id, histogram)]))
+    }
+
     /// Adds the values of `more` to those of one of them.
     pub(in crate::load) fn add(&mut self, id: HistogramId, more: &Histogram<u64>) {
         if !more.is_empty() {
@@ -198,8 +203,7 @@ impl Histograms {
     }
 
     /// One of them; `None` without a value.
-    #[cfg(test)]
-    pub(in crate::load) fn get(&self, id: HistogramId) -> Option<&Histogram<u64>> {
+    pub(crate) fn get(&self, id: HistogramId) -> Option<&Histogram<u64>> {
         self.0.get(&id)
     }
 

@@ -419,6 +419,16 @@ macro_rules! histograms {
 
 histograms! {
     trial:
+    /// Receive − intended time.
+    Delivery => trial.latency_ns,
+    /// Receive − actual time.
+    Service => trial.service_ns,
+    /// From a message's intended time to its last subscriber; nothing where there were too many messages.
+    Fanout => trial.fanout_ns,
+    /// How long the last segment of a probe's read had waited in the kernel.
+    ProbeWaited => trial.probe.as_mut()?.harness_ns,
+    /// Delivery latency of the last message of that read, without that wait.
+    ProbeRest => trial.probe.as_mut()?.server_and_network_ns,
     /// From the start of a connect to the cursor.
     Connect => trial.clients.connect_ns,
     /// From the start of a session of the measure phase to its first message.

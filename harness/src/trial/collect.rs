@@ -5,16 +5,17 @@
 
 use std::time::SystemTime;
 
-use pushbench_protocol::histogram;
+use pushbench_protocol::histogram::decode;
 use pushbench_protocol::schedule::Arrival;
 
 use super::phases::Running;
 use super::{Histograms, TrialError};
 use crate::audit::{Evidence, Waited, audit};
 use crate::environment::target::{Fleet, Target};
+use crate::load::tally;
 use crate::load::{FleetReport, MeasurePhase, Setup};
 use crate::observe::process;
-use crate::record::{Capability, Probe, Quantiles, Trial};
+use crate::record::{Capability, HistogramId, Probe, Quantiles, Trial, histogram};
 
 impl<T: Target, F: Fleet> Running<'_, T, F> {
     /// Ends publishing and settles every account.
@@ -67,7 +68,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         trial.publish.achieved_per_s =
             Some(report.measured as f64 * 1e9 / (phase_ns + late_ns) as f64);
         self.gaps_ns = report.gaps_ns;
-        let lag = decoded(&report.lag_histogram)?;
+        let lag = decode(&report.lag_histogram).map_err(TrialError::Histogram)?;
         trial.publish.lag_ns = Quantiles::from_histogram(&lag);
         Ok(())
     }
@@ -79,7 +80,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         report: &FleetReport,
         phase: &MeasurePhase,
         measure_started: SystemTime,
-    ) -> Result<Histograms, TrialError> {
+    ) -> Histograms {
         if let Some(found) = self.window.found() {
             let knows_sockets = self.setup.as_ref().is_some_and(Setup::knows_sockets);
             found.enter(trial, knows_sockets);
@@ -88,19 +89,26 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         trial.server.run_queue_wait_ns = waited.server.map(|w| w.waited_ns);
         trial.harness.run_queue_wait_ns = waited.fleet.map(|w| w.waited_ns);
         enter_counts(trial, report, phase);
-        enter_latencies(trial, report)?;
+        trial.latency_interval_ns = report.intervals_of_quantiles;
+        trial.latency_over_time_ns.clone_from(&report.series);
+        let reads = report.histograms.count(HistogramId::ProbeWaited);
+        trial.probe = (reads > 0).then(|| Probe {
+            reads,
+            ..Probe::default()
+        });
         self.enter_measures(trial, report);
         report.histograms.enter(trial);
+        let of = |all: &tally::Histograms, id| all.get(id).cloned().unwrap_or_else(histogram);
         let intervals = report.intervals.iter();
-        let intervals = intervals.map(|(number, text)| Ok((*number, decoded(text)?)));
+        let intervals = intervals.map(|(number, all)| (*number, of(all, HistogramId::Delivery)));
         let layers = self.layers.iter().map(|layer| layer.passed()).collect();
-        Ok(Histograms {
-            delivery: decoded(&report.delivery)?,
-            fanout: decoded(&report.fanout)?,
-            intervals: intervals.collect::<Result<_, TrialError>>()?,
+        Histograms {
+            delivery: of(&report.histograms, HistogramId::Delivery),
+            fanout: of(&report.histograms, HistogramId::Fanout),
+            intervals: intervals.collect(),
             measure_started,
             interfered: self.interference.end(phase.timing.clone(), layers),
-        })
+        }
     }
 
     /// Has the audit look at everything.
@@ -145,25 +153,4 @@ fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
         trial.throughput.received_per_s = Some(counts.received as f64 / seconds);
         trial.throughput.received_bytes_per_s = Some(report.received_bytes as f64 / seconds);
     }
-}
-
-fn enter_latencies(trial: &mut Trial, report: &FleetReport) -> Result<(), TrialError> {
-    let quantiles = |text: &str| Ok::<_, TrialError>(Quantiles::from_histogram(&decoded(text)?));
-    trial.latency_ns = quantiles(&report.delivery)?;
-    trial.service_ns = quantiles(&report.service)?;
-    trial.fanout_ns = quantiles(&report.fanout)?;
-    trial.latency_interval_ns = report.intervals_of_quantiles;
-    trial.latency_over_time_ns.clone_from(&report.series);
-    if report.probes.reads > 0 {
-        trial.probe = Some(Probe {
-            reads: report.probes.reads,
-            harness_ns: quantiles(&report.probes.waited)?,
-            server_and_network_ns: quantiles(&report.probes.rest)?,
-        });
-    }
-    Ok(())
-}
-
-pub(super) fn decoded(text: &str) -> Result<hdrhistogram::Histogram<u64>, TrialError> {
-    histogram::decode(text).map_err(TrialError::Histogram)
 }

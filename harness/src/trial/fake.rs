@@ -144,10 +144,13 @@ impl Target for FakeTarget {
             faults_ns: Vec::new(),
         });
         let last = timing.first_message() + timing.messages() - 1;
+        let mut lag = crate::record::histogram();
+        lag.record_n(1_000, timing.messages())
+            .expect("within its bounds");
         Ok(PublishReport {
             measured: timing.messages(),
             last_actual_ns: timing.timetable.message(last).intended_ns,
-            lag_histogram: encoded(timing.messages(), 1_000),
+            lag_histogram: histogram::encode(&lag),
             ..PublishReport::default()
         })
     }
@@ -307,15 +310,17 @@ impl Fleet for FakeFleet {
         self.world.call("finish");
         let (expected, missing) = (self.expected(), self.missing());
         let received = expected - missing;
-        let mut report = FleetReport {
-            delivery: encoded(received, MS),
-            service: encoded(received, MS),
-            fanout: encoded(received / self.clients().max(1), MS),
-            ..FleetReport::default()
-        };
+        let mut report = FleetReport::default();
         let tally = Tally::default();
-        (0..self.clients()).for_each(|_| tally.record(HistogramId::Connect, MS));
-        (0..100).for_each(|_| tally.record(HistogramId::SchedulerLag, MS));
+        for (id, count) in [
+            (HistogramId::Delivery, received),
+            (HistogramId::Service, received),
+            (HistogramId::Fanout, received / self.clients().max(1)),
+            (HistogramId::Connect, self.clients()),
+            (HistogramId::SchedulerLag, 100),
+        ] {
+            (0..count).for_each(|_| tally.record(id, MS));
+        }
         report.histograms = tally.histograms();
         report.counts.expected = expected;
         report.counts.received = received;
@@ -334,11 +339,4 @@ impl Fleet for FakeFleet {
     }
 
     async fn stop(&mut self) {}
-}
-
-/// So many times the same value, as a report has them.
-fn encoded(count: u64, value: u64) -> String {
-    let mut all = crate::record::histogram();
-    all.record_n(value, count).expect("within its bounds");
-    histogram::encode(&all)
 }

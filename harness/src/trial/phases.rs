@@ -102,7 +102,7 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
             let measure_started = self.measure(trial, &phase).await?;
             self.drain(trial).await?;
             let report = self.finish(trial, &phase).await?;
-            let histograms = self.collect(trial, &report, &phase, measure_started)?;
+            let histograms = self.collect(trial, &report, &phase, measure_started);
             self.disconnect(trial).await?;
             self.judge(trial, &report);
             Some(histograms)

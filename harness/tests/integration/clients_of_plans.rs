@@ -10,9 +10,7 @@ use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::Arrival;
 use pushbench_protocol::transport::Transport;
 
-use crate::fleets::{
-    Bench, MESSAGES, SOON, assert_received, entries, on_each, setup, whole_schedule, with,
-};
+use crate::fleets::{Bench, MESSAGES, SOON, assert_received, on_each, setup, whole_schedule, with};
 use crate::support::{ESTABLISHED, await_some, table_address, tcp_sockets};
 
 const CLIENTS: u32 = 20;
@@ -41,7 +39,11 @@ async fn clients_that_do_not_read_leave_the_counts_of_the_others_exact() {
         let report = bench.drained().await;
         let healthy = (u64::from(CLIENTS) - slow) * MESSAGES;
         assert_received(transport, &report, healthy);
-        assert_eq!(entries(&report.delivery), healthy, "{transport}");
+        assert_eq!(
+            report.histograms.count(HistogramId::Delivery),
+            healthy,
+            "{transport}"
+        );
         let account = report.measures.slow_readers.expect("there is a plan");
         assert_eq!((account.clients, account.attached), (slow, slow));
         assert_eq!(account.expected, slow * MESSAGES, "{transport}");
@@ -123,7 +125,11 @@ async fn sessions_resume(transport: Transport, spread: Spread) {
     let begun = 1..=arrivals.arrivals;
     assert!(begun.contains(&first), "{transport}: {first} of {begun:?}");
     let late = report.histograms.count(HistogramId::ResumedCatchUp);
-    assert_eq!(entries(&report.delivery), owed - late, "{transport}");
+    assert_eq!(
+        report.histograms.count(HistogramId::Delivery),
+        owed - late,
+        "{transport}"
+    );
     assert!(late > 0, "{transport}: {arrivals:?}");
     assert_eq!((report.refused, report.disconnected), (0, 0));
 }
@@ -300,7 +306,11 @@ async fn what_was_due_before_its_reader_came_is_owed_and_is_no_latency() {
         bench.fleet.connect().await;
         let report = bench.drained().await;
         assert_received(transport, &report, u64::from(CLIENTS) * SNAPSHOT);
-        assert_eq!(entries(&report.delivery), 0, "{transport}");
+        assert_eq!(
+            report.histograms.count(HistogramId::Delivery),
+            0,
+            "{transport}"
+        );
     })
     .await;
 }

@@ -364,12 +364,3 @@ pub(crate) fn assert_received(whom: impl Display, report: &FleetReport, owed: u6
     let missing = &report.first_missing;
     assert_eq!(report.counts, answer, "{whom}: {missing:?}");
 }
-
-/// Number of entries of a histogram as it travels.
-pub(crate) fn entries(histogram: &str) -> u64 {
-    if histogram.is_empty() {
-        return 0;
-    }
-    let histogram = pushbench_protocol::histogram::decode(histogram);
-    histogram.expect("a histogram").len()
-}

@@ -14,7 +14,7 @@ use pushbench_protocol::schedule::Schedule;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::server::Server;
 
-use crate::fleets::{self, Fleet, assert_received, config, entries};
+use crate::fleets::{self, Fleet, assert_received, config};
 
 const ROOMS: u32 = 3;
 
@@ -127,8 +127,16 @@ async fn everything_due_is_sent_and_received(transport: Transport, profile: Prof
         expected * PAYLOAD_BYTES as u64,
         "{label}"
     );
-    assert_eq!(entries(&report.delivery), expected, "{label}");
-    assert_eq!(entries(&report.service), expected, "{label}");
+    assert_eq!(
+        report.histograms.count(HistogramId::Delivery),
+        expected,
+        "{label}"
+    );
+    assert_eq!(
+        report.histograms.count(HistogramId::Service),
+        expected,
+        "{label}"
+    );
     let clock = report.negative_latencies;
     assert_eq!(clock, 0, "{label}: nothing comes before it was due");
 
@@ -169,7 +177,7 @@ async fn everything_due_is_sent_and_received(transport: Transport, profile: Prof
     assert!(down > found(CounterId::PostReceivedBytes), "{label}");
     // Each shard follows every message, and none is taken for another: its room is in one shard or
     // in both, so there is one time a message.
-    assert_eq!(entries(&report.fanout), due, "{label}");
+    assert_eq!(report.histograms.count(HistogramId::Fanout), due, "{label}");
     fleet.end().await;
 }
 
