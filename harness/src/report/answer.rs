@@ -8,6 +8,7 @@ mod words;
 
 pub(super) use words::{board, less, trials_in_words};
 
+use super::limits;
 use super::measures;
 use super::relation::Relation;
 use super::view::View;
@@ -64,9 +65,9 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
         .map(|metric| find(view, &candidates, metric))
         .collect();
     let compared = findings.iter().any(|found| *found != Finding::NotCompared);
-    let of_all: [String; 3] = if let Some(limits) = super::html::limits_in_words(view) {
+    let of_all: [String; 3] = if !view.record.limits.is_empty() {
         [
-            limits,
+            limits::sentences(view.record),
             "A limit is one search on one machine; each step is a single trial.".to_owned(),
             trials_in_words(view),
         ]

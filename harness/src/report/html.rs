@@ -15,5 +15,4 @@ mod table;
 
 #[cfg(test)]
 pub(super) use cost::BARS;
-pub(super) use growth::limits_in_words;
 pub(super) use page::render;

@@ -116,6 +116,13 @@ fn outcome(step: &LimitStep) -> String {
     }
 }
 
+/// What was found, in a sentence for each limit.
+pub(super) fn sentences(record: &Record) -> String {
+    let limits = record.limits.iter();
+    let sentences: Vec<String> = limits.map(|limit| sentence(record, limit)).collect();
+    sentences.join(" ")
+}
+
 /// What was found, in a sentence.
 fn sentence(record: &Record, limit: &Limit) -> String {
     let unit = unit(limit.of);

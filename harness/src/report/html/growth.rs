@@ -13,7 +13,7 @@ use super::table::{Row, class, fold, is_hollow, swatch, table};
 use crate::metrics::{Metric, named};
 use crate::record::Variant;
 use crate::text::capitalised;
-use crate::text::figure::{count, three};
+use crate::text::figure::three;
 
 /// What is drawn over the points of a sweep.
 const GROWTH: [&str; 6] = ["p50", "p99", "last_p50", "cpu", "user_memory", "down"];
@@ -207,31 +207,4 @@ fn limits(view: &View<'_>) -> Option<Markup> {
         }
         (fold("Every step", false, &table(view, "Steps of the searches", "transport", &step_rows, STEP)))
     })
-}
-
-/// What the searches found, in a clause each: `sse tuned held 3,000 clients and broke at 4,000
-/// (server_cpu)`.
-pub(in super::super) fn limits_in_words(view: &View<'_>) -> Option<String> {
-    let Some(Tree::List(found)) = view.tree.at("limits") else {
-        return None;
-    };
-    let keys = searched(view);
-    let clauses: Vec<String> = keys
-        .iter()
-        .zip(found)
-        .map(|(key, limit)| {
-            let whole = |name: &str| limit.at(name)?.number().map(|n| count(n as u64));
-            let word = |name: &str| limit.at(name).and_then(Tree::text).unwrap_or_default();
-            let of = word("of");
-            let held = match whole("last_good") {
-                Some(good) => format!("held {good} ({of})"),
-                None => format!("held no value tried ({of})"),
-            };
-            match whole("first_bad") {
-                Some(bad) => format!("{} {held} and broke at {bad}: {}", key, word("broke")),
-                None => format!("{} {held}; the search ended with '{}'", key, word("ended")),
-            }
-        })
-        .collect();
-    (!clauses.is_empty()).then(|| format!("Limits: {}.", clauses.join("; ")))
 }

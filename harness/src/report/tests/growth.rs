@@ -54,6 +54,7 @@ fn a_search_for_limits_has_its_steps_as_curves_and_its_ends_in_words() {
     let mut limit = Limit::new(side, LimitOf::Clients, "p99<=1s".to_owned(), (100_000, 0.5));
     (limit.last_good, limit.first_bad) = (Some(2_000), Some(4_000));
     (limit.ended, limit.broke) = (Ended::Resolved, Some(Broke::ServerCpu));
+    limit.evidence = Some("the server used 99% of its core".to_owned());
     limit.steps = vec![
         step(1_000, 0, None),
         step(4_000, 2, limit.broke),
@@ -64,7 +65,8 @@ fn a_search_for_limits_has_its_steps_as_curves_and_its_ends_in_words() {
     let page = html::render(&view, None);
     for (part, why) in [
         (
-            "Limits: sse tuned held 2,000 (clients) and broke at 4,000: server_cpu.",
+            "sse tuned holds 2,000 clients (3,000 deliveries/s). At 4,000 server CPU broke: the server \
+             used 99% of its core.",
             "the answer",
         ),
         ("id=\"limits-p50\"", "a chart"),
