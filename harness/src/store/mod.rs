@@ -185,7 +185,10 @@ fn parse<T: DeserializeOwned>(path: &Path, json: &str) -> Result<T, RecordError>
     let parsed = serde_path_to_error::deserialize(&mut deserializer);
     let wrong = |field: String, source: serde_json::Error| {
         let path = path.to_owned();
-        if source.is_eof() {
+        // In what is left out, a number that ends at its point is an invalid one to the parser; no record
+        // ends there.
+        let in_number = source.is_syntax() && json.ends_with(['.', '-', '+', 'e', 'E']);
+        if source.is_eof() || in_number {
             RecordError::Truncated { path, source }
         } else {
             RecordError::Parse {

@@ -114,3 +114,13 @@ fn what_is_no_record_is_refused_with_its_place() {
         assert_eq!(Record::read(&path).expect_err(json).to_string(), expected);
     }
 }
+
+#[test]
+fn a_record_that_ends_in_a_number_is_cut_off() {
+    let path = Path::new("cut.json");
+    for number in ["1", "-", "1.", "1.5", "1e", "1e-"] {
+        let json = format!("{{\"schema_version\": {SCHEMA_VERSION}, \"trials\": [{number}");
+        let error = Record::from_json(path, &json).expect_err("it has no end");
+        assert!(matches!(error, RecordError::Truncated { .. }), "{error}");
+    }
+}
