@@ -18,6 +18,7 @@ use pushbench_servers::control;
 use pushbench_servers::publisher::Publisher;
 use pushbench_servers::ring::RingLimits;
 use pushbench_servers::server::{Config, MAX_DRAIN, Server, StartError};
+use pushbench_servers::transport::origin::{MAX_ORIGINS, Origin};
 
 use crate::text;
 
@@ -99,6 +100,10 @@ pub(super) struct Arguments {
     /// How long an EventSource is told to wait before it reconnects, in ms
     #[arg(long, value_name = "MS", value_parser = milliseconds())]
     retry_ms: Option<u64>,
+    /// An origin whose pages may read streams and polls, publish and open a WebSocket, such as
+    /// 'https://example.org', or '*' for all; may be repeated
+    #[arg(long = "allow-origin", value_name = "ORIGIN|*")]
+    allow_origins: Vec<Origin>,
     /// Most address space of this process (RLIMIT_AS): an allocation beyond it aborts the server
     #[arg(long, value_name = "BYTES")]
     memory_limit_bytes: Option<u64>,
@@ -198,6 +203,13 @@ impl Arguments {
             self.transports.clone()
         };
         control::check_address(self.control).map_err(|e| usage(anyhow!(e)))?;
+        if self.allow_origins.len() > MAX_ORIGINS {
+            return Err(usage(anyhow!(
+                "{} times '--allow-origin', but at most {MAX_ORIGINS} origins can be named; '*' \
+                 allows all",
+                self.allow_origins.len()
+            )));
+        }
         Ok(Config {
             transports,
             profile: self.profile,
@@ -224,6 +236,7 @@ impl Arguments {
                 channels.map(|c| (c.spec.clone(), overflow(c))).collect()
             },
             publish: self.publish_plan.clone(),
+            allow_origins: self.allow_origins.clone(),
             retry: self.retry_ms.map(Duration::from_millis),
             send_buffer_bytes: self.send_buffer_bytes,
             ..Config::new(self.listen)

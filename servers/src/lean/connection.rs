@@ -40,8 +40,8 @@ pub(super) enum Role {
     Poll {
         /// What it waits at.
         subscription: Subscription,
-        /// Whether the connection ends behind the answer.
-        close: bool,
+        /// How the head of the answer ends.
+        end: http::End,
     },
     /// Everything is said, and the end is told when it is written.
     Closing,
@@ -277,14 +277,8 @@ impl Connection {
                 self.timer.want(None);
                 self.serve_role(number, common)?;
             }
-            http::Next::Poll {
-                subscription,
-                close,
-            } => {
-                self.role = Role::Poll {
-                    subscription,
-                    close,
-                };
+            http::Next::Poll { subscription, end } => {
+                self.role = Role::Poll { subscription, end };
                 self.timer.want(None);
                 self.serve_role(number, common)?;
             }
@@ -411,12 +405,12 @@ impl Connection {
             (Role::Poll { .. }, ready) => {
                 if let Role::Poll {
                     subscription,
-                    close,
+                    mut end,
                 } = std::mem::replace(&mut self.role, Role::Request)
                 {
-                    let close = close || common.drains;
-                    http::answer_poll(subscription, ready, close, socket, common)?;
-                    if close {
+                    end.close |= common.drains;
+                    http::answer_poll(subscription, ready, end, socket, common)?;
+                    if end.close {
                         self.close();
                     } else {
                         self.await_request(common);

@@ -14,7 +14,8 @@ use super::frames::Frames;
 use super::socket::Socket;
 use super::streamed::Streamed;
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
-use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, subscribe};
+use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, Shared, append, publish_to, subscribe};
+use crate::transport::origin::{self, Granted, PREFLIGHT, grant, may_send};
 use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
 use pushbench_protocol::framing::http1::{
     Body, BodyLength, RequestError, RequestHead, ResponseWriter, parse_request,
@@ -36,7 +37,7 @@ pub(super) enum Next {
     /// A long-poll, which may have something pending already.
     Poll {
         subscription: Subscription,
-        close: bool,
+        end: End,
     },
     /// Ended, once all is written.
     Close,
@@ -63,7 +64,7 @@ pub(super) fn request(
                 RequestError::TooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 RequestError::Syntax(..) | RequestError::Body(_) => StatusCode::BAD_REQUEST,
             };
-            let mut answer = Answer::new(common, true);
+            let mut answer = Answer::new(common, End::CLOSE);
             answer.text(status, &error.to_string());
             socket.send([&common.out, &[], &[]])?;
             return Ok((Step::Took(bytes.len()), Next::Close));
@@ -81,8 +82,18 @@ pub(super) fn request(
             Answer::to(&head, common).body(StatusCode::OK, &fields, info.as_bytes())
         }
         Some(Route::OtherMethod(allowed)) => {
-            let fields = [("allow", allowed)];
-            Answer::to(&head, common).body(StatusCode::METHOD_NOT_ALLOWED, &fields, &[])
+            if origin::is_preflight(&head) && grant(&common.shared.origins, head.origin).is_some() {
+                let methods = ("access-control-allow-methods", allowed);
+                let [headers, age] = PREFLIGHT;
+                Answer::to(&head, common).head(
+                    StatusCode::NO_CONTENT,
+                    &[methods, headers, age],
+                    None,
+                )
+            } else {
+                let fields = [("allow", allowed)];
+                Answer::to(&head, common).body(StatusCode::METHOD_NOT_ALLOWED, &fields, &[])
+            }
         }
         None => Answer::to(&head, common).body(StatusCode::NOT_FOUND, &[], &[]),
     };
@@ -132,51 +143,89 @@ fn closes(head: &RequestHead<'_>) -> bool {
     head.close || !matches!(head.body, BodyLength::None | BodyLength::Length(0))
 }
 
+/// How the head of an answer ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    /// Whether the connection ends behind the answer.
+    pub(super) close: bool,
+    /// For the page of which origin it is.
+    origin: Granted,
+}
+
+impl End {
+    const CLOSE: Self = Self {
+        close: true,
+        origin: Granted::NOBODY,
+    };
+
+    fn of(head: &RequestHead<'_>, common: &Common) -> Self {
+        Self {
+            close: closes(head) || common.drains,
+            origin: grant(&common.shared.origins, head.origin),
+        }
+    }
+
+    /// Ends the head.
+    pub(super) fn write(self, mut writer: ResponseWriter<'_>, shared: &Shared, date: &str) {
+        for (name, value) in self.origin.fields(&shared.origins).into_iter().flatten() {
+            writer = writer.field(name, value);
+        }
+        if self.close {
+            writer = writer.field("connection", "close");
+        }
+        writer.end(date);
+    }
+}
+
 /// An answer under way, in the shard's buffer.
 struct Answer<'a> {
     common: &'a mut Common,
-    close: bool,
+    end: End,
     /// Without its body, which HEAD does not get.
     head_only: bool,
 }
 
 impl<'a> Answer<'a> {
-    fn new(common: &'a mut Common, close: bool) -> Self {
-        let close = close || common.drains;
+    fn new(common: &'a mut Common, mut end: End) -> Self {
+        end.close |= common.drains;
         Self {
             common,
-            close,
+            end,
             head_only: false,
         }
     }
 
     fn to(head: &RequestHead<'_>, common: &'a mut Common) -> Self {
-        let head_only = head.method == "HEAD";
+        let (head_only, end) = (head.method == "HEAD", End::of(head, common));
         Self {
             head_only,
-            ..Self::new(common, closes(head))
+            ..Self::new(common, end)
         }
     }
 
-    fn start(&mut self, status: StatusCode) -> ResponseWriter<'_> {
+    fn head(&mut self, status: StatusCode, fields: &[(&str, &str)], length: Option<usize>) -> Next {
+        let Common {
+            out, shared, date, ..
+        } = &mut *self.common;
         let reason = status.canonical_reason().unwrap_or_default();
-        ResponseWriter::start(status.as_u16(), reason, &mut self.common.out)
+        let mut writer = ResponseWriter::start(status.as_u16(), reason, out);
+        for (name, value) in fields {
+            writer = writer.field(name, value);
+        }
+        if let Some(length) = length {
+            writer = writer.number("content-length", length as u64);
+        }
+        self.end.write(writer, shared, date);
+        Next::behind_the_answer(self.end.close)
     }
 
     /// Writes the head and, but for HEAD, the body.
     fn body(&mut self, status: StatusCode, fields: &[(&str, &str)], body: &[u8]) -> Next {
-        let (close, date) = (self.close, std::mem::take(&mut self.common.date));
-        let mut writer = self.start(status);
-        for (name, value) in fields {
-            writer = writer.field(name, value);
-        }
-        writer = writer.number("content-length", body.len() as u64);
-        end(writer, close, &date);
+        let next = self.head(status, fields, Some(body.len()));
         if !self.head_only {
             self.common.out.extend_from_slice(body);
         }
-        self.common.date = date;
-        Next::behind_the_answer(close)
+        next
     }
 
     /// A line for people.
@@ -189,24 +238,19 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Ends the head of an answer.
-pub(super) fn end(writer: ResponseWriter<'_>, close: bool, date: &str) {
-    let writer = if close {
-        writer.field("connection", "close")
-    } else {
-        writer
-    };
-    writer.end(date);
-}
-
 fn subscribed(
     head: &RequestHead<'_>,
     transport: Transport,
     socket: &mut Socket,
     common: &mut Common,
 ) -> io::Result<Next> {
-    let close = closes(head) || common.drains;
+    let end = End::of(head, common);
     let delivery = transport.info().delivery;
+    if matches!(delivery, Delivery::WebSocket)
+        && let Err(refusal) = may_send(&common.shared.origins, head.origin, head.host)
+    {
+        return Ok(Answer::to(head, common).refusal(&refusal));
+    }
     if matches!(delivery, Delivery::WebSocket)
         && let Err((status, text)) = upgrades(head)
     {
@@ -232,14 +276,14 @@ fn subscribed(
     let head_only = head.method == "HEAD";
     Ok(match delivery {
         Delivery::Response(response) if head_only => {
-            let streamed = Streamed::new(subscription, transport, false, close);
-            streamed.write_head(response, common);
-            Next::behind_the_answer(close)
+            let streamed = Streamed::new(subscription, transport, false, end.close);
+            streamed.write_head(response, end, common);
+            Next::behind_the_answer(end.close)
         }
         Delivery::Response(response) => {
             let chunked = head.is_http_1_1;
-            let streamed = Streamed::new(subscription, transport, chunked, close);
-            streamed.open(response, common);
+            let streamed = Streamed::new(subscription, transport, chunked, end.close);
+            streamed.open(response, end, common);
             Next::Streamed(streamed)
         }
         Delivery::WebSocket => {
@@ -253,10 +297,7 @@ fn subscribed(
                 .end(&common.date);
             Next::Frames(Frames::new(subscription))
         }
-        Delivery::Poll(Polls::Held) if resumed && !head_only => Next::Poll {
-            subscription,
-            close,
-        },
+        Delivery::Poll(Polls::Held) if resumed && !head_only => Next::Poll { subscription, end },
         Delivery::Poll(_) | Delivery::Lines => {
             // Nobody will wait, so nobody is woken. Without a cursor, the answer is one. HEAD takes
             // no message.
@@ -264,8 +305,8 @@ fn subscribed(
                 true => subscription.ready_now().unwrap_or(Ready::Quiet),
                 false => Ready::Quiet,
             };
-            answer_poll(subscription, ready, close, socket, common)?;
-            Next::behind_the_answer(close)
+            answer_poll(subscription, ready, end, socket, common)?;
+            Next::behind_the_answer(end.close)
         }
     })
 }
@@ -297,11 +338,13 @@ fn upgrades(head: &RequestHead<'_>) -> Result<(), (StatusCode, &'static str)> {
 pub(super) fn answer_poll(
     mut subscription: Subscription,
     ready: Ready,
-    close: bool,
+    end: End,
     socket: &mut Socket,
     common: &mut Common,
 ) -> io::Result<()> {
-    let Common { out, date, .. } = common;
+    let Common {
+        out, shared, date, ..
+    } = common;
     out.clear();
     if ready == Ready::Pending {
         let answered =
@@ -311,7 +354,7 @@ pub(super) fn answer_poll(
                     .field(NO_STORE.0, NO_STORE.1)
                     .field(TEXT.0, TEXT.1)
                     .number("content-length", (first.len() + second.len()) as u64);
-                end(writer, close, date);
+                end.write(writer, shared, date);
                 out.extend_from_slice(first);
                 out.extend_from_slice(second);
                 Ok(())
@@ -331,7 +374,7 @@ pub(super) fn answer_poll(
                 .number("push-cursor", to)
                 .field(NO_STORE.0, NO_STORE.1)
                 .number("content-length", body.len() as u64);
-            end(writer, close, date);
+            end.write(writer, shared, date);
             out.extend_from_slice(&body);
         }
         // A server that closes answers as at a time-out; the next poll finds it gone.
@@ -339,7 +382,7 @@ pub(super) fn answer_poll(
             let writer = ResponseWriter::start(204, "No Content", out)
                 .number("push-cursor", subscription.cursor())
                 .field(NO_STORE.0, NO_STORE.1);
-            end(writer, close, date);
+            end.write(writer, shared, date);
         }
     }
     drop(subscription);
@@ -354,18 +397,23 @@ pub(super) struct Upload {
     channel: Result<u32, Refusal>,
     body: Body,
     payload: Vec<u8>,
-    close: bool,
+    end: End,
 }
 
 fn upload(head: &RequestHead<'_>, common: &mut Common) -> Next {
+    let end = End {
+        close: head.close,
+        ..End::of(head, common)
+    };
     let upload = Box::new(Upload {
-        channel: publish_to(&common.shared.hub, head.query),
+        channel: may_send(&common.shared.origins, head.origin, head.host)
+            .and_then(|()| publish_to(&common.shared.hub, head.query)),
         body: Body::new(head.body),
         payload: Vec::new(),
-        close: head.close,
+        end,
     });
     if matches!(head.body, BodyLength::Length(bytes) if bytes > MAX_PAYLOAD_BYTES as u64) {
-        return too_large(common);
+        return too_large(end, common);
     }
     if upload.body.is_finished() {
         return upload.finish(common);
@@ -379,13 +427,17 @@ fn upload(head: &RequestHead<'_>, common: &mut Common) -> Next {
 }
 
 /// What is too long is not read to its end: the connection closes behind the answer.
-fn too_large(common: &mut Common) -> Next {
+fn too_large(end: End, common: &mut Common) -> Next {
     let text = format!(
         "Failed to buffer the request body: length limit exceeded; a payload has at most \
          {MAX_PAYLOAD_BYTES} bytes"
     );
     // Not said in the head, so that all profiles answer alike.
-    Answer::new(common, false).text(StatusCode::PAYLOAD_TOO_LARGE, &text);
+    let end = End {
+        close: false,
+        ..end
+    };
+    Answer::new(common, end).text(StatusCode::PAYLOAD_TOO_LARGE, &text);
     Next::Close
 }
 
@@ -400,8 +452,12 @@ impl Upload {
         common.out.clear();
         let (step, next) = match self.body.decode(bytes) {
             Err(error) => {
+                let end = End {
+                    close: true,
+                    ..self.end
+                };
                 let answer =
-                    Answer::new(common, true).text(StatusCode::BAD_REQUEST, &error.to_string());
+                    Answer::new(common, end).text(StatusCode::BAD_REQUEST, &error.to_string());
                 (Step::Took(bytes.len()), answer)
             }
             Ok(progress) => {
@@ -409,7 +465,7 @@ impl Upload {
                     .extend_from_slice(&bytes[..progress.payload_len]);
                 let step = Step::Took(progress.consumed);
                 if self.payload.len() > MAX_PAYLOAD_BYTES {
-                    (step, too_large(common))
+                    (step, too_large(self.end, common))
                 } else if progress.finished {
                     (step, self.finish(common))
                 } else {
@@ -426,19 +482,20 @@ impl Upload {
     fn finish(&self, common: &mut Common) -> Next {
         let appended = match &self.channel {
             Ok(channel) => append(&common.shared.hub, *channel, &self.payload),
-            Err(refusal) => return Answer::new(common, self.close).refusal(refusal),
+            Err(refusal) => return Answer::new(common, self.end).refusal(refusal),
         };
         let sequence = match appended {
             Ok(sequence) => sequence,
-            Err(refusal) => return Answer::new(common, self.close).refusal(&refusal),
+            Err(refusal) => return Answer::new(common, self.end).refusal(&refusal),
         };
         let body = format!("{sequence}\n");
         let writer = ResponseWriter::start(200, "OK", &mut common.out)
             .number("push-cursor", sequence)
             .field(NO_STORE.0, NO_STORE.1)
             .number("content-length", body.len() as u64);
-        let close = self.close || common.drains;
-        end(writer, close, &common.date);
+        let close = self.end.close || common.drains;
+        let end = End { close, ..self.end };
+        end.write(writer, &common.shared, &common.date);
         common.out.extend_from_slice(body.as_bytes());
         Next::behind_the_answer(close)
     }

@@ -7,7 +7,7 @@ use std::io;
 
 use super::Common;
 use super::connection::send_pending;
-use super::http::{NO_STORE, end};
+use super::http::{End, NO_STORE};
 use super::socket::Socket;
 use crate::shard::{Ready, Subscription};
 use pushbench_protocol::framing::http1::{
@@ -42,15 +42,15 @@ impl Streamed {
     }
 
     /// Writes the head, and what the body opens with.
-    pub(super) fn open(&self, response: &StreamedResponse, common: &mut Common) {
-        self.write_head(response, common);
+    pub(super) fn open(&self, response: &StreamedResponse, end: End, common: &mut Common) {
+        self.write_head(response, end, common);
         let (cursor, retry) = (self.subscription.cursor(), common.shared.retry);
         self.push(&mut common.out, |out| {
             (response.encode_open)(cursor, retry, out);
         });
     }
 
-    pub(super) fn write_head(&self, response: &StreamedResponse, common: &mut Common) {
+    pub(super) fn write_head(&self, response: &StreamedResponse, end: End, common: &mut Common) {
         let cursor = self.subscription.cursor();
         let mut writer = ResponseWriter::start(200, "OK", &mut common.out)
             .number("push-cursor", cursor)
@@ -64,7 +64,7 @@ impl Streamed {
         } else {
             writer
         };
-        end(writer, self.close, &common.date);
+        end.write(writer, &common.shared, &common.date);
     }
 
     /// Does what is to be done. `true`: the response is over.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::hub::DeclareError;
 use crate::ring::RingLimits;
+use crate::transport::origin::Origin;
 use pushbench_os::sys;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::overflow::Overflow;
@@ -51,6 +52,9 @@ pub struct Config {
     pub publish: Option<PublishPlan>,
     /// How long an `EventSource` is told to wait before it reconnects; its own choice where `None`.
     pub retry: Option<Duration>,
+    /// Origins whose pages may read answers, publish and open a WebSocket, in addition to those of
+    /// this server; at most [`MAX_ORIGINS`](crate::transport::origin::MAX_ORIGINS).
+    pub allow_origins: Vec<Origin>,
     /// Send buffer of every connection (`SO_SNDBUF`), 4,096 bytes to 64 MiB; where `None`, the
     /// kernel sizes it. The kernel doubles it for its own bookkeeping.
     pub send_buffer_bytes: Option<usize>,
@@ -76,6 +80,7 @@ impl Config {
             channels: Vec::new(),
             publish: None,
             retry: None,
+            allow_origins: Vec::new(),
             send_buffer_bytes: None,
         }
     }

@@ -129,6 +129,7 @@ impl ShardThread {
             keep_alive: self.config.keep_alive,
             poll_timeout: self.config.poll_timeout,
             retry: self.config.retry,
+            origins: self.config.allow_origins.clone(),
         }
     }
 

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 
+use super::origin::{Origin, PREFLIGHT, grant, may_send};
 use super::query::{Query, QueryError};
 use super::{poll, streamed};
 use crate::hub::{AppendError, Hub};
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) poll_timeout: Duration,
     /// How long an `EventSource` is told to wait before it reconnects.
     pub(crate) retry: Option<Duration>,
+    /// Whose pages may read and send, in addition to its own.
+    pub(crate) origins: Vec<Origin>,
 }
 
 impl std::ops::Deref for Http {
@@ -70,7 +74,54 @@ pub(crate) fn router(shared: Shared) -> Router {
         };
         router = router.route(path, handler);
     }
-    router.with_state(http)
+    let router = router.with_state(http.clone());
+    if http.origins.is_empty() {
+        return router;
+    }
+    // Around the whole, so that it sees the methods of a route.
+    Router::new()
+        .fallback_service(router)
+        .layer(middleware::from_fn_with_state(http, share))
+}
+
+/// Lets pages of the allowed origins read answers.
+async fn share(State(http): State<Http>, request: Request, next: Next) -> Response {
+    let origin = request.headers().get(header::ORIGIN);
+    let granted = grant(&http.origins, origin.map(HeaderValue::as_bytes));
+    let is_preflight = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = next.run(request).await;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return response;
+    }
+    let Some(fields) = granted.fields(&http.origins) else {
+        return response;
+    };
+    if is_preflight && let Some(methods) = response.headers_mut().remove(header::ALLOW) {
+        response = (StatusCode::NO_CONTENT, PREFLIGHT).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        close_where_draining(&mut response);
+    }
+    for (name, value) in fields {
+        // Origins are ASCII.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Whether a request may send ([`may_send`]).
+pub(super) fn may_send_from(http: &Http, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    let field = |name| headers.get(name).map(HeaderValue::as_bytes);
+    let target = uri
+        .authority()
+        .map(|authority| authority.as_str().as_bytes());
+    let host = target.or(field(header::HOST));
+    may_send(&http.origins, field(header::ORIGIN), host)
 }
 
 /// Why a request was refused.
@@ -82,6 +133,11 @@ pub(crate) enum Refusal {
     LastEventId(String),
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
+    #[error(
+        "pages of '{0}' may not publish here or open a WebSocket; 'serve --allow-origin ORIGIN' \
+         allows it"
+    )]
+    Origin(String),
     #[error("the payload must be UTF-8 without CR or LF")]
     Payload,
     #[error(transparent)]
@@ -94,6 +150,7 @@ impl Refusal {
             Self::Query(_) | Self::LastEventId(_) | Self::Payload => StatusCode::BAD_REQUEST,
             Self::Subscribe(SubscribeError::UnknownChannel(_))
             | Self::Append(AppendError::UnknownChannel(_)) => StatusCode::NOT_FOUND,
+            Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Subscribe(SubscribeError::BeyondTail { .. }) => StatusCode::BAD_REQUEST,
             Self::Subscribe(SubscribeError::Closing) | Self::Append(AppendError::Full) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -161,10 +218,13 @@ pub(crate) fn answer(status: StatusCode, cursor: u64, body: Body) -> Response {
 /// Appends the body to a channel; answers with its sequence.
 async fn publish(
     State(http): State<Http>,
-    RawQuery(query): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, Response> {
-    let channel = publish_to(&http.hub, query.as_deref()).map_err(Refusal::into_response)?;
+    let channel = may_send_from(&http, &uri, &headers)
+        .and_then(|()| publish_to(&http.hub, uri.query()))
+        .map_err(Refusal::into_response)?;
     let body = body.map_err(|e| {
         (
             e.status(),

@@ -9,15 +9,15 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, Stream};
 use tokio_tungstenite::tungstenite;
 
-use super::http::{Http, PUSH_CURSOR, Refusal, append, subscribe};
+use super::http::{Http, PUSH_CURSOR, Refusal, append, may_send_from, subscribe};
 use super::stream;
 use crate::hub::{AppendError, Hub};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
@@ -51,12 +51,16 @@ pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 pub(crate) async fn handler(
     State(http): State<Http>,
     method: Method,
-    RawQuery(query): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     // HEAD too, which a route for GET would let through.
     if method != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response();
+    }
+    if let Err(refusal) = may_send_from(&http, &uri, &headers) {
+        return refusal.into_response();
     }
     let upgrade = match upgrade {
         // The frame's limit too: by itself, a header's word for 16 MiB would be taken, and all of
@@ -68,7 +72,7 @@ pub(crate) async fn handler(
         Err(rejection) => return rejection.into_response(),
     };
     // Before the upgrade, so that an unknown channel is a 404 and not a close frame.
-    let subscription = match subscribe(query.as_deref(), None, Framing::Line, http.keep_alive) {
+    let subscription = match subscribe(uri.query(), None, Framing::Line, http.keep_alive) {
         Ok((subscription, _)) => subscription,
         Err(refusal) => return refusal.into_response(),
     };

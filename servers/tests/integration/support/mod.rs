@@ -36,6 +36,15 @@ pub(crate) fn for_each(mut test: impl FnMut(Transport, Profile)) {
     }
 }
 
+/// As [`for_each`], for those that are HTTP.
+pub(crate) fn for_each_http(mut test: impl FnMut(Transport, Profile)) {
+    for_each(|transport, profile| {
+        if transport.is_http() {
+            test(transport, profile);
+        }
+    });
+}
+
 /// As [`for_each`], for those whose messages come over one connection that stays open.
 pub(crate) fn for_each_stream(mut test: impl FnMut(Transport, Profile)) {
     for_each(|transport, profile| {

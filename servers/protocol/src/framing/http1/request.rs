@@ -30,6 +30,12 @@ pub struct RequestHead<'a> {
     pub expects_continue: bool,
     /// The first `Last-Event-ID`, as it was sent.
     pub last_event_id: Option<&'a [u8]>,
+    /// The host that was asked for, with its port: that of the target, or else `Host`.
+    pub host: Option<&'a [u8]>,
+    /// The origin of the page that a browser asks for.
+    pub origin: Option<&'a [u8]>,
+    /// Whether it has `Access-Control-Request-Method`, as preflights have.
+    pub asks_for_method: bool,
     /// What is asked of a connection that is to become a WebSocket.
     pub upgrade: Upgrade<'a>,
 }
@@ -81,7 +87,7 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
     };
     // A complete head has all three.
     let is_http_1_1 = request.version == Some(1);
-    let (path, query) = path_and_query(request.path.unwrap_or_default());
+    let (host, path, query) = taken_apart(request.path.unwrap_or_default());
     let mut head = RequestHead {
         method: request.method.unwrap_or_default(),
         path,
@@ -91,6 +97,9 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
         body: BodyLength::None,
         expects_continue: false,
         last_event_id: None,
+        host: host.map(str::as_bytes),
+        origin: None,
+        asks_for_method: false,
         upgrade: Upgrade::default(),
     };
     for field in request.headers.iter() {
@@ -99,27 +108,28 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
     Ok(Some((head, consumed)))
 }
 
-/// Takes a target apart. A client of a proxy sends it with scheme and host, which every server has to
+/// Takes a target apart: host, path, query. A client of a proxy sends it with scheme and host, which every server has to
 /// take (RFC 9112, section 3.2.2).
-fn path_and_query(target: &str) -> (&str, Option<&str>) {
-    let behind_scheme = match target.split_once("://") {
+fn taken_apart(target: &str) -> (Option<&str>, &str, Option<&str>) {
+    let (host, behind_host) = match target.split_once("://") {
         Some((scheme, rest))
             if ["http", "https"]
                 .iter()
                 .any(|s| scheme.eq_ignore_ascii_case(s)) =>
         {
-            &rest[rest.find(['/', '?', '#']).unwrap_or(rest.len())..]
+            let (host, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+            (Some(host), rest)
         }
-        _ => target,
+        _ => (None, target),
     };
     // A fragment is not for servers, but some clients send it.
-    let whole = behind_scheme.split('#').next().unwrap_or_default();
+    let whole = behind_host.split('#').next().unwrap_or_default();
     let (path, query) = match whole.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (whole, None),
     };
     let is_origin = path.is_empty() && !target.is_empty();
-    (if is_origin { "/" } else { path }, query)
+    (host, if is_origin { "/" } else { path }, query)
 }
 
 impl<'a> RequestHead<'a> {
@@ -147,6 +157,12 @@ impl<'a> RequestHead<'a> {
             self.expects_continue |= value.trim_ascii().eq_ignore_ascii_case(b"100-continue");
         } else if is("last-event-id") {
             self.last_event_id.get_or_insert(value);
+        } else if is("host") {
+            self.host.get_or_insert(value.trim_ascii());
+        } else if is("origin") {
+            self.origin.get_or_insert(value.trim_ascii());
+        } else if is("access-control-request-method") {
+            self.asks_for_method = true;
         } else if is("upgrade") {
             self.upgrade.websocket |=
                 list(value).any(|item| item.eq_ignore_ascii_case(b"websocket"));
@@ -231,6 +247,9 @@ mod tests {
                 body: BodyLength::None,
                 expects_continue: false,
                 last_event_id: Some(b"9"),
+                host: Some(b"h"),
+                origin: None,
+                asks_for_method: false,
                 upgrade: Upgrade::default(),
             })
         );
@@ -248,7 +267,8 @@ mod tests {
             ("/x?u=http://h/y", ("/x", Some("u=http://h/y"))),
             ("*", ("*", None)),
         ] {
-            assert_eq!(path_and_query(target), expected, "{target}");
+            let (_, path, query) = taken_apart(target);
+            assert_eq!((path, query), expected, "{target}");
         }
     }
 
