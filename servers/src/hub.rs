@@ -246,10 +246,15 @@ impl Hub {
     ) -> Result<(), DeclareError> {
         let overflow: Arc<[Overflow]> = overflow.into();
         let mut names = self.names.write().expect("no panic while held");
+        let before = (names.groups.len(), names.len);
         let declared = specs
             .iter()
             .try_for_each(|spec| names.declare(spec.as_ref(), &overflow));
-        // Also after an error: those before it are declared.
+        if declared.is_err() {
+            // All or nothing.
+            names.groups.truncate(before.0);
+            names.len = before.1;
+        }
         self.heads
             .lock()
             .expect("no panic while held")
@@ -501,14 +506,14 @@ mod tests {
     }
 
     #[test]
-    fn channels_declared_before_one_that_is_refused_can_be_published_to() {
+    fn channels_are_declared_all_or_none() {
         let hub = Hub::new(1).expect("descriptors");
+        hub.declare(&["first"]).expect("a good name");
         hub.declare(&["a", "b*2", "no name", "c"])
             .expect_err("the third is refused");
-        assert_eq!(hub.declared(), ["a", "b*2"]);
-        for channel in 0..3 {
-            assert_eq!(hub.append(channel, None, b"x"), Ok(1));
-        }
+        assert_eq!(hub.declared(), ["first"]);
+        assert_eq!(hub.append(0, None, b"x"), Ok(1));
+        assert!(hub.append(1, None, b"x").is_err());
     }
 
     #[test]

@@ -6,16 +6,12 @@ use super::{ChannelCount, Channels, Phases, Publish, Scenario, Server, condition
 use crate::text::is_printable;
 use pushbench_protocol::control::MAX_CHANNELS;
 use pushbench_protocol::envelope;
-use pushbench_protocol::schedule::{Arrival, MAX_POISSON_TICKS};
+use pushbench_protocol::schedule::{Arrival, MAX_POISSON_TICKS, MAX_RATE_PER_S};
 use pushbench_protocol::transport::{Polls, Transport};
 
 /// Longest wait of any kind, in s: one day. Longer is a slip of the unit, and a `Duration` made of
 /// a number without bound would panic.
 const MAX_WAIT_S: f64 = 86_400.0;
-
-/// Highest rate, in messages a second: one publisher thread stamps and appends a message in
-/// hundreds of nanoseconds, so nothing above can be held, and intended times stay apart in ns.
-const MAX_RATE_PER_S: f64 = 10_000_000.0;
 
 /// More trials than anyone has patience for; above it, the number is a slip.
 const MAX_TRIALS: u32 = 1_000;

@@ -19,6 +19,13 @@ pub use streams::{MAX_STREAM_MESSAGES, Streams};
 /// Most ticks of a Poisson schedule: their times are kept, 8 bytes each, so 128 MiB.
 pub const MAX_POISSON_TICKS: u64 = 16 << 20;
 
+/// Most messages a second of a schedule: one publisher thread stamps and appends a message in hundreds
+/// of nanoseconds, so nothing above can be held, and intended times stay apart in ns.
+pub const MAX_RATE_PER_S: f64 = 10_000_000.0;
+
+/// Most messages of a burst: as many as a ring of a GiB has of the smallest.
+pub const MAX_BURST: u32 = 16 << 20;
+
 /// How the times between ticks are distributed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +44,7 @@ pub enum Arrival {
 /// bursts of `burst` messages that are due together and go to one channel; or, with `streams`,
 /// `rate_per_s` messages a second in each stream.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Schedule {
     /// When message 0 may be due, in ns of `CLOCK_MONOTONIC`.
     pub start_ns: u64,
@@ -90,14 +98,25 @@ impl Schedule {
     /// # Errors
     /// A text that names the field, what was expected and what was found.
     pub fn check(&self) -> Result<(), String> {
-        if !(self.rate_per_s > 0.0 && self.rate_per_s.is_finite()) {
+        let most_per_s = match self.streams {
+            // A message a ns, or two of a stream would be due together.
+            Some(_) => 1e9,
+            None => MAX_RATE_PER_S,
+        };
+        if !(self.rate_per_s > 0.0 && self.rate_per_s <= most_per_s) {
             return Err(format!(
-                "'rate_per_s' is {}, expected a number above 0",
+                "'rate_per_s' is {}, expected a number above 0 and at most {most_per_s}",
                 self.rate_per_s
             ));
         }
         if self.burst == 0 || self.channels == 0 {
             return Err("'burst' and 'channels' must be at least 1".into());
+        }
+        if self.burst > MAX_BURST {
+            return Err(format!(
+                "'burst' is {}, expected at most {MAX_BURST}",
+                self.burst
+            ));
         }
         if self.arrival == Arrival::Poisson {
             let seconds = self.end_ns.saturating_sub(self.start_ns) as f64 / 1e9;

@@ -154,15 +154,18 @@ fn channels_have_the_policies_that_they_are_declared_with() {
 }
 
 #[test]
-fn channels_before_a_refused_one_are_declared_and_can_be_published_to() {
+fn channels_are_declared_all_or_none() {
     let mut control = Controlled::start();
+    control.declare(&["first"]);
     expect_error(
         control.declare(&["a", "b*2", "no name", "c"]),
         400,
         "channel 'no name'",
     );
-    control.publish(&overdue(6, 3));
-    assert_eq!(control.published()["published"], 6);
+    let again = control.declare(&["a", "b*2", "c"]);
+    assert_eq!(again.1["channels"], 5, "none of them was declared before");
+    control.publish(&overdue(10, 5));
+    assert_eq!(control.published()["published"], 10);
 }
 
 #[test]
@@ -268,6 +271,21 @@ fn a_schedule_that_cannot_be_held_is_refused_with_the_field() {
             "'rate_per_s' is -1, expected a number above 0",
         ),
         (
+            with("/schedule/rate_per_s", json!(1e21)),
+            400,
+            "'rate_per_s' is 1000000000000000000000, expected a number above 0 and at most 10000000",
+        ),
+        (
+            with("/schedule/rate_per_s", json!(1e308)),
+            400,
+            "expected a number above 0 and at most 10000000",
+        ),
+        (
+            with("/schedule/burst", json!(u32::MAX)),
+            400,
+            "'burst' is 4294967295, expected at most 16777216",
+        ),
+        (
             with("/schedule/burst", json!(0)),
             400,
             "'burst' and 'channels' must be at least 1",
@@ -308,12 +326,27 @@ fn a_schedule_that_cannot_be_held_is_refused_with_the_field() {
     ] {
         expect_error(control.post("/v1/publish", &plan), status, text);
     }
+    // None of them was started.
+    expect_error(control.get("/v1/publish"), 404, "no schedule was started");
+}
+
+#[test]
+fn a_plan_with_an_unknown_key_is_refused() {
+    let mut control = Controlled::start();
+    control.declare(&["news"]);
     let mut more = overdue(1, 1);
     more["more"] = json!(1);
     expect_error(
         control.post("/v1/publish", &more),
         422,
         "unknown field `more`",
+    );
+    let mut more = overdue(1, 1);
+    more["schedule"]["jitter"] = json!(1);
+    expect_error(
+        control.post("/v1/publish", &more),
+        422,
+        "unknown field `jitter`",
     );
     expect_error(
         control.ask_raw("POST", "/v1/publish", "application/json", Some("nonsense")),
