@@ -101,7 +101,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MS", value_parser = milliseconds())]
     retry_ms: Option<u64>,
     /// An origin whose pages may read streams and polls, publish and open a WebSocket, such as
-    /// 'https://example.org', or '*' for all; may be repeated
+    /// `https://example.org`, or '*' for all; may be repeated
     #[arg(long = "allow-origin", value_name = "ORIGIN|*")]
     allow_origins: Vec<Origin>,
     /// Most address space of this process (RLIMIT_AS): an allocation beyond it aborts the server
