@@ -16,7 +16,7 @@ use futures_util::{SinkExt, Stream};
 use pushbench_os::sys::monotonic_ns;
 use pushbench_protocol::framing::{parse_decimal, parse_range};
 use pushbench_protocol::transport::websocket::CLOSE_LAGGED;
-use pushbench_protocol::transport::{Polls, http_stream, poll as framing};
+use pushbench_protocol::transport::{Polls, poll as framing};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -37,12 +37,16 @@ pub(crate) struct LibraryClient {
 
 impl LibraryClient {
     pub(super) const OF_EVENTS: Self = Self::of_reqwest(|session| Box::pin(sse(session)));
-    pub(super) const OF_LINES: Self = Self::of_reqwest(|session| Box::pin(lines(session)));
     pub(super) const OF_POLLS: Self = Self::of_reqwest(|session| Box::pin(poll(session)));
     pub(super) const OF_WEB_SOCKETS: Self = Self {
         run: |session| Box::pin(websocket(session)),
         counts_bytes: true,
     };
+
+    /// A response that does not end, taken apart by the decoder of its transport.
+    pub(super) const fn of_messages<M: Messages + 'static>() -> Self {
+        Self::of_reqwest(|session| Box::pin(messages::<M>(session)))
+    }
 
     /// One through reqwest, which keeps its sockets to itself.
     const fn of_reqwest(run: fn(&Session) -> LocalBoxFuture<'_, Result<(), ClientError>>) -> Self {
@@ -72,12 +76,12 @@ async fn sse(session: &Session) -> Result<(), ClientError> {
     Ok(())
 }
 
-/// Lines of a response that does not end, through reqwest, which hands over what has arrived, cut anywhere.
-async fn lines(session: &Session) -> Result<(), ClientError> {
+/// A response that does not end, through reqwest, which hands over what has arrived, cut anywhere.
+async fn messages<M: Messages>(session: &Session) -> Result<(), ClientError> {
     let answer = subscribe(session, None).await?;
     let mut pieces = answer.bytes_stream();
     let mut departure = session.departure();
-    let mut decoder = http_stream::Decoder::default();
+    let mut decoder = M::default();
     while let Some(piece) = next(session, &mut departure, &mut pieces).await? {
         let piece = piece.map_err(|e| connect_error(session, e))?;
         session.receive_at(monotonic_ns(), |_, sink| decoder.feed_to(&piece, sink))?;

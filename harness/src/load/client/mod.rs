@@ -59,7 +59,9 @@ pub(crate) fn library_client(transport: Transport) -> Option<LibraryClient> {
         Transport::Sse => Some(LibraryClient::OF_EVENTS),
         Transport::WebSocket => Some(LibraryClient::OF_WEB_SOCKETS),
         Transport::LongPoll | Transport::ShortPoll => Some(LibraryClient::OF_POLLS),
-        Transport::HttpStream => Some(LibraryClient::OF_LINES),
+        Transport::HttpStream => {
+            Some(LibraryClient::of_messages::<transport::http_stream::Decoder>())
+        }
     }
 }
 
