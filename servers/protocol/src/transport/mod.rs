@@ -428,6 +428,14 @@ mod tests {
             assert_eq!(row.id.parse(), Ok(transport));
             assert_eq!(row.path.is_some(), transport.is_http(), "{transport}");
             assert!(row.profiles.contains(&Profile::Tuned), "{transport}");
+            if let Some(response) = transport.streamed() {
+                let essence = response.content_type.split(';').next().unwrap_or_default();
+                let found = Transport::that_streams(essence.as_bytes());
+                assert_eq!(found, Some(transport), "a content type of its own");
+            }
+            let paths = TRANSPORTS.iter().filter_map(|other| other.path);
+            let alike = paths.filter(|path| Some(*path) == row.path).count();
+            assert!(alike <= 1, "{transport}: a path of its own");
         }
         assert_eq!(
             Profile::ALL.map(|profile| Transport::BASELINE.profile_for(profile)),
