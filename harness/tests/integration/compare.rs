@@ -19,6 +19,9 @@ fn record(folder: &Path, name: &str, p50_us: u64) -> PathBuf {
         for (index, spread) in (1..).zip([0, 3, 1, 4, 2, 5]) {
             let mut trial = Trial::new(transport, Profile::Tuned, index);
             trial.latency_ns.p50 = Some(p50_us * (1_000 + spread));
+            trial.deliveries.expected = Some(1_000);
+            trial.deliveries.received = 1_000;
+            trial.deliveries.missing = Some(0);
             trial.server.cpu_ns_per_delivery = Some(9_000.0 + spread as f64);
             record.trials.push(trial);
         }
@@ -38,6 +41,21 @@ fn compare(line: &str) -> Command {
 
 fn shown(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn every_record_of_reference_is_readable() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../results/reference");
+    let mut read = 0;
+    for entry in std::fs::read_dir(&folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.join("run.json").is_file() {
+            let record = Record::read(&path);
+            assert!(record.is_ok(), "{}: {record:?}", path.display());
+            read += 1;
+        }
+    }
+    assert!(read > 10, "{read}");
 }
 
 #[test]
