@@ -56,7 +56,8 @@ pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError
     }
     let failures = rows.iter().zip(&lines).filter_map(|(row, line)| {
         let why = match line {
-            Some(line) => fails(gate, line)?,
+            // What is beyond the bound already is said first.
+            Some(line) => fails(gate, line).or_else(|| hollow(gate, row, report))?,
             // What neither of one record has told has not changed.
             None if report.identical && needs_a => return None,
             None => "cannot be judged: no trial tells it".to_owned(),
@@ -67,6 +68,26 @@ pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError
         gate: gate.text.clone(),
         failures: failures.collect(),
     })
+}
+
+/// Why a row whose numbers are within the bound cannot be judged: nothing was there to go wrong.
+fn hollow(gate: &Gate, row: &Row, report: &Report) -> Option<String> {
+    let needs_a = !matches!(gate.bound, Bound::Value(_));
+    // What is compared with itself has not changed, whatever it is worth.
+    if report.identical && needs_a {
+        return None;
+    }
+    let counts_deliveries = gate.metric.key.starts_with("deliveries.");
+    [(true, "B", 1), (needs_a, "A", 0)]
+        .into_iter()
+        .filter(|(needed, ..)| *needed)
+        .find_map(|(_, side, at)| match (row.trials[at], row.expected[at]) {
+            (0, _) => Some(format!("cannot be judged: no trial of {side} is usable")),
+            (_, Some(0)) if counts_deliveries => Some(format!(
+                "cannot be judged: no trial of {side} expected a delivery"
+            )),
+            _ => None,
+        })
 }
 
 /// Why `line` fails the gate.

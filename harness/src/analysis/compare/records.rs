@@ -86,6 +86,9 @@ pub struct Row {
     pub trials: [u32; 2],
     /// Trials that are void.
     pub void: [u32; 2],
+    /// Deliveries that the witnesses expected; `None` where one cannot count them.
+    #[serde(skip)]
+    pub expected: [Option<u64>; 2],
     /// Whether the trials were paired by round.
     pub paired: bool,
     /// Metric by metric; one that neither tells is left out.
@@ -405,6 +408,7 @@ fn row(
         },
         trials: [kept[0].len() as u32, kept[1].len() as u32],
         void,
+        expected: [0, 1].map(|side: usize| kept[side].iter().map(|t| t.deliveries.expected).sum()),
         paired,
         lines: lines.collect(),
     }

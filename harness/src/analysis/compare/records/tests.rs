@@ -138,6 +138,43 @@ fn void_trials_are_no_witnesses_but_what_they_lost_counts() {
 }
 
 #[test]
+fn a_row_without_a_usable_trial_or_without_anything_expected_holds_no_gate() {
+    let void = |trial: &mut Trial| trial.validity.verdict = Verdict::Void;
+    let idle = |trial: &mut Trial| trial.deliveries.expected = Some(0);
+    let unusable = "no trial of B is usable";
+    let nothing = "no trial of B expected a delivery";
+    type Change = fn(&mut Trial);
+    for (change, gate, why) in [
+        (void as Change, "missing>0", unusable),
+        (void, "missing>+0", unusable),
+        (void, "missing<-5%", unusable),
+        (idle, "missing>0", nothing),
+        (idle, "missing>+3", nothing),
+    ] {
+        let (a, mut b) = (scaled(1.0), scaled(1.0));
+        for trial in &mut b.trials {
+            trial.deliveries.missing = Some(0);
+            change(trial);
+        }
+        let report = against(&a, &b, &[gate]).expect("rows");
+        let failures = &report.gates[0].failures;
+        assert_eq!(failures.len(), 2, "{gate}");
+        assert!(
+            failures[0].ends_with(&format!("cannot be judged: {why}")),
+            "{failures:?}"
+        );
+    }
+    // What is not a delivery is judged without any.
+    let mut b = scaled(1.0);
+    b.trials.iter_mut().for_each(idle);
+    assert!(
+        against(&scaled(1.0), &b, &["cpu>+50%"])
+            .expect("rows")
+            .holds()
+    );
+}
+
+#[test]
 fn two_transports_of_one_run_are_paired_by_round() {
     let mut record = scaled(1.0);
     // The machine was slow in some rounds, for both; one of them is 10% slower than the other.
