@@ -229,7 +229,7 @@ impl Hub {
     /// Declares channels by name or as `prefix*count`, before clients connect.
     ///
     /// # Errors
-    /// [`DeclareError`]; those before the wrong one are declared, those after it are not.
+    /// [`DeclareError`]; none of them is declared then.
     pub fn declare<S: AsRef<str>>(&self, specs: &[S]) -> Result<(), DeclareError> {
         self.declare_with(specs, &[])
     }

@@ -1,9 +1,8 @@
 //! What a trial measures, and what it measures it with, as the trial sees them.
 //!
 //! Around the data path. A [`Target`] is a server: our own (`own.rs`), or one of a test. A [`Fleet`] is
-//! the process with the clients. [`Clocks`] are those that a trial
-//! goes by. Tests have all three
-//! without a process, on a clock that they set.
+//! the process with the clients. [`Clocks`] are those that a trial goes by. Tests have all three without a
+//! process, on a clock that they set.
 
 use std::net::SocketAddr;
 

@@ -1,7 +1,8 @@
 //! Streams: sessions that each get a stream of messages of their own.
 //!
-//! Beside the data path. In: subscribes, and the messages that follow. Out: how evenly they came, and how
-//! long each complete stream took from its first message to its last. The messages themselves are in the ledger, like all others.
+//! Next to the data path. In: subscribes, and the messages that follow. Out: how evenly they came, and how
+//! long each complete stream took from its first message to its last. The messages themselves are in the
+//! ledger, like all others.
 
 use pushbench_protocol::envelope::Envelope;
 use pushbench_protocol::payload::SplitMix64;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::scenario::condition::{Condition, Exclusion, Kind};
 use crate::scenario::error::{Check, ensure};
 use crate::scenario::{ChannelCount, Measure, Scenario, Spread};
-use crate::text::figure::{count};
+use crate::text::figure::count;
 
 pub(in crate::scenario) const KIND: Kind = Kind {
     name: "[streams]",
