@@ -1,7 +1,7 @@
 //! `pushbench run`: trials, a record, a table.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::options::{LoadGenerator, Output, Selection, Workload, seconds};
 use super::progress::Bar;
@@ -12,7 +12,7 @@ use crate::record::{Record, Status, Verdict};
 use crate::report::{Format, HTML_FILE};
 use crate::run::{Done, Options, RunError};
 use crate::scenario::{Overrides, Scenario, ScenarioError, Sweep};
-use crate::store::{RecordError, create_folder, write_atomically};
+use crate::store::{RecordError, write_atomically};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -120,47 +120,12 @@ fn trials(text: &str) -> Result<Trials, String> {
 
 /// Keeps a record that its own folder has no room for, and says where it is, or why not.
 fn keep_elsewhere(record: &Record) -> String {
-    // Of this user alone: a folder that all users share belongs to the first of them.
-    let name = format!("pushbench-{}", nix::unistd::getuid());
-    let shared = std::env::temp_dir().join(name);
-    let kept = own_folder(&shared)
-        .and_then(|()| create_folder(&shared, SystemTime::now(), &record.scenario.name))
-        .and_then(|folder| record.write(&folder).map(|()| folder));
-    match kept {
+    match record.rescue(&std::env::temp_dir()) {
         Ok(folder) => format!("what was measured is kept in '{}'", folder.display()),
-        Err(error) => format!(
-            "what was measured is what was printed: it cannot be kept in '{}' either ({})",
-            shared.display(),
-            root_cause(&error)
+        Err((folder, reason)) => format!(
+            "what was measured is what was printed: it cannot be kept in '{}' either ({reason})",
+            folder.display()
         ),
-    }
-}
-
-/// Makes a folder that only this user may enter, or checks that it is one.
-fn own_folder(path: &Path) -> Result<(), RecordError> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-    let wrong = |source| RecordError::Write {
-        path: path.to_owned(),
-        source,
-    };
-    match std::fs::DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found = std::fs::symlink_metadata(path).map_err(wrong)?;
-            if found.is_dir() && found.uid() == nix::unistd::getuid().as_raw() {
-                return Ok(());
-            }
-            let message = "it is not a folder of this user";
-            Err(wrong(std::io::Error::other(message)))
-        }
-        made => made.map_err(wrong),
-    }
-}
-
-/// What the operating system said, without what could be done instead.
-fn root_cause(error: &RecordError) -> String {
-    match error {
-        RecordError::Write { source, .. } => crate::text::io_reason(source),
-        other => other.to_string(),
     }
 }
 
@@ -249,28 +214,5 @@ impl Arguments {
             Verdict::Suspect => Outcome::Good,
             Verdict::Void => Outcome::Bad,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_kept_only_in_a_folder_of_this_user() {
-        let temporary = tempfile::tempdir().expect("a temporary folder");
-        let folder = temporary.path().join("own");
-        assert!(own_folder(&folder).is_ok(), "made");
-        assert!(own_folder(&folder).is_ok(), "found");
-        let link = temporary.path().join("link");
-        std::os::unix::fs::symlink(&folder, &link).expect("a link");
-        let error = own_folder(&link).expect_err("somebody else's, for all we know");
-        assert_eq!(root_cause(&error), "it is not a folder of this user");
-        let file = temporary.path().join("file");
-        std::fs::write(&file, "").expect("a file");
-        assert!(own_folder(&file).is_err());
-        let missing = temporary.path().join("no/parent");
-        let error = own_folder(&missing).expect_err("no parent");
-        assert_eq!(root_cause(&error), "no such file or directory");
     }
 }

@@ -5,6 +5,7 @@
 //! schema.
 
 mod convert;
+mod rescue;
 
 use crate::record::{Record, SCHEMA_VERSION};
 use crate::text::{self, file_name, printable_json, utc};
