@@ -156,3 +156,23 @@ pub(crate) fn congestion(environment: &Environment) -> Option<String> {
     let allowed = environment.congestion_controls_allowed.as_ref()?;
     allowed.iter().find(|name| *name == CONGESTION).cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cubic_is_used_only_where_this_user_may_set_it() {
+        let with = |allowed: &[&str]| {
+            let names = |names: &[&str]| Some(names.iter().map(|&n| n.to_owned()).collect());
+            congestion(&Environment {
+                congestion_controls_available: names(&["reno", "cubic"]),
+                congestion_controls_allowed: names(allowed),
+                ..Environment::default()
+            })
+        };
+        assert_eq!(with(&["reno", "cubic"]).as_deref(), Some("cubic"));
+        assert_eq!(with(&["reno"]), None);
+        assert_eq!(congestion(&Environment::default()), None);
+    }
+}
