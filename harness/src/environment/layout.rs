@@ -213,6 +213,22 @@ impl Layout {
 }
 
 #[cfg(test)]
+impl Layout {
+    /// A thread for each side, on any core.
+    pub(crate) fn anywhere() -> Self {
+        let side = Side {
+            cpus: Vec::new(),
+            shards: 1,
+            own_tables: false,
+        };
+        Self {
+            server: side.clone(),
+            fleet: side,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -8,7 +8,7 @@ use pushbench_protocol::transport::{Profile, Transport};
 
 use super::fake::{FakeFleet, FakeTarget, MS, SERVER_SHARE, World};
 use super::{Plan, Progress, run_on};
-use crate::environment::layout::{Layout, Side};
+use crate::environment::layout::Layout;
 use crate::metrics::all;
 use crate::record::{Capability, Cause, Outcome, Span, Trial, Verdict};
 use crate::scenario::Scenario;
@@ -59,15 +59,7 @@ async fn trial(
     interrupted: impl Future<Output = ()>,
 ) -> Done {
     let scenario = Scenario::parse("fake.toml", text).expect("a scenario");
-    let side = Side {
-        cpus: Vec::new(),
-        shards: 1,
-        own_tables: false,
-    };
-    let layout = Layout {
-        server: side.clone(),
-        fleet: side,
-    };
+    let layout = Layout::anywhere();
     let plan = Plan::new(
         &scenario,
         (transport, Profile::Tuned),
@@ -218,6 +210,17 @@ async fn a_drain_ends_when_nothing_is_outstanding_and_at_the_latest_with_its_tim
         let failed = done.trial.validity.verdict == Verdict::Void;
         assert_eq!(failed, missing > 0, "{:?}", done.trial.validity.reasons);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn channels_that_nobody_subscribes_to_are_counted_and_held_against_the_trial() {
+    let text = SCENARIO.replace("[publish]", "[channels]\ncount = 10\n\n[publish]");
+    let done = whole(&text, Transport::Sse).await;
+    assert_eq!(done.trial.publish.channels_without_subscriber, 6);
+    assert_eq!(done.check("subscribers"), Outcome::Doubtful);
+    let done = whole(SCENARIO, Transport::Sse).await;
+    assert_eq!(done.trial.publish.channels_without_subscriber, 0);
+    assert_eq!(done.check("subscribers"), Outcome::Passed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -376,21 +376,11 @@ fn forward(connection: &Connection) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::layout::Side;
     use pushbench_protocol::envelope;
 
     /// A relay to `server` on any core.
     fn put(plan: RelayPlan, server: SocketAddr) -> Box<dyn Placed> {
-        let side = Side {
-            cpus: Vec::new(),
-            shards: 1,
-            own_tables: false,
-        };
-        let layout = Layout {
-            server: side.clone(),
-            fleet: side,
-        };
-        plan.put(server, &layout).expect("a free port")
+        plan.put(server, &Layout::anywhere()).expect("a free port")
     }
 
     /// A server that answers the first line of its only client with `answer`, and closes.
