@@ -79,7 +79,8 @@ fn subscribers(trial: &Trial, evidence: &Evidence<'_>) -> Found {
     let (of, alone) = (evidence.channels, trial.publish.channels_without_subscriber);
     let share = f64::from(alone) / f64::from(of.max(1));
     if trial.deliveries.expected == Some(0) && trial.clients.connected > 0 {
-        let message = "messages were published, but none to a channel that a client subscribes to";
+        // Without a subscriber, or too few messages for every channel to get one.
+        let message = "messages were published, but no client was owed one";
         return Found::Measured(share, 0.0, Verdict::Void, message.to_owned());
     }
     let message = format!("{alone} of {of} channels had no subscriber");
