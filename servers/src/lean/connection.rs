@@ -9,7 +9,7 @@ use std::io;
 use super::socket::Socket;
 use super::streamed::Streamed;
 use super::timer::Timer;
-use super::{Common, Protocol, frames, http, ticks};
+use super::{Common, Protocol, answer, frames, http, ticks};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription, Written};
 use crate::stall::SAMPLE_TICKS;
 use crate::transport::tcp::{self, FIRST_LINE_WAIT, MAX_LINE_BYTES, Refused};
@@ -41,7 +41,7 @@ pub(super) enum Role {
         /// What it waits at.
         subscription: Subscription,
         /// How the head of the answer ends.
-        end: http::End,
+        end: answer::End,
     },
     /// Everything is said, and the end is told when it is written.
     Closing,

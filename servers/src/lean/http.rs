@@ -9,21 +9,19 @@ use std::io;
 use axum::http::StatusCode;
 
 use super::Common;
+use super::answer::{Answer, End, NO_STORE, TEXT};
 use super::connection::Step;
 use super::frames::Frames;
 use super::socket::Socket;
 use super::streamed::Streamed;
 use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
-use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, Shared, append, publish_to, subscribe};
-use crate::transport::origin::{self, Granted, PREFLIGHT, grant, may_send};
+use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, subscribe};
+use crate::transport::origin::{self, PREFLIGHT, grant, may_send};
 use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
 use pushbench_protocol::framing::http1::{
     Body, BodyLength, RequestError, RequestHead, ResponseWriter, parse_request,
 };
 use pushbench_protocol::transport::{Delivery, Polls, Profile, Transport, poll, websocket};
-
-pub(super) const NO_STORE: (&str, &str) = ("cache-control", "no-store");
-const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-8");
 
 /// What the connection is to become.
 pub(super) enum Next {
@@ -44,7 +42,8 @@ pub(super) enum Next {
 }
 
 impl Next {
-    fn behind_the_answer(close: bool) -> Self {
+    /// After an answer.
+    pub(super) fn behind_the_answer(close: bool) -> Self {
         if close { Self::Close } else { Self::Request }
     }
 }
@@ -135,107 +134,6 @@ fn routed(head: &RequestHead<'_>, common: &Common) -> Option<Route> {
     } else {
         Route::OtherMethod(allowed)
     })
-}
-
-/// Whether the connection ends behind the answer: also where the request has a body that nobody
-/// wants, so that none has to be read.
-fn closes(head: &RequestHead<'_>) -> bool {
-    head.close || !matches!(head.body, BodyLength::None | BodyLength::Length(0))
-}
-
-/// How the head of an answer ends.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct End {
-    /// Whether the connection ends behind the answer.
-    pub(super) close: bool,
-    /// For the page of which origin it is.
-    origin: Granted,
-}
-
-impl End {
-    const CLOSE: Self = Self {
-        close: true,
-        origin: Granted::NOBODY,
-    };
-
-    fn of(head: &RequestHead<'_>, common: &Common) -> Self {
-        Self {
-            close: closes(head) || common.drains,
-            origin: grant(&common.shared.origins, head.origin),
-        }
-    }
-
-    /// Ends the head.
-    pub(super) fn write(self, mut writer: ResponseWriter<'_>, shared: &Shared, date: &str) {
-        for (name, value) in self.origin.fields(&shared.origins).into_iter().flatten() {
-            writer = writer.field(name, value);
-        }
-        if self.close {
-            writer = writer.field("connection", "close");
-        }
-        writer.end(date);
-    }
-}
-
-/// An answer under way, in the shard's buffer.
-struct Answer<'a> {
-    common: &'a mut Common,
-    end: End,
-    /// Without its body, which HEAD does not get.
-    head_only: bool,
-}
-
-impl<'a> Answer<'a> {
-    fn new(common: &'a mut Common, mut end: End) -> Self {
-        end.close |= common.drains;
-        Self {
-            common,
-            end,
-            head_only: false,
-        }
-    }
-
-    fn to(head: &RequestHead<'_>, common: &'a mut Common) -> Self {
-        let (head_only, end) = (head.method == "HEAD", End::of(head, common));
-        Self {
-            head_only,
-            ..Self::new(common, end)
-        }
-    }
-
-    fn head(&mut self, status: StatusCode, fields: &[(&str, &str)], length: Option<usize>) -> Next {
-        let Common {
-            out, shared, date, ..
-        } = &mut *self.common;
-        let reason = status.canonical_reason().unwrap_or_default();
-        let mut writer = ResponseWriter::start(status.as_u16(), reason, out);
-        for (name, value) in fields {
-            writer = writer.field(name, value);
-        }
-        if let Some(length) = length {
-            writer = writer.number("content-length", length as u64);
-        }
-        self.end.write(writer, shared, date);
-        Next::behind_the_answer(self.end.close)
-    }
-
-    /// Writes the head and, but for HEAD, the body.
-    fn body(&mut self, status: StatusCode, fields: &[(&str, &str)], body: &[u8]) -> Next {
-        let next = self.head(status, fields, Some(body.len()));
-        if !self.head_only {
-            self.common.out.extend_from_slice(body);
-        }
-        next
-    }
-
-    /// A line for people.
-    fn text(&mut self, status: StatusCode, text: &str) -> Next {
-        self.body(status, &[TEXT, NO_STORE], format!("{text}\n").as_bytes())
-    }
-
-    fn refusal(&mut self, refusal: &Refusal) -> Next {
-        self.text(refusal.status(), &refusal.to_string())
-    }
 }
 
 fn subscribed(
@@ -401,10 +299,7 @@ pub(super) struct Upload {
 }
 
 fn upload(head: &RequestHead<'_>, common: &mut Common) -> Next {
-    let end = End {
-        close: head.close,
-        ..End::of(head, common)
-    };
+    let end = End::of(head, common).closing(head.close);
     let upload = Box::new(Upload {
         channel: may_send(&common.shared.origins, head.origin, head.host)
             .and_then(|()| publish_to(&common.shared.hub, head.query)),
@@ -433,11 +328,7 @@ fn too_large(end: End, common: &mut Common) -> Next {
          {MAX_PAYLOAD_BYTES} bytes"
     );
     // Not said in the head, so that all profiles answer alike.
-    let end = End {
-        close: false,
-        ..end
-    };
-    Answer::new(common, end).text(StatusCode::PAYLOAD_TOO_LARGE, &text);
+    Answer::new(common, end.closing(false)).text(StatusCode::PAYLOAD_TOO_LARGE, &text);
     Next::Close
 }
 
@@ -452,12 +343,8 @@ impl Upload {
         common.out.clear();
         let (step, next) = match self.body.decode(bytes) {
             Err(error) => {
-                let end = End {
-                    close: true,
-                    ..self.end
-                };
-                let answer =
-                    Answer::new(common, end).text(StatusCode::BAD_REQUEST, &error.to_string());
+                let mut answer = Answer::new(common, self.end.closing(true));
+                let answer = answer.text(StatusCode::BAD_REQUEST, &error.to_string());
                 (Step::Took(bytes.len()), answer)
             }
             Ok(progress) => {
@@ -494,8 +381,9 @@ impl Upload {
             .field(NO_STORE.0, NO_STORE.1)
             .number("content-length", body.len() as u64);
         let close = self.end.close || common.drains;
-        let end = End { close, ..self.end };
-        end.write(writer, &common.shared, &common.date);
+        self.end
+            .closing(close)
+            .write(writer, &common.shared, &common.date);
         common.out.extend_from_slice(body.as_bytes());
         Next::behind_the_answer(close)
     }

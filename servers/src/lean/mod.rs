@@ -16,6 +16,7 @@
 //! | `streamed` | a response that does not end |
 //! | `frames` | a WebSocket behind its handshake |
 
+mod answer;
 mod connection;
 mod frames;
 mod http;

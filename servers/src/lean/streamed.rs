@@ -6,8 +6,8 @@
 use std::io;
 
 use super::Common;
+use super::answer::{End, NO_STORE};
 use super::connection::send_pending;
-use super::http::{End, NO_STORE};
 use super::socket::Socket;
 use crate::shard::{Ready, Subscription};
 use pushbench_protocol::framing::http1::{
