@@ -79,7 +79,8 @@ pub(super) struct Arguments {
     /// Longest wait of a long-poll, in s
     #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
     poll_timeout_s: Duration,
-    /// Longest wait for the head of a request, in s
+    /// Longest wait for what a client began, in s: the head or the body of a request, a line of raw
+    /// TCP; and for the next of them on an open connection
     #[arg(long, value_name = "S", default_value = "75", value_parser = seconds)]
     head_timeout_s: Duration,
     /// Messages that a channel keeps

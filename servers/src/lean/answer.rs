@@ -17,7 +17,12 @@ pub(super) const TEXT: (&str, &str) = ("content-type", "text/plain; charset=utf-
 /// Whether the connection ends behind the answer: also where the request has a body that nobody
 /// wants, so that none has to be read.
 fn closes(head: &RequestHead<'_>) -> bool {
-    head.close || !matches!(head.body, BodyLength::None | BodyLength::Length(0))
+    head.close || has_body(head)
+}
+
+/// Whether a request has a body.
+pub(super) fn has_body(head: &RequestHead<'_>) -> bool {
+    !matches!(head.body, BodyLength::None | BodyLength::Length(0))
 }
 
 /// How the head of an answer ends.
@@ -120,12 +125,13 @@ impl<'a> Answer<'a> {
         next
     }
 
-    /// A line for people.
-    pub(super) fn text(&mut self, status: StatusCode, text: &str) -> Next {
-        self.body(status, &[TEXT, NO_STORE], format!("{text}\n").as_bytes())
-    }
-
+    /// Says why a request is refused; the connection ends where that is so because of it.
     pub(super) fn refusal(&mut self, refusal: &Refusal) -> Next {
-        self.text(refusal.status(), &refusal.to_string())
+        let mut fields = vec![TEXT, NO_STORE];
+        fields.extend(refusal.fields());
+        let close = ("connection", "close");
+        fields.retain(|field| *field != close);
+        self.end.close |= refusal.fields().contains(&close);
+        self.body(refusal.status(), &fields, format!("{refusal}\n").as_bytes())
     }
 }

@@ -12,7 +12,7 @@ use super::timer::Timer;
 use super::{Common, Protocol, answer, frames, http, ticks};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription, Written};
 use crate::stall::SAMPLE_TICKS;
-use crate::transport::tcp::{self, FIRST_LINE_WAIT, MAX_LINE_BYTES, Refused};
+use crate::transport::tcp::{self, MAX_LINE_BYTES, Refused};
 use pushbench_protocol::framing::find;
 use pushbench_protocol::transport::tcp as lines;
 
@@ -63,16 +63,22 @@ pub(super) enum Step {
     Wait,
 }
 
+/// What a client has sent of something unfinished.
+struct Input {
+    bytes: Vec<u8>,
+    /// How many of them are known to have no LF, so that a long line is not searched again at each
+    /// read.
+    searched: usize,
+    /// Tick by which a line has to be whole.
+    due: u32,
+}
+
 /// One connection.
 pub(super) struct Connection {
     pub(super) socket: Socket,
     pub(super) timer: Timer,
     /// What the client has sent of something unfinished. `None` on an idle connection.
-    #[expect(
-        clippy::box_collection,
-        reason = "one word instead of three, and mostly none"
-    )]
-    input: Option<Box<Vec<u8>>>,
+    input: Option<Box<Input>>,
     role: Role,
     /// The client sends nothing more.
     ended: bool,
@@ -90,7 +96,7 @@ impl Connection {
         match protocol {
             Protocol::Lines => {
                 connection.role = Role::Lines(None);
-                connection.timer.want(Some(ticks(FIRST_LINE_WAIT)));
+                connection.timer.want(Some(common.patience_ticks));
             }
             Protocol::Http => connection.await_request(common),
         }
@@ -99,7 +105,7 @@ impl Connection {
 
     fn await_request(&mut self, common: &Common) {
         self.role = Role::Request;
-        self.timer.want(Some(common.head_ticks));
+        self.timer.want(Some(common.patience_ticks));
     }
 
     /// Whether it owes its client nothing.
@@ -181,43 +187,78 @@ impl Connection {
     fn feed(&mut self, number: u32, bytes: &mut [u8], common: &mut Common) -> Flow {
         let mut kept = self.input.take();
         let had_waited = kept.is_some();
+        let mut searched = kept.as_ref().map_or(0, |kept| kept.searched);
         let all: &mut [u8] = match &mut kept {
             Some(kept) => {
-                kept.extend_from_slice(bytes);
-                kept
+                kept.bytes.extend_from_slice(bytes);
+                &mut kept.bytes
             }
             None => bytes,
         };
         let mut start = 0;
         while start < all.len() {
-            match self.step(number, &mut all[start..], common) {
+            match self.step(number, &mut all[start..], searched, common) {
                 Err(_gone) => return Flow::Gone,
                 Ok(Step::Took(count)) => start += count,
                 Ok(Step::Wait) => break,
             }
+            searched = 0;
         }
         let rest = &all[start..];
-        if rest.is_empty() {
+        if rest.is_empty() || matches!(self.role, Role::Closing) {
             return Flow::Stay;
         }
-        match &self.role {
-            Role::Closing => {}
-            Role::Poll { .. } | Role::Request if rest.len() > MAX_WAITING_BYTES => self.close(),
-            _ => {
-                // What has waited whole goes on waiting where it is.
-                let copied = (start > 0 || !had_waited).then(|| Box::new(rest.to_vec()));
-                self.input = copied.or(kept);
-            }
+        let is_idle = matches!(self.role, Role::Poll { .. } | Role::Request);
+        if is_idle && rest.len() > MAX_WAITING_BYTES {
+            self.close();
+            return Flow::Stay;
         }
+        let searched = rest.len();
+        let begun = (start > 0 || !had_waited).then(|| {
+            Box::new(Input {
+                bytes: rest.to_vec(),
+                searched,
+                due: common.now.saturating_add(common.patience_ticks),
+            })
+        });
+        // What has waited whole goes on waiting where it is.
+        self.input = begun.or(kept);
+        if let Some(input) = &mut self.input {
+            input.searched = searched;
+        }
+        self.await_the_line(common);
         Flow::Stay
     }
 
-    fn step(&mut self, number: u32, bytes: &mut [u8], common: &mut Common) -> io::Result<Step> {
+    /// Has a subscriber of raw TCP finish the line that it began.
+    fn await_the_line(&mut self, common: &Common) {
+        if let (Some(input), Role::Lines(Some(_))) = (&self.input, &self.role)
+            && !self.timer.is_set()
+        {
+            let left = input.due.saturating_sub(common.now);
+            self.timer.want(Some(left));
+        }
+    }
+
+    /// Does what the first of `bytes` ask for; so many of them are known to have no LF.
+    fn step(
+        &mut self,
+        number: u32,
+        bytes: &mut [u8],
+        searched: usize,
+        common: &mut Common,
+    ) -> io::Result<Step> {
         match &mut self.role {
             Role::Lines(subscription) => {
                 let subscribed = subscription.is_some();
-                match run_command(subscribed, bytes, common) {
-                    Ok((step, None)) => return Ok(step),
+                match run_command(subscribed, bytes, searched, common) {
+                    Ok((step, None)) => {
+                        if matches!(step, Step::Took(_)) {
+                            self.timer
+                                .want((!subscribed).then_some(common.patience_ticks));
+                        }
+                        return Ok(step);
+                    }
                     Ok((step, Some(opened))) => {
                         common.out.clear();
                         lines::encode_subscribed(opened.cursor(), &mut common.out);
@@ -265,7 +306,7 @@ impl Connection {
             http::Next::Close => self.close(),
             http::Next::Upload(upload) => {
                 self.role = Role::Upload(upload);
-                self.timer.want(Some(common.head_ticks));
+                self.timer.want(Some(common.patience_ticks));
             }
             http::Next::Streamed(streamed) => {
                 self.role = Role::Streamed(streamed);
@@ -305,8 +346,9 @@ impl Connection {
     }
 
     /// The socket is full: has a stream looked at, in case its client takes nothing more.
-    pub(super) fn watch(&mut self) {
-        if !self.timer.is_set() && self.stream().is_some() {
+    pub(super) fn watch(&mut self, common: &Common) {
+        // Sooner than a line that was begun is due: while the socket is full, nothing is read.
+        if self.stream().is_some() && !self.timer.is_due_within(SAMPLE_TICKS, common.now) {
             self.timer.want(Some(SAMPLE_TICKS));
         }
     }
@@ -323,14 +365,24 @@ impl Connection {
                 self.socket.give_up();
                 return Flow::Gone;
             }
-            return Flow::Stay;
         }
-        if let Role::Lines(None) = self.role
-            && self.refuse(&Refused::silent(), common).is_ok()
-        {
-            return Flow::Stay;
+        let is_late = |input: &Input| input.due <= common.now;
+        let done = match &self.role {
+            Role::Lines(Some(_)) if !self.input.as_deref().is_some_and(is_late) => {
+                self.await_the_line(common);
+                return Flow::Stay;
+            }
+            Role::Lines(_) => self.refuse(&Refused::too_slow(common.shared.patience), common),
+            Role::Upload(upload) => upload
+                .time_out(&mut self.socket, common)
+                .map(|()| self.close()),
+            Role::Streamed(_) | Role::Frames(_) if self.stream().is_some() => return Flow::Stay,
+            _ => return Flow::Gone,
+        };
+        match done {
+            Ok(()) => Flow::Stay,
+            Err(_gone) => Flow::Gone,
         }
-        Flow::Gone
     }
 
     /// Does what the subscriber has to do, as far as the socket takes it.
@@ -429,16 +481,15 @@ impl Connection {
 fn run_command(
     subscribed: bool,
     bytes: &[u8],
+    searched: usize,
     common: &Common,
 ) -> Result<(Step, Option<Subscription>), Refused> {
-    let end = find(bytes, |byte| byte == b'\n');
-    match end {
+    let end = find(&bytes[searched..], |byte| byte == b'\n');
+    match end.map(|end| searched + end) {
         None if bytes.len() > MAX_LINE_BYTES => Err(Refused::too_long()),
         None => Ok((Step::Wait, None)),
         Some(end) => {
-            let shared = &common.shared;
-            let opened =
-                tcp::run_command(&shared.hub, subscribed, shared.keep_alive, &bytes[..end])?;
+            let opened = tcp::run_command(&common.shared, subscribed, &bytes[..end])?;
             Ok((Step::Took(end + 1), opened))
         }
     }

@@ -9,7 +9,7 @@ use std::io;
 use axum::http::StatusCode;
 
 use super::Common;
-use super::answer::{Answer, End, NO_STORE, TEXT};
+use super::answer::{self, Answer, End, NO_STORE, TEXT};
 use super::connection::Step;
 use super::frames::Frames;
 use super::socket::Socket;
@@ -19,9 +19,10 @@ use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, sub
 use crate::transport::origin::{self, PREFLIGHT, grant, may_send};
 use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
 use pushbench_protocol::framing::http1::{
-    Body, BodyLength, RequestError, RequestHead, ResponseWriter, parse_request,
+    Body, BodyLength, RequestHead, ResponseWriter, parse_request,
 };
-use pushbench_protocol::transport::{Delivery, Polls, Profile, Transport, poll, websocket};
+use pushbench_protocol::transport::websocket::{self, check_opening};
+use pushbench_protocol::transport::{Delivery, Polls, Profile, Transport, poll};
 
 /// What the connection is to become.
 pub(super) enum Next {
@@ -59,12 +60,7 @@ pub(super) fn request(
         Ok(Some(parsed)) => parsed,
         Ok(None) => return Ok((Step::Wait, Next::Unfinished)),
         Err(error) => {
-            let status = match error {
-                RequestError::TooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                RequestError::Syntax(..) | RequestError::Body(_) => StatusCode::BAD_REQUEST,
-            };
-            let mut answer = Answer::new(common, End::CLOSE);
-            answer.text(status, &error.to_string());
+            Answer::new(common, End::CLOSE).refusal(&error.into());
             socket.send([&common.out, &[], &[]])?;
             return Ok((Step::Took(bytes.len()), Next::Close));
         }
@@ -144,15 +140,16 @@ fn subscribed(
 ) -> io::Result<Next> {
     let end = End::of(head, common);
     let delivery = transport.info().delivery;
-    if matches!(delivery, Delivery::WebSocket)
-        && let Err(refusal) = may_send(&common.shared.origins, head.origin, head.host)
-    {
-        return Ok(Answer::to(head, common).refusal(&refusal));
-    }
-    if matches!(delivery, Delivery::WebSocket)
-        && let Err((status, text)) = upgrades(head)
-    {
-        return Ok(Answer::to(head, common).text(status, text));
+    let mut key = "";
+    if matches!(delivery, Delivery::WebSocket) {
+        let opens = may_send(&common.shared.origins, head.origin, head.host).and_then(|()| {
+            let key = check_opening(&head.upgrade, head.is_http_1_1, answer::has_body(head));
+            Ok(key?)
+        });
+        key = match opens {
+            Ok(key) => key,
+            Err(refusal) => return Ok(Answer::to(head, common).refusal(&refusal)),
+        };
     }
     let shared = &common.shared;
     let quiet = match transport.polls() {
@@ -185,8 +182,7 @@ fn subscribed(
             Next::Streamed(streamed)
         }
         Delivery::WebSocket => {
-            // Checked above.
-            let accept = websocket::accept_key(head.upgrade.key.unwrap_or_default());
+            let accept = websocket::accept_key(key);
             ResponseWriter::start(101, "Switching Protocols", &mut common.out)
                 .field("connection", "upgrade")
                 .field("upgrade", "websocket")
@@ -207,28 +203,6 @@ fn subscribed(
             Next::behind_the_answer(end.close)
         }
     })
-}
-
-/// Whether a request asks for a WebSocket as RFC 6455, section 4.2.1, wants it.
-fn upgrades(head: &RequestHead<'_>) -> Result<(), (StatusCode, &'static str)> {
-    let upgrade = &head.upgrade;
-    let bad = |text| Err((StatusCode::BAD_REQUEST, text));
-    if !head.is_http_1_1 {
-        return bad("a WebSocket needs HTTP/1.1");
-    }
-    if !upgrade.connection {
-        return bad("'Connection' did not include 'upgrade'");
-    }
-    if !upgrade.websocket {
-        return bad("'Upgrade' did not include 'websocket'");
-    }
-    if upgrade.version != Some(b"13") {
-        return bad("'Sec-WebSocket-Version' was not '13'");
-    }
-    if upgrade.key.is_none() {
-        return bad("'Sec-WebSocket-Key' is missing");
-    }
-    Ok(())
 }
 
 /// Answers a poll that found `ready`, with all that is pending. A client that has the answer
@@ -308,7 +282,7 @@ fn upload(head: &RequestHead<'_>, common: &mut Common) -> Next {
         end,
     });
     if matches!(head.body, BodyLength::Length(bytes) if bytes > MAX_PAYLOAD_BYTES as u64) {
-        return too_large(end, common);
+        return Answer::new(common, end).refusal(&Refusal::TooLarge);
     }
     if upload.body.is_finished() {
         return upload.finish(common);
@@ -319,17 +293,6 @@ fn upload(head: &RequestHead<'_>, common: &mut Common) -> Next {
             .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
     }
     Next::Upload(upload)
-}
-
-/// What is too long is not read to its end: the connection closes behind the answer.
-fn too_large(end: End, common: &mut Common) -> Next {
-    let text = format!(
-        "Failed to buffer the request body: length limit exceeded; a payload has at most \
-         {MAX_PAYLOAD_BYTES} bytes"
-    );
-    // Not said in the head, so that all profiles answer alike.
-    Answer::new(common, end.closing(false)).text(StatusCode::PAYLOAD_TOO_LARGE, &text);
-    Next::Close
 }
 
 impl Upload {
@@ -343,8 +306,8 @@ impl Upload {
         common.out.clear();
         let (step, next) = match self.body.decode(bytes) {
             Err(error) => {
-                let mut answer = Answer::new(common, self.end.closing(true));
-                let answer = answer.text(StatusCode::BAD_REQUEST, &error.to_string());
+                let refusal = Refusal::Body(error.to_string());
+                let answer = Answer::new(common, self.end).refusal(&refusal);
                 (Step::Took(bytes.len()), answer)
             }
             Ok(progress) => {
@@ -352,7 +315,10 @@ impl Upload {
                     .extend_from_slice(&bytes[..progress.payload_len]);
                 let step = Step::Took(progress.consumed);
                 if self.payload.len() > MAX_PAYLOAD_BYTES {
-                    (step, too_large(self.end, common))
+                    (
+                        step,
+                        Answer::new(common, self.end).refusal(&Refusal::TooLarge),
+                    )
                 } else if progress.finished {
                     (step, self.finish(common))
                 } else {
@@ -364,6 +330,14 @@ impl Upload {
             socket.send([&common.out, &[], &[]])?;
         }
         Ok((step, next))
+    }
+
+    /// Answers a client whose body did not come in time.
+    pub(super) fn time_out(&self, socket: &mut Socket, common: &mut Common) -> io::Result<()> {
+        common.out.clear();
+        let refusal = Refusal::TooSlow(common.shared.patience);
+        Answer::new(common, self.end).refusal(&refusal);
+        socket.send([&common.out, &[], &[]])
     }
 
     fn finish(&self, common: &mut Common) -> Next {

@@ -67,8 +67,10 @@ struct Common {
     shared: Shared,
     /// Whether the server drains: every answer is the last of its connection.
     drains: bool,
-    /// How long a request may take to come, in ticks.
-    head_ticks: u32,
+    /// How long a request or a line may take to come, in ticks.
+    patience_ticks: u32,
+    /// The tick of the wheel.
+    now: u32,
     /// The `Date` of answers, and the second that it tells.
     date: String,
     second: u64,
@@ -123,7 +125,6 @@ impl Connections {
         listeners: Vec<(TcpListener, Protocol)>,
         wake: &pushbench_os::wake::Wake,
         shared: Shared,
-        head_timeout: Duration,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.registry()
@@ -141,9 +142,10 @@ impl Connections {
             });
         }
         let mut common = Common {
+            patience_ticks: ticks(shared.patience),
+            now: 0,
             shared,
             drains: false,
-            head_ticks: ticks(head_timeout),
             date: String::new(),
             second: 0,
             out: Vec::new(),
@@ -301,7 +303,9 @@ impl Connections {
         for listening in &mut self.listeners {
             listening.waiting = true;
         }
-        for number in self.wheel.tick() {
+        let up = self.wheel.tick();
+        self.common.now = self.wheel.now() as u32;
+        for number in up {
             let Some(connection) = self.open.get_mut(number as usize) else {
                 continue;
             };
@@ -356,7 +360,7 @@ impl Connections {
             connection.timer.stop(&mut self.wheel)
         } else {
             if connection.socket.is_full() {
-                connection.watch();
+                connection.watch(&self.common);
             }
             if connection.socket.wants_to_be_watched() {
                 let both = Interest::READABLE | Interest::WRITABLE;

@@ -54,6 +54,14 @@ impl Timer {
         }
     }
 
+    /// Whether a time-out is set, or asked for, that comes within so many ticks.
+    pub(super) fn is_due_within(&self, ticks: u32, now: u32) -> bool {
+        match self.wanted {
+            UNCHANGED => self.due <= now.saturating_add(ticks),
+            wanted => wanted <= ticks,
+        }
+    }
+
     /// Does what was asked for.
     #[must_use = "whose entry moved must be told"]
     pub(super) fn apply(&mut self, wheel: &mut Wheel, number: u32) -> Option<Moved> {

@@ -37,8 +37,9 @@ pub struct Config {
     pub keep_alive: Duration,
     /// Longest wait of a long-poll. Default 30 s (RFC 6202, section 5.5).
     pub poll_timeout: Duration,
-    /// How long a client may take for the head of a request, and a kept-alive connection may
-    /// wait for the next one. Default 75 s, as nginx's.
+    /// How long a client may take for the head of a request, for its body, or for a line of raw TCP;
+    /// and how long a connection that is not subscribed may wait for the next one. Default 75 s, as
+    /// nginx's.
     pub head_timeout: Duration,
     /// Congestion control of every connection; the system's where `None`.
     pub congestion: Option<String>,

@@ -11,8 +11,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::transport::stream::Stream;
-
 /// Most connections that are taken from the queue of a listener before it is closed: what the
 /// queue may hold, and as many again that come meanwhile.
 pub(crate) const MAX_LAST: usize = 2 * super::sockets::BACKLOG as usize;
@@ -44,16 +42,15 @@ impl Listener {
     /// clients' side counts who did not get in.
     pub(crate) async fn accept(&mut self) -> TcpStream {
         loop {
-            match self.next(false).await {
+            match self.next().await {
                 Some(stream) => return stream,
                 None => self.empty(),
             }
         }
     }
 
-    /// The next connection, accepted as a library does it where `stock`; `None`: the listener is
-    /// to be closed.
-    async fn next(&mut self, stock: bool) -> Option<TcpStream> {
+    /// The next connection; `None`: the listener is to be closed.
+    async fn next(&mut self) -> Option<TcpStream> {
         if let Some(stream) = self.waiting.pop_front() {
             return Some(stream);
         }
@@ -68,7 +65,7 @@ impl Listener {
         tokio::select! {
             biased;
             () = shut => None,
-            stream = accept(listener, stock) => Some(stream),
+            stream = accept(listener) => Some(stream),
         }
     }
 
@@ -103,34 +100,11 @@ pub(crate) fn is_its_own(error: &io::Error) -> bool {
     )
 }
 
-async fn accept(listener: &mut TcpListener, stock: bool) -> TcpStream {
-    if stock {
-        return axum::serve::Listener::accept(listener).await.0;
-    }
+async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
-        match TcpListener::accept(listener).await {
+        match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
-    }
-}
-
-/// What `axum::serve` accepts from, in profile `stock`.
-impl axum::serve::Listener for Listener {
-    type Io = Stream;
-    /// Nothing asks who a client is.
-    type Addr = ();
-
-    async fn accept(&mut self) -> (Stream, ()) {
-        loop {
-            match self.next(true).await {
-                Some(stream) => return (Stream::new(stream), ()),
-                None => self.empty(),
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -37,7 +37,6 @@ use crate::shard::ShardStats;
 use pushbench_protocol::control::{Addresses, PublishPlan, PublishReport};
 
 pub use self::config::{Config, StartError};
-pub(crate) use self::shard_thread::HTTP_BUFFER_BYTES;
 pub use self::sockets::is_loopback;
 
 /// Longest time over which a server drains: a day.

@@ -9,9 +9,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -24,15 +21,11 @@ use crate::lean::{self, Connections};
 use crate::pending_writes;
 use crate::refill::Refill;
 use crate::shard::{self, ShardStats};
-use crate::transport::stream::Stream;
-use crate::transport::{http, tcp};
+use crate::transport::{http, library, tcp};
 use pushbench_os::sys;
 use pushbench_os::wake::{Wake, shared_descriptors};
 use pushbench_protocol::control::Addresses;
 use pushbench_protocol::transport::Profile;
-
-/// `tuned`: hyper's buffer for one connection, the smallest that it allows. Stock is 400 KiB.
-pub(crate) const HTTP_BUFFER_BYTES: usize = 8 << 10;
 
 /// What the thread of a shard is started with.
 pub(super) struct ShardThread {
@@ -129,6 +122,7 @@ impl ShardThread {
             keep_alive: self.config.keep_alive,
             poll_timeout: self.config.poll_timeout,
             retry: self.config.retry,
+            patience: self.config.head_timeout,
             origins: self.config.allow_origins.clone(),
         }
     }
@@ -166,32 +160,26 @@ impl ShardThread {
             let listener = listener.map_err(|e| StartError::listen(address, e))?;
             listeners.push((listener, protocol));
         }
-        Connections::new(listeners, wake, self.shared(), self.config.head_timeout).map_err(
-            |source| StartError::Shard {
-                shard: self.number,
-                source,
-            },
-        )
+        Connections::new(listeners, wake, self.shared()).map_err(|source| StartError::Shard {
+            shard: self.number,
+            source,
+        })
     }
 
     /// Opens the listeners and starts to accept, until `stopped` turns true.
     fn listen(&self, stopped: &watch::Receiver<bool>) -> Result<(), StartError> {
         if let Some(address) = self.addresses.http {
             let listener = self.accepting(address, stopped)?;
-            let router = http::router(self.shared());
-            if self.config.profile == Profile::Stock {
-                tokio::spawn(async move { axum::serve(listener, router).await });
-            } else {
-                tokio::spawn(accept_http(listener, router, self.config.head_timeout));
-            }
+            let head_timeout = self.config.head_timeout;
+            tokio::spawn(library::serve(listener, self.shared(), head_timeout));
         }
         if let Some(address) = self.addresses.tcp {
             let mut listener = self.accepting(address, stopped)?;
-            let (hub, keep_alive) = (self.hub.clone(), self.config.keep_alive);
+            let http = http::Http::new(self.shared());
             tokio::spawn(async move {
                 loop {
                     let stream = listener.accept().await;
-                    tokio::spawn(tcp::serve(stream, hub.clone(), keep_alive));
+                    tokio::spawn(tcp::serve(stream, http.clone()));
                 }
             });
         }
@@ -239,25 +227,5 @@ impl ShardThread {
         }
         // The last bytes were handed to the runtime's tasks; give those one more turn.
         tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// The accept loop of the `tuned` profile: hyper's HTTP/1 connection with small buffers.
-async fn accept_http(mut listener: Listener, router: Router, head_timeout: Duration) {
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .max_buf_size(HTTP_BUFFER_BYTES);
-    loop {
-        let stream = Stream::new(listener.accept().await);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
-        // A connection that fails is its client's affair; the others go on.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
     }
 }

@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 
-use super::origin::{Origin, PREFLIGHT, grant, may_send};
+use super::origin::{Origin, may_send};
 use super::query::{Query, QueryError};
 use super::{poll, streamed};
 use crate::hub::{AppendError, Hub};
 use crate::shard::{SubscribeError, Subscription};
 use pushbench_protocol::envelope::{self, MAX_PAYLOAD_BYTES};
+use pushbench_protocol::framing::http1::RequestError;
 use pushbench_protocol::framing::{Start, parse_decimal};
+use pushbench_protocol::transport::websocket::OpeningError;
 use pushbench_protocol::transport::{Delivery, Framing, Profile, Transport};
 
 /// Carries a cursor: where a stream starts, or what the next poll should pass as `since`.
@@ -40,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) poll_timeout: Duration,
     /// How long an `EventSource` is told to wait before it reconnects.
     pub(crate) retry: Option<Duration>,
+    /// How long a client may take for a line of raw TCP or the body of a request, and between two of
+    /// them where it has not subscribed.
+    pub(crate) patience: Duration,
     /// Whose pages may read and send, in addition to its own.
     pub(crate) origins: Vec<Origin>,
 }
@@ -52,9 +56,14 @@ impl std::ops::Deref for Http {
     }
 }
 
-/// The routes of `shared.transports`, with `/`, `/info` and `/publish`.
-pub(crate) fn router(shared: Shared) -> Router {
-    let http = Http(Arc::new(shared));
+impl Http {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+/// The routes of the transports, with `/`, `/info` and `/publish`.
+pub(crate) fn router(http: Http) -> Router {
     let mut router = Router::new()
         .route("/", get(page))
         .route("/info", get(info))
@@ -74,44 +83,7 @@ pub(crate) fn router(shared: Shared) -> Router {
         };
         router = router.route(path, handler);
     }
-    let router = router.with_state(http.clone());
-    if http.origins.is_empty() {
-        return router;
-    }
-    // Around the whole, so that it sees the methods of a route.
-    Router::new()
-        .fallback_service(router)
-        .layer(middleware::from_fn_with_state(http, share))
-}
-
-/// Lets pages of the allowed origins read answers.
-async fn share(State(http): State<Http>, request: Request, next: Next) -> Response {
-    let origin = request.headers().get(header::ORIGIN);
-    let granted = grant(&http.origins, origin.map(HeaderValue::as_bytes));
-    let is_preflight = request.method() == Method::OPTIONS
-        && request
-            .headers()
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = next.run(request).await;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return response;
-    }
-    let Some(fields) = granted.fields(&http.origins) else {
-        return response;
-    };
-    if is_preflight && let Some(methods) = response.headers_mut().remove(header::ALLOW) {
-        response = (StatusCode::NO_CONTENT, PREFLIGHT).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
-        close_where_draining(&mut response);
-    }
-    for (name, value) in fields {
-        // Origins are ASCII.
-        if let Ok(value) = HeaderValue::from_str(value) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
+    router.with_state(http)
 }
 
 /// Whether a request may send ([`may_send`]).
@@ -127,6 +99,10 @@ pub(super) fn may_send_from(http: &Http, uri: &Uri, headers: &HeaderMap) -> Resu
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error(transparent)]
+    Opening(#[from] OpeningError),
     #[error("{0}; expected '?channel=NAME' and optionally '&since=SEQUENCE' or '&last=COUNT'")]
     Query(#[from] QueryError),
     #[error("'Last-Event-ID' is '{0}', expected the id of an event of this stream, a number")]
@@ -140,6 +116,12 @@ pub(crate) enum Refusal {
     Origin(String),
     #[error("the payload must be UTF-8 without CR or LF")]
     Payload,
+    #[error("the body is longer than the {MAX_PAYLOAD_BYTES} bytes that a payload has at most")]
+    TooLarge,
+    #[error("the body did not come within {} s", .0.as_secs_f64())]
+    TooSlow(Duration),
+    #[error("the body cannot be read: {0}")]
+    Body(String),
     #[error(transparent)]
     Append(#[from] AppendError),
 }
@@ -147,7 +129,17 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Query(_) | Self::LastEventId(_) | Self::Payload => StatusCode::BAD_REQUEST,
+            Self::Request(RequestError::TooLong) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Request(_)
+            | Self::Query(_)
+            | Self::LastEventId(_)
+            | Self::Payload
+            | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Opening(error) => {
+                StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST)
+            }
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Subscribe(SubscribeError::UnknownChannel(_))
             | Self::Append(AppendError::UnknownChannel(_)) => StatusCode::NOT_FOUND,
             Self::Origin(_) => StatusCode::FORBIDDEN,
@@ -157,26 +149,28 @@ impl Refusal {
             }
         }
     }
+
+    /// The fields that the answer has because of it.
+    pub(crate) fn fields(&self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Opening(error) => error.fields(),
+            // Where the next request begins is not known.
+            Self::TooLarge | Self::TooSlow(_) | Self::Body(_) => &[("connection", "close")],
+            _ => &[],
+        }
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = (
-            self.status(),
-            [(header::CACHE_CONTROL, "no-store")],
-            format!("{self}\n"),
-        )
-            .into_response();
-        close_where_draining(&mut response);
+        let fields = [(header::CACHE_CONTROL, "no-store")];
+        let mut response = (self.status(), fields, format!("{self}\n")).into_response();
+        for (name, value) in self.fields() {
+            let name = HeaderName::from_static(name);
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().append(name, value);
+        }
         response
-    }
-}
-
-/// A server that drains says that its connections are not to be used again.
-fn close_where_draining(response: &mut Response) {
-    if crate::shard::is_draining() {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
     }
 }
 
@@ -211,37 +205,36 @@ pub(crate) fn answer(status: StatusCode, cursor: u64, body: Body) -> Response {
     let headers = response.headers_mut();
     headers.insert(PUSH_CURSOR, HeaderValue::from(cursor));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    close_where_draining(&mut response);
     response
 }
 
 /// Appends the body to a channel; answers with its sequence.
-async fn publish(
-    State(http): State<Http>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Response, Response> {
-    let channel = may_send_from(&http, &uri, &headers)
-        .and_then(|()| publish_to(&http.hub, uri.query()))
-        .map_err(Refusal::into_response)?;
-    let body = body.map_err(|e| {
-        (
-            e.status(),
-            [(header::CACHE_CONTROL, "no-store")],
-            format!(
-                "{}; a payload has at most {MAX_PAYLOAD_BYTES} bytes\n",
-                e.body_text()
-            ),
-        )
-            .into_response()
-    })?;
-    let sequence = append(&http.hub, channel, &body).map_err(Refusal::into_response)?;
+async fn publish(State(http): State<Http>, request: Request) -> Result<Response, Refusal> {
+    let (uri, headers) = (request.uri(), request.headers());
+    let channel =
+        may_send_from(&http, uri, headers).and_then(|()| publish_to(&http.hub, uri.query()));
+    let body = read_body(request, http.patience).await?;
+    let sequence = append(&http.hub, channel?, &body)?;
     Ok(answer(
         StatusCode::OK,
         sequence,
         Body::from(format!("{sequence}\n")),
     ))
+}
+
+/// The body of a request, which is of no use to anyone before it is whole.
+async fn read_body(request: Request, patience: Duration) -> Result<Bytes, Refusal> {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| parse_decimal(length.as_bytes().trim_ascii()));
+    if length.is_some_and(|length| length > MAX_PAYLOAD_BYTES as u64) {
+        return Err(Refusal::TooLarge);
+    }
+    let body = tokio::time::timeout(patience, Bytes::from_request(request, &()));
+    let body = body.await.map_err(|_elapsed| Refusal::TooSlow(patience))?;
+    body.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
+        _ => Refusal::Body(error.body_text()),
+    })
 }
 
 /// The channel that a `POST /publish` names.

@@ -17,6 +17,7 @@
 //! In profile `lean` all of them are driven by one loop without a framework, in `lean`.
 
 pub(crate) mod http;
+pub(crate) mod library;
 pub mod origin;
 mod poll;
 mod query;

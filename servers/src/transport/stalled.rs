@@ -5,8 +5,8 @@
 //! [`Config::send_buffer_bytes`](crate::server::Config::send_buffer_bytes) for each connection
 //! where that is set.
 
+use super::library::HTTP_BUFFER_BYTES;
 use super::websocket;
-use crate::server::HTTP_BUFFER_BYTES;
 use crate::shard::MAX_WRITE_BYTES;
 use pushbench_protocol::transport::{Delivery, Profile, Transport};
 

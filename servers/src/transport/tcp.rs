@@ -6,15 +6,15 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
 
-use super::http::append;
-use crate::hub::{Hub, MAX_NAME_BYTES};
+use super::http::{Http, Shared, append};
+use crate::hub::MAX_NAME_BYTES;
 use crate::shard::{self, MAX_WRITE_BYTES, Ready, SubscribeError, Subscription, Written};
 use crate::wheel::TICK_MS;
 use pushbench_os::sys;
@@ -22,9 +22,6 @@ use pushbench_protocol::envelope;
 use pushbench_protocol::framing::find;
 use pushbench_protocol::transport::Framing;
 use pushbench_protocol::transport::tcp::{self, Request};
-
-/// How long a client may take to send its first line.
-pub(crate) const FIRST_LINE_WAIT: Duration = Duration::from_secs(30);
 
 /// Longest line of a client: a `PUBLISH` of the largest payload, with the longest channel name.
 pub(crate) const MAX_LINE_BYTES: usize = envelope::MAX_BYTES + MAX_NAME_BYTES + 16;
@@ -37,9 +34,9 @@ const LINGER: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 4 << 10;
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(mut stream: TcpStream, hub: Arc<Hub>, keep_alive: Duration) {
+pub(crate) async fn serve(mut stream: TcpStream, http: Http) {
     let _told = Closes(stream.as_raw_fd());
-    if let Err(refused) = converse(&mut stream, &hub, keep_alive).await {
+    if let Err(refused) = converse(&mut stream, &http).await {
         let mut line = Vec::new();
         tcp::encode_error(&refused.0, &mut line);
         // Best effort: a client that is gone needs no explanation.
@@ -60,11 +57,12 @@ impl Drop for Closes {
 pub(crate) struct Refused(pub(crate) String);
 
 impl Refused {
-    /// Nothing came from a client that should have subscribed.
-    pub(crate) fn silent() -> Self {
+    /// No line came, or none that ended.
+    pub(crate) fn too_slow(patience: Duration) -> Self {
         Self(format!(
-            "no line within {} s; expected 'SUBSCRIBE <channel> [since | last=N]'",
-            FIRST_LINE_WAIT.as_secs()
+            "no whole line within {} s; expected 'SUBSCRIBE <channel> [since | last=N]' or 'PUBLISH \
+             <channel> <payload>'",
+            patience.as_secs_f64()
         ))
     }
 
@@ -80,17 +78,22 @@ impl From<SubscribeError> for Refused {
     }
 }
 
-async fn converse(stream: &mut TcpStream, hub: &Hub, keep_alive: Duration) -> Result<(), Refused> {
+async fn converse(stream: &mut TcpStream, shared: &Shared) -> Result<(), Refused> {
     let mut upstream = Upstream::default();
     let mut subscription = None;
+    let mut due = Instant::now() + shared.patience;
     // Until it subscribes, a client may publish.
     while subscription.is_none() {
         let read = std::future::poll_fn(|cx| upstream.poll_fill(stream, cx));
-        match tokio::time::timeout(FIRST_LINE_WAIT, read).await {
-            Err(_elapsed) => {
-                return Err(Refused::silent());
+        match tokio::time::timeout_at(due, read).await {
+            Err(_elapsed) => return Err(Refused::too_slow(shared.patience)),
+            Ok(Ok(true)) => {
+                let ran = upstream.run_commands(shared, None)?;
+                subscription = ran.subscription;
+                if ran.lines > 0 {
+                    due = Instant::now() + shared.patience;
+                }
             }
-            Ok(Ok(true)) => subscription = upstream.run_command(hub, None, keep_alive)?,
             Ok(_gone) => return Ok(()),
         }
     }
@@ -104,35 +107,51 @@ async fn converse(stream: &mut TcpStream, hub: &Hub, keep_alive: Duration) -> Re
     }
     drop(line);
     subscription.watch(stream.as_raw_fd());
-    follow(stream, hub, keep_alive, &mut upstream, &mut subscription).await
+    follow(stream, shared, &mut upstream, &mut subscription).await
 }
 
 /// What woke the connection.
 enum Step {
     Upstream(io::Result<bool>),
     Downstream(Ready),
+    TooSlow,
 }
 
 async fn follow(
     stream: &mut TcpStream,
-    hub: &Hub,
-    keep_alive: Duration,
+    shared: &Shared,
     upstream: &mut Upstream,
     subscription: &mut Subscription,
 ) -> Result<(), Refused> {
+    // Set while a line is unfinished: a subscriber may be silent for as long as it likes.
+    let mut late: Option<Pin<Box<Sleep>>> = None;
     loop {
+        if upstream.line.is_empty() {
+            late = None;
+        } else if late.is_none() {
+            late = Some(Box::pin(tokio::time::sleep(shared.patience)));
+        }
         let step = std::future::poll_fn(|cx| {
             if let Poll::Ready(read) = upstream.poll_fill(stream, cx) {
                 return Poll::Ready(Step::Upstream(read));
+            }
+            if let Some(late) = &mut late
+                && late.as_mut().poll(cx).is_ready()
+            {
+                return Poll::Ready(Step::TooSlow);
             }
             subscription.poll_ready(cx).map(Step::Downstream)
         })
         .await;
         let sent = match step {
             Step::Upstream(Ok(true)) => {
-                upstream.run_command(hub, Some(&*subscription), keep_alive)?;
+                let ran = upstream.run_commands(shared, Some(&*subscription))?;
+                if ran.lines > 0 {
+                    late = None;
+                }
                 Ok(())
             }
+            Step::TooSlow => return Err(Refused::too_slow(shared.patience)),
             Step::Upstream(_gone) => return Ok(()),
             Step::Downstream(Ready::Pending) => send_pending(stream, subscription).await,
             Step::Downstream(Ready::Quiet) => stream.write_all(b"\n").await,
@@ -211,21 +230,21 @@ impl Upstream {
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
 
-    /// Carries out the complete lines. Returns the subscription that one of them asked for.
-    fn run_command(
+    /// Carries out the complete lines.
+    fn run_commands(
         &mut self,
-        hub: &Hub,
+        shared: &Shared,
         open: Option<&Subscription>,
-        keep_alive: Duration,
-    ) -> Result<Option<Subscription>, Refused> {
-        let mut subscription = None;
+    ) -> Result<Ran, Refused> {
+        let mut ran = Ran::default();
         while let Some(at) = find(&self.line[self.searched..], |byte| byte == b'\n') {
             let end = self.searched + at;
             let line: Vec<u8> = self.line.drain(..=end).collect();
             self.searched = 0;
-            let subscribed = open.is_some() || subscription.is_some();
-            if let Some(opened) = run_command(hub, subscribed, keep_alive, &line[..end])? {
-                subscription = Some(opened);
+            ran.lines += 1;
+            let subscribed = open.is_some() || ran.subscription.is_some();
+            if let Some(opened) = run_command(shared, subscribed, &line[..end])? {
+                ran.subscription = Some(opened);
             }
         }
         self.searched = self.line.len();
@@ -236,15 +255,22 @@ impl Upstream {
             // An idle connection holds no buffer.
             self.line = Vec::new();
         }
-        Ok(subscription)
+        Ok(ran)
     }
+}
+
+/// What complete lines came to.
+#[derive(Default)]
+struct Ran {
+    lines: usize,
+    /// What one of them asked for.
+    subscription: Option<Subscription>,
 }
 
 /// Carries out one line of a client. Returns the subscription that it asked for.
 pub(crate) fn run_command(
-    hub: &Hub,
+    shared: &Shared,
     subscribed: bool,
-    keep_alive: Duration,
     line: &[u8],
 ) -> Result<Option<Subscription>, Refused> {
     match Request::parse(line).map_err(|e| Refused(e.to_string()))? {
@@ -255,13 +281,14 @@ pub(crate) fn run_command(
             channel,
             start,
             Framing::Line,
-            keep_alive,
+            shared.keep_alive,
         )?)),
         Request::Publish { channel, payload } => {
-            let number = hub
+            let number = shared
+                .hub
                 .channel(channel)
                 .ok_or_else(|| SubscribeError::UnknownChannel(channel.into()))?;
-            append(hub, number, payload).map_err(|e| Refused(e.to_string()))?;
+            append(&shared.hub, number, payload).map_err(|e| Refused(e.to_string()))?;
             Ok(None)
         }
     }

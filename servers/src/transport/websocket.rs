@@ -12,17 +12,19 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, Stream};
 use tokio_tungstenite::tungstenite;
 
 use super::http::{Http, PUSH_CURSOR, Refusal, append, may_send_from, subscribe};
+use super::library::has_body;
 use super::stream;
 use crate::hub::{AppendError, Hub};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 use pushbench_protocol::envelope::{self, MAX_PAYLOAD_BYTES};
-use pushbench_protocol::transport::websocket::CLOSE_LAGGED;
+use pushbench_protocol::framing::http1::Upgrade;
+use pushbench_protocol::transport::websocket::{CLOSE_LAGGED, check_opening};
 use pushbench_protocol::transport::{Framing, Profile};
 
 /// `tuned`: a client of a push channel sends little, and tungstenite allocates this eagerly and
@@ -51,6 +53,7 @@ pub(crate) const CLOSE_WAIT: Duration = Duration::from_secs(1);
 pub(crate) async fn handler(
     State(http): State<Http>,
     method: Method,
+    version: Version,
     uri: Uri,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
@@ -59,7 +62,15 @@ pub(crate) async fn handler(
     if method != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response();
     }
-    if let Err(refusal) = may_send_from(&http, &uri, &headers) {
+    let opens = may_send_from(&http, &uri, &headers).and_then(|()| {
+        let mut fields = Upgrade::default();
+        for (name, value) in &headers {
+            fields.read(name.as_str(), value.as_bytes());
+        }
+        let is_http_1_1 = version != Version::HTTP_10;
+        Ok(check_opening(&fields, is_http_1_1, has_body(&headers))?)
+    });
+    if let Err(refusal) = opens {
         return refusal.into_response();
     }
     let upgrade = match upgrade {

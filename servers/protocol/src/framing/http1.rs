@@ -10,7 +10,8 @@ mod request;
 
 pub use body::{Body, BodyError, Progress};
 pub use request::{
-    MAX_REQUEST_HEAD_BYTES, RequestError, RequestHead, ResponseWriter, Upgrade, parse_request,
+    MAX_REQUEST_HEAD_BYTES, RequestError, RequestHead, ResponseWriter, Upgrade, is_chunked,
+    is_host, parse_request,
 };
 
 use super::{Start, excerpt, parse_decimal, push_decimal};

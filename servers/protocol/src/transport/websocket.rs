@@ -9,7 +9,8 @@ mod handshake;
 
 pub use decoder::{Decoder, Event, ProtocolError, Role};
 pub use handshake::{
-    CLIENT_KEY, HandshakeError, accept_key, check_upgrade, encode_upgrade_response, push_upgrade,
+    CLIENT_KEY, HandshakeError, OpeningError, VERSION, accept_key, check_opening, check_upgrade,
+    encode_upgrade_response, push_upgrade,
 };
 
 use crate::framing::encode_range;

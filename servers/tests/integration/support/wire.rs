@@ -72,6 +72,17 @@ impl Wire {
         }
     }
 
+    /// Sends while the server takes it; `false`: it has ended the connection.
+    pub(crate) fn send_while_open(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        match self.stream.write_all(bytes.as_ref()) {
+            Ok(()) => true,
+            Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                false
+            }
+            Err(e) => panic!("the server neither reads nor closes: {e}"),
+        }
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn finish_sending(&mut self) {
         self.stream

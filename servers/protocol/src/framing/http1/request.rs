@@ -4,12 +4,17 @@
 //! leave this to hyper. In: the bytes that a client sent. Out: what push needs to know of a
 //! request, and the head of its answer. Heads are parsed by `httparse`.
 
-use super::{BodyLength, MAX_HEADERS, list};
+use std::mem::MaybeUninit;
+
+use super::{BodyLength, list};
 use crate::framing::{excerpt, parse_decimal, push_decimal};
 
 /// Longest request head that is taken, in bytes: the buffer of the `tuned` profile, so that both
 /// refuse alike. Browsers with their cookies stay far below.
 pub const MAX_REQUEST_HEAD_BYTES: usize = 8 * 1024;
+
+/// Most header fields of a request: hyper's own bound.
+const MAX_FIELDS: usize = 100;
 
 /// What the head of a request says, as far as push needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,22 +54,70 @@ pub struct Upgrade<'a> {
     pub websocket: bool,
     /// `Sec-WebSocket-Version`.
     pub version: Option<&'a [u8]>,
-    /// `Sec-WebSocket-Key`, where it is text.
+    /// `Sec-WebSocket-Key`; empty where it is not text.
     pub key: Option<&'a str>,
+    /// Whether version or key came more than once.
+    pub repeated: bool,
+}
+
+impl<'a> Upgrade<'a> {
+    /// Takes a header field, if it is one of these.
+    pub fn read(&mut self, name: &str, value: &'a [u8]) {
+        let is = |expected: &str| name.eq_ignore_ascii_case(expected);
+        let has = |expected: &[u8]| list(value).any(|item| item.eq_ignore_ascii_case(expected));
+        if is("connection") {
+            self.connection |= has(b"upgrade");
+        } else if is("upgrade") {
+            self.websocket |= has(b"websocket");
+        } else if is("sec-websocket-version") {
+            let before = self.version.replace(value.trim_ascii());
+            self.repeated |= before.is_some();
+        } else if is("sec-websocket-key") {
+            let key = std::str::from_utf8(value.trim_ascii()).unwrap_or_default();
+            let before = self.key.replace(key);
+            self.repeated |= before.is_some();
+        }
+    }
 }
 
 /// Why the head of a request cannot be read. No request after it can be found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// More than [`MAX_REQUEST_HEAD_BYTES`], or too many fields: 431 (RFC 6585, section 5).
-    #[error("a request head has at most {MAX_REQUEST_HEAD_BYTES} bytes and {MAX_HEADERS} fields")]
+    #[error("a request head has at most {MAX_REQUEST_HEAD_BYTES} bytes and {MAX_FIELDS} fields")]
     TooLong,
     /// Not HTTP/1: 400.
     #[error("expected the head of an HTTP/1.1 request, got '{0}' ({1})")]
     Syntax(String, httparse::Error),
-    /// A length of the body that is none, or two ways to tell it (RFC 9112, section 6.1): 400.
+    /// A length of the body that is none, lengths that differ, or another transfer coding than
+    /// `chunked` (RFC 9112, section 6.1): 400.
     #[error("expected one 'Content-Length' in decimal or 'Transfer-Encoding: chunked', got '{0}'")]
     Body(String),
+    /// Neither a path nor an address: 400.
+    #[error("expected the path or the address of what is asked for, got '{0}'")]
+    Target(String),
+    /// In HTTP/1.1 none, in any version two, or one that is not a host (RFC 9112, section 3.2): 400.
+    #[error("expected one 'Host' with the name and port of this server")]
+    Host,
+}
+
+impl RequestError {
+    /// [`Self::Body`] with what was found.
+    pub fn body(found: &[u8]) -> Self {
+        Self::Body(excerpt(found))
+    }
+}
+
+/// Whether a value of `Host` is one: empty, or a name or address with a port or without (RFC 9110,
+/// section 7.2). What a name may consist of is not looked at, as far as nothing else may stand there.
+pub fn is_host(value: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte);
+    value.iter().all(is_part)
+}
+
+/// Whether a value of `Transfer-Encoding` is the one that is understood.
+pub fn is_chunked(value: &[u8]) -> bool {
+    value.trim_ascii().eq_ignore_ascii_case(b"chunked")
 }
 
 /// Reads the head of a request from the start of `bytes`. Returns it with the number of bytes that
@@ -74,9 +127,9 @@ pub enum RequestError {
 /// [`RequestError`]; the connection is answered and closed then.
 pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, RequestError> {
     let visible = &bytes[..bytes.len().min(MAX_REQUEST_HEAD_BYTES)];
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut request = httparse::Request::new(&mut headers);
-    let consumed = match request.parse(visible) {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let consumed = match request.parse_with_uninit_headers(visible, &mut headers) {
         Ok(httparse::Status::Complete(consumed)) => consumed,
         Ok(httparse::Status::Partial) if bytes.len() >= MAX_REQUEST_HEAD_BYTES => {
             return Err(RequestError::TooLong);
@@ -87,7 +140,11 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
     };
     // A complete head has all three.
     let is_http_1_1 = request.version == Some(1);
-    let (host, path, query) = taken_apart(request.path.unwrap_or_default());
+    let target = request.path.unwrap_or_default();
+    let (host, path, query) = taken_apart(target);
+    if path.is_empty() {
+        return Err(RequestError::Target(excerpt(target.as_bytes())));
+    }
     let mut head = RequestHead {
         method: request.method.unwrap_or_default(),
         path,
@@ -97,7 +154,7 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
         body: BodyLength::None,
         expects_continue: false,
         last_event_id: None,
-        host: host.map(str::as_bytes),
+        host: None,
         origin: None,
         asks_for_method: false,
         upgrade: Upgrade::default(),
@@ -105,11 +162,15 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
     for field in request.headers.iter() {
         head.read(field.name, field.value)?;
     }
+    if is_http_1_1 && head.host.is_none() {
+        return Err(RequestError::Host);
+    }
+    head.host = host.map(str::as_bytes).or(head.host);
     Ok(Some((head, consumed)))
 }
 
-/// Takes a target apart: host, path, query. A client of a proxy sends it with scheme and host, which every server has to
-/// take (RFC 9112, section 3.2.2).
+/// Takes a target apart: host, path, query. A client of a proxy sends it with scheme and host, which
+/// every server has to take (RFC 9112, section 3.2.2).
 fn taken_apart(target: &str) -> (Option<&str>, &str, Option<&str>) {
     let (host, behind_host) = match target.split_once("://") {
         Some((scheme, rest))
@@ -128,7 +189,7 @@ fn taken_apart(target: &str) -> (Option<&str>, &str, Option<&str>) {
         Some((path, query)) => (path, Some(query)),
         None => (whole, None),
     };
-    let is_origin = path.is_empty() && !target.is_empty();
+    let is_origin = path.is_empty() && host.is_some();
     (host, if is_origin { "/" } else { path }, query)
 }
 
@@ -136,21 +197,22 @@ impl<'a> RequestHead<'a> {
     fn read(&mut self, name: &str, value: &'a [u8]) -> Result<(), RequestError> {
         let is = |expected: &str| name.eq_ignore_ascii_case(expected);
         if is("connection") {
-            for item in list(value) {
-                self.close |= item.eq_ignore_ascii_case(b"close");
-                self.upgrade.connection |= item.eq_ignore_ascii_case(b"upgrade");
-            }
+            self.close |= list(value).any(|item| item.eq_ignore_ascii_case(b"close"));
         } else if is("content-length") {
-            let length = parse_decimal(value.trim_ascii())
-                .map(BodyLength::Length)
-                .filter(|&length| self.body == BodyLength::None || self.body == length);
-            self.body = length.ok_or_else(|| RequestError::Body(excerpt(value)))?;
+            let length = parse_decimal(value.trim_ascii()).map(BodyLength::Length);
+            let length = length.ok_or_else(|| RequestError::body(value))?;
+            match self.body {
+                BodyLength::None => self.body = length,
+                BodyLength::Chunked => self.close = true,
+                before if before == length => {}
+                _ => return Err(RequestError::body(value)),
+            }
         } else if is("transfer-encoding") {
-            // Both lengths in one request is how requests are smuggled past a proxy (RFC 9112,
-            // section 11.2): refused, whichever comes first.
-            if self.body != BodyLength::None || !value.trim_ascii().eq_ignore_ascii_case(b"chunked")
-            {
-                return Err(RequestError::Body(excerpt(value)));
+            // A proxy that went by the other length would see other requests after this one: it is
+            // the last of its connection (RFC 9112, section 6.1).
+            self.close |= matches!(self.body, BodyLength::Length(_));
+            if !self.is_http_1_1 || self.body == BodyLength::Chunked || !is_chunked(value) {
+                return Err(RequestError::body(value));
             }
             self.body = BodyLength::Chunked;
         } else if is("expect") {
@@ -158,19 +220,16 @@ impl<'a> RequestHead<'a> {
         } else if is("last-event-id") {
             self.last_event_id.get_or_insert(value);
         } else if is("host") {
-            self.host.get_or_insert(value.trim_ascii());
+            let value = value.trim_ascii();
+            if self.host.replace(value).is_some() || !is_host(value) {
+                return Err(RequestError::Host);
+            }
         } else if is("origin") {
             self.origin.get_or_insert(value.trim_ascii());
         } else if is("access-control-request-method") {
             self.asks_for_method = true;
-        } else if is("upgrade") {
-            self.upgrade.websocket |=
-                list(value).any(|item| item.eq_ignore_ascii_case(b"websocket"));
-        } else if is("sec-websocket-version") {
-            self.upgrade.version = Some(value.trim_ascii());
-        } else if is("sec-websocket-key") {
-            self.upgrade.key = std::str::from_utf8(value.trim_ascii()).ok();
         }
+        self.upgrade.read(name, value);
         Ok(())
     }
 }
@@ -266,6 +325,7 @@ mod tests {
             ("/x#y?z", ("/x", None)),
             ("/x?u=http://h/y", ("/x", Some("u=http://h/y"))),
             ("*", ("*", None)),
+            ("?a", ("", Some("a"))),
         ] {
             let (_, path, query) = taken_apart(target);
             assert_eq!((path, query), expected, "{target}");
@@ -274,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_an_upgrade_are_found_in_any_case() {
-        let text = "GET /websocket HTTP/1.1\r\nCONNECTION: keep-alive, UPGRADE\r\n\
+        let text = "GET /websocket HTTP/1.1\r\nHost: h\r\nCONNECTION: keep-alive, UPGRADE\r\n\
                     upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: k==\r\n\r\n";
         let head = parse(text).expect("a head");
         let expected = Upgrade {
@@ -282,6 +342,7 @@ mod tests {
             websocket: true,
             version: Some(b"13"),
             key: Some("k=="),
+            repeated: false,
         };
         assert_eq!((head.upgrade, head.query), (expected, None));
     }
@@ -289,8 +350,11 @@ mod tests {
     #[test]
     fn connections_close_where_the_client_says_so_or_speaks_http_1_0() {
         for (text, close) in [
-            ("GET / HTTP/1.1\r\n\r\n", false),
-            ("GET / HTTP/1.1\r\nConnection: foo, Close\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost:\r\n\r\n", false),
+            (
+                "GET / HTTP/1.1\r\nHost:\r\nConnection: foo, Close\r\n\r\n",
+                true,
+            ),
             ("GET / HTTP/1.0\r\n\r\n", true),
         ] {
             assert_eq!(parse(text).expect("a head").close, close, "{text}");
@@ -299,8 +363,15 @@ mod tests {
 
     #[test]
     fn bodies_have_one_length_or_are_refused() {
-        let body =
-            |fields: &str| parse(&format!("POST / HTTP/1.1\r\n{fields}\r\n")).map(|head| head.body);
+        let body = |fields: &str| {
+            let text = format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            let head = parse(&text)?;
+            assert_eq!(
+                head.close,
+                fields.contains("5") && fields.contains("chunked")
+            );
+            Ok(head.body)
+        };
         assert_eq!(body(""), Ok(BodyLength::None));
         assert_eq!(body("Content-Length: 0\r\n"), Ok(BodyLength::Length(0)));
         assert_eq!(
@@ -311,16 +382,50 @@ mod tests {
             body("Transfer-Encoding: Chunked\r\n"),
             Ok(BodyLength::Chunked)
         );
+        // The coding wins, and the connection ends.
+        for both in [
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        ] {
+            assert_eq!(body(both), Ok(BodyLength::Chunked));
+        }
         for bad in [
             "Content-Length: x\r\n",
             "Content-Length: -1\r\n",
             "Content-Length: 5\r\nContent-Length: 6\r\n",
-            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
             "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
         ] {
             assert!(matches!(body(bad), Err(RequestError::Body(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        for (fields, host) in [
+            ("Host: h:80\r\n", Some("h:80")),
+            ("Host: [::1]:80\r\n", Some("[::1]:80")),
+            ("Host:\r\n", Some("")),
+            ("", None),
+            ("Host: h\r\nHost: h\r\n", None),
+            ("Host: a b\r\n", None),
+            ("Host: a/b\r\n", None),
+            ("Host: a@b\r\n", None),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            let found = parse(&text).map(|head| head.host);
+            let expected = host.map(|host| Some(host.as_bytes()));
+            assert_eq!(found, expected.ok_or(RequestError::Host), "{text}");
+        }
+        // That of the target wins (RFC 9112, section 3.2.2).
+        let head = parse("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n").expect("a head");
+        assert_eq!(head.host, Some(&b"a"[..]));
+    }
+
+    #[test]
+    fn a_target_that_is_only_a_query_is_refused() {
+        let error = parse("GET ?a HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(error, Err(RequestError::Target("?a".into())));
     }
 
     #[test]
@@ -343,7 +448,7 @@ mod tests {
         assert_eq!(parse_request(&text), Err(RequestError::TooLong));
         let many = format!(
             "GET / HTTP/1.1\r\n{}\r\n",
-            "a: b\r\n".repeat(MAX_HEADERS + 1)
+            "a: b\r\n".repeat(MAX_FIELDS + 1)
         );
         assert_eq!(parse_request(many.as_bytes()), Err(RequestError::TooLong));
     }

@@ -5,12 +5,90 @@
 
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::framing::http1::{self, ResponseHead};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::framing::http1::{self, ResponseHead, Upgrade};
 
 /// What the server must answer to `Sec-WebSocket-Key: key`: 28 characters of base64 (section
 /// 4.2.2, item 5.4).
 pub fn accept_key(key: &str) -> String {
     derive_accept_key(key.as_bytes())
+}
+
+/// The version of the protocol (section 4.1).
+pub const VERSION: &str = "13";
+
+/// Why a request does not open a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpeningError {
+    /// It does not ask for one, or in HTTP/1.0, which cannot: 426 (RFC 9110, section 15.5.22).
+    #[error("expected 'Connection: Upgrade' and 'Upgrade: websocket' in HTTP/1.1")]
+    NoUpgrade,
+    /// Another version of the protocol than 13: 426, with the version that is spoken here (section 4.4).
+    #[error("expected 'Sec-WebSocket-Version: 13'")]
+    Version,
+    /// The key is not 16 bytes in base64 (section 4.2.1): 400.
+    #[error("expected 16 bytes in base64 as 'Sec-WebSocket-Key'")]
+    Key,
+    /// Two versions or two keys (sections 11.3.1 and 11.3.5): 400.
+    #[error("expected 'Sec-WebSocket-Key' and 'Sec-WebSocket-Version' once each")]
+    Repeated,
+    /// A body, whose bytes would be taken for frames: 400.
+    #[error("expected a request without a body, because what follows it are frames")]
+    Body,
+}
+
+impl OpeningError {
+    /// The status of the answer.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::NoUpgrade | Self::Version => 426,
+            Self::Key | Self::Repeated | Self::Body => 400,
+        }
+    }
+
+    /// The fields that the answer has because of it.
+    pub fn fields(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::NoUpgrade | Self::Version => &[
+                ("upgrade", "websocket"),
+                ("connection", "upgrade"),
+                ("sec-websocket-version", VERSION),
+            ],
+            Self::Key | Self::Repeated | Self::Body => &[],
+        }
+    }
+}
+
+/// The key of a request that asks for a WebSocket as a server must require it (section 4.2.1).
+///
+/// # Errors
+/// [`OpeningError`], in this order.
+pub fn check_opening<'a>(
+    upgrade: &Upgrade<'a>,
+    is_http_1_1: bool,
+    has_body: bool,
+) -> Result<&'a str, OpeningError> {
+    // A server ignores the field in HTTP/1.0 (RFC 9110, section 7.8).
+    if !is_http_1_1 || !upgrade.connection || !upgrade.websocket {
+        return Err(OpeningError::NoUpgrade);
+    }
+    if upgrade.repeated {
+        return Err(OpeningError::Repeated);
+    }
+    if upgrade.version != Some(VERSION.as_bytes()) {
+        return Err(OpeningError::Version);
+    }
+    let is_key = |key: &&str| {
+        let mut bytes = [0; 18];
+        key.len() == 24 && STANDARD.decode_slice(key, &mut bytes) == Ok(16)
+    };
+    let key = upgrade.key.filter(is_key).ok_or(OpeningError::Key)?;
+    if has_body {
+        return Err(OpeningError::Body);
+    }
+    Ok(key)
 }
 
 /// The key of our clients. It proves that the server read it, and is not a secret (section 1.3); one
@@ -23,7 +101,7 @@ pub fn push_upgrade(key: &str, out: &mut Vec<u8>) {
     for (name, value) in [
         ("Connection", "Upgrade"),
         ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Version", VERSION),
         ("Sec-WebSocket-Key", key),
     ] {
         http1::push_header(name, value, out);
@@ -101,6 +179,57 @@ mod tests {
     #[test]
     fn the_accept_key_is_the_one_of_the_specification() {
         assert_eq!(accept_key(KEY), ACCEPT);
+    }
+
+    #[test]
+    fn a_request_opens_a_websocket_or_is_refused_with_the_first_reason() {
+        let right = Upgrade {
+            connection: true,
+            websocket: true,
+            version: Some(b"13"),
+            key: Some(KEY),
+            repeated: false,
+        };
+        let check = |upgrade: Upgrade<'static>| check_opening(&upgrade, true, false);
+        assert_eq!(check(right), Ok(KEY));
+        assert_eq!(
+            check_opening(&right, false, false),
+            Err(OpeningError::NoUpgrade)
+        );
+        assert_eq!(check_opening(&right, true, true), Err(OpeningError::Body));
+        let with = |name: &str, value: &'static str| {
+            let mut upgrade = Upgrade {
+                version: None,
+                key: None,
+                ..right
+            };
+            match name {
+                "version" => upgrade.key = right.key,
+                _ => upgrade.version = right.version,
+            }
+            upgrade.read(&format!("sec-websocket-{name}"), value.as_bytes());
+            upgrade
+        };
+        let but = |connection, websocket, repeated| Upgrade {
+            connection,
+            websocket,
+            repeated,
+            ..right
+        };
+        for (wrong, error) in [
+            (but(false, true, false), OpeningError::NoUpgrade),
+            (but(true, false, false), OpeningError::NoUpgrade),
+            (but(true, true, true), OpeningError::Repeated),
+            (with("version", "8"), OpeningError::Version),
+            (with("version", ""), OpeningError::Version),
+            (with("other", ""), OpeningError::Key),
+            (with("key", "abc"), OpeningError::Key),
+            (with("key", "dGhlIHNhbXBsZSBub25j"), OpeningError::Key),
+            (with("key", "dGhlIHNhbXBsZSBub25jZWQ="), OpeningError::Key),
+            (with("key", "dGhlIHNhbXBsZSBub25j!!=="), OpeningError::Key),
+        ] {
+            assert_eq!(check(wrong), Err(error));
+        }
     }
 
     #[test]
