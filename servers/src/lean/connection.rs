@@ -12,6 +12,7 @@ use super::timer::Timer;
 use super::{Common, Protocol, answer, frames, http, ticks};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription, Written};
 use crate::stall::SAMPLE_TICKS;
+use crate::transport::stream::LINGER_BYTES;
 use crate::transport::tcp::{self, MAX_LINE_BYTES, Refused};
 use pushbench_protocol::framing::find;
 use pushbench_protocol::transport::tcp as lines;
@@ -43,8 +44,8 @@ pub(super) enum Role {
         /// How the head of the answer ends.
         end: answer::End,
     },
-    /// Everything is said, and the end is told when it is written.
-    Closing,
+    /// Everything is said, and the end is told when it is written. So many bytes were thrown away.
+    Closing(usize),
 }
 
 /// Whether the connection goes on.
@@ -90,7 +91,7 @@ impl Connection {
             socket,
             timer: Timer::new(),
             input: None,
-            role: Role::Closing,
+            role: Role::Closing(0),
             ended: false,
         };
         match protocol {
@@ -112,7 +113,7 @@ impl Connection {
     pub(super) fn is_at_rest(&self) -> bool {
         match &self.role {
             Role::Lines(subscription) => subscription.is_none() && !self.socket.is_full(),
-            Role::Request | Role::Closing => !self.socket.is_full(),
+            Role::Request | Role::Closing(_) => !self.socket.is_full(),
             Role::Upload(_) => true,
             Role::Streamed(_) | Role::Frames(_) | Role::Poll { .. } => false,
         }
@@ -120,7 +121,7 @@ impl Connection {
 
     /// Ends the connection once everything is written. The subscription is given up at once.
     fn close(&mut self) {
-        self.role = Role::Closing;
+        self.role = Role::Closing(0);
         self.input = None;
         self.timer.want(Some(LINGER_TICKS));
         if !self.socket.is_full() {
@@ -139,7 +140,7 @@ impl Connection {
         if self.socket.is_full() {
             return Flow::Stay;
         }
-        if matches!(self.role, Role::Closing) {
+        if matches!(self.role, Role::Closing(_)) {
             self.socket.finish();
             return if self.ended { Flow::Gone } else { Flow::Stay };
         }
@@ -157,7 +158,7 @@ impl Connection {
         space: &mut [u8],
         common: &mut Common,
     ) -> Flow {
-        while !self.ended && (!self.socket.is_full() || matches!(self.role, Role::Closing)) {
+        while !self.ended && (!self.socket.is_full() || matches!(self.role, Role::Closing(_))) {
             let count = match self.socket.read(space) {
                 Ok(count) => count,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Flow::Stay,
@@ -205,7 +206,7 @@ impl Connection {
             searched = 0;
         }
         let rest = &all[start..];
-        if rest.is_empty() || matches!(self.role, Role::Closing) {
+        if rest.is_empty() || matches!(self.role, Role::Closing(_)) {
             return Flow::Stay;
         }
         let is_idle = matches!(self.role, Role::Poll { .. } | Role::Request);
@@ -294,7 +295,14 @@ impl Connection {
             }
             Role::Poll { .. } => Ok(Step::Wait),
             // Nothing is expected of a client that follows a stream.
-            Role::Streamed(_) | Role::Closing => Ok(Step::Took(bytes.len())),
+            Role::Streamed(_) => Ok(Step::Took(bytes.len())),
+            Role::Closing(discarded) => {
+                *discarded += bytes.len();
+                match *discarded > LINGER_BYTES {
+                    true => Err(io::ErrorKind::QuotaExceeded.into()),
+                    false => Ok(Step::Took(bytes.len())),
+                }
+            }
         }
     }
 
@@ -341,7 +349,7 @@ impl Connection {
             Role::Lines(subscription) => subscription.as_ref(),
             Role::Streamed(streamed) => Some(&streamed.subscription),
             Role::Frames(frames) => frames.subscription(),
-            Role::Request | Role::Upload(_) | Role::Poll { .. } | Role::Closing => None,
+            Role::Request | Role::Upload(_) | Role::Poll { .. } | Role::Closing(_) => None,
         }
     }
 
@@ -405,7 +413,7 @@ impl Connection {
                 | Role::Streamed(Streamed { subscription, .. })
                 | Role::Poll { subscription, .. } => subscription.ready_or_wake(number),
                 Role::Frames(frames) => frames.ready_or_wake(number),
-                Role::Lines(None) | Role::Request | Role::Upload(_) | Role::Closing => None,
+                Role::Lines(None) | Role::Request | Role::Upload(_) | Role::Closing(_) => None,
             };
             let Some(ready) = ready else {
                 return Ok(());
@@ -471,7 +479,7 @@ impl Connection {
             }
 
             // Nobody else has a subscription.
-            (Role::Lines(None) | Role::Request | Role::Upload(_) | Role::Closing, _) => {}
+            (Role::Lines(None) | Role::Request | Role::Upload(_) | Role::Closing(_), _) => {}
         }
         Ok(())
     }

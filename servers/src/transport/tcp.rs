@@ -4,7 +4,7 @@
 //! of all that is pending, straight from the ring. Upstream: `PUBLISH <channel> <payload>`.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,10 +14,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::http::{Http, Shared, append};
+use super::stream::{Closes, LINGER, linger};
 use crate::hub::MAX_NAME_BYTES;
-use crate::shard::{self, MAX_WRITE_BYTES, Ready, SubscribeError, Subscription, Written};
-use crate::wheel::TICK_MS;
-use pushbench_os::sys;
+use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription, Written};
 use pushbench_protocol::envelope;
 use pushbench_protocol::framing::find;
 use pushbench_protocol::transport::Framing;
@@ -26,31 +25,29 @@ use pushbench_protocol::transport::tcp::{self, Request};
 /// Longest line of a client: a `PUBLISH` of the largest payload, with the longest channel name.
 pub(crate) const MAX_LINE_BYTES: usize = envelope::MAX_BYTES + MAX_NAME_BYTES + 16;
 
-/// How long a client may take to take the line that says what it lost. Long enough for two looks at
-/// a socket that takes nothing ([`crate::stall`]), which is reset then.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// Bytes taken from a socket at once, on the stack of the thread: idle connections hold none.
 const READ_BYTES: usize = 4 << 10;
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(mut stream: TcpStream, http: Http) {
-    let _told = Closes(stream.as_raw_fd());
-    if let Err(refused) = converse(&mut stream, &http).await {
-        let mut line = Vec::new();
-        tcp::encode_error(&refused.0, &mut line);
-        // Best effort: a client that is gone needs no explanation.
-        let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(&line)).await;
+pub(crate) async fn serve(stream: TcpStream, http: Http) {
+    let mut stream = Closes(stream);
+    let mut line = Vec::new();
+    match converse(&mut stream.0, &http).await {
+        Ok(End::Gone) => return,
+        Ok(End::Ended) => {}
+        Err(refused) => tcp::encode_error(&refused.0, &mut line),
     }
+    // Best effort: a client that is gone needs no explanation.
+    let _ = tokio::time::timeout(LINGER, stream.0.write_all(&line)).await;
+    linger(stream).await;
 }
 
-/// Has the socket looked at before it is closed.
-struct Closes(RawFd);
-
-impl Drop for Closes {
-    fn drop(&mut self) {
-        shard::closes(self.0);
-    }
+/// Who ended a connection.
+enum End {
+    /// The client.
+    Gone,
+    /// The server, which has said all.
+    Ended,
 }
 
 /// Why a connection is ended with an `ERROR` line.
@@ -78,7 +75,7 @@ impl From<SubscribeError> for Refused {
     }
 }
 
-async fn converse(stream: &mut TcpStream, shared: &Shared) -> Result<(), Refused> {
+async fn converse(stream: &mut TcpStream, shared: &Shared) -> Result<End, Refused> {
     let mut upstream = Upstream::default();
     let mut subscription = None;
     let mut due = Instant::now() + shared.patience;
@@ -94,16 +91,16 @@ async fn converse(stream: &mut TcpStream, shared: &Shared) -> Result<(), Refused
                     due = Instant::now() + shared.patience;
                 }
             }
-            Ok(_gone) => return Ok(()),
+            Ok(_gone) => return Ok(End::Gone),
         }
     }
     let Some(mut subscription) = subscription else {
-        return Ok(());
+        return Ok(End::Gone);
     };
     let mut line = Vec::new();
     tcp::encode_subscribed(subscription.cursor(), &mut line);
     if stream.write_all(&line).await.is_err() {
-        return Ok(());
+        return Ok(End::Gone);
     }
     drop(line);
     subscription.watch(stream.as_raw_fd());
@@ -122,7 +119,7 @@ async fn follow(
     shared: &Shared,
     upstream: &mut Upstream,
     subscription: &mut Subscription,
-) -> Result<(), Refused> {
+) -> Result<End, Refused> {
     // Set while a line is unfinished: a subscriber may be silent for as long as it likes.
     let mut late: Option<Pin<Box<Sleep>>> = None;
     loop {
@@ -152,7 +149,13 @@ async fn follow(
                 Ok(())
             }
             Step::TooSlow => return Err(Refused::too_slow(shared.patience)),
-            Step::Upstream(_gone) => return Ok(()),
+            Step::Upstream(ended) => {
+                // One that asked and hung up gets what there was.
+                if matches!(ended, Ok(false)) && subscription.ready_now() == Some(Ready::Pending) {
+                    let _ = send_pending(stream, subscription).await;
+                }
+                return Ok(End::Gone);
+            }
             Step::Downstream(Ready::Pending) => send_pending(stream, subscription).await,
             Step::Downstream(Ready::Quiet) => stream.write_all(b"\n").await,
             Step::Downstream(Ready::Skipped { from, to }) => {
@@ -163,25 +166,14 @@ async fn follow(
             Step::Downstream(Ready::Lagged { from, to }) => {
                 let mut line = Vec::new();
                 tcp::encode_lagged(from, to, &mut line);
-                let _ = tokio::time::timeout(LINGER, say_the_last(stream, &line)).await;
-                return Ok(());
+                let _ = tokio::time::timeout(LINGER, stream.write_all(&line)).await;
+                return Ok(End::Ended);
             }
-            Step::Downstream(Ready::Closing) => return Ok(()),
+            Step::Downstream(Ready::Closing) => return Ok(End::Ended),
         };
         if sent.is_err() {
-            return Ok(());
+            return Ok(End::Gone);
         }
-    }
-}
-
-/// Writes the last line and waits until the client has taken it.
-async fn say_the_last(stream: &mut TcpStream, line: &[u8]) {
-    if stream.write_all(line).await.is_err() || stream.shutdown().await.is_err() {
-        return;
-    }
-    // At the first look, mostly: what a socket took is acknowledged as soon as it arrives.
-    while sys::tcp_progress(stream).is_ok_and(|progress| progress.unfinished) {
-        tokio::time::sleep(Duration::from_millis(TICK_MS)).await;
     }
 }
 

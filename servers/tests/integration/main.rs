@@ -9,6 +9,7 @@ mod support;
 mod conformance;
 mod control;
 mod drain;
+mod endings;
 mod http;
 mod overflow;
 mod patience;
