@@ -177,6 +177,11 @@ impl Watches {
         self.samples = SAMPLES;
     }
 
+    /// Whether there are samples to come.
+    pub(crate) fn is_active(&self) -> bool {
+        self.samples > 0 && !(self.of.is_empty() && self.informed.is_empty())
+    }
+
     /// Whether it is time for a sample, at tick `now`.
     pub(crate) fn is_time(&mut self, now: u64) -> bool {
         let time = self.samples > 0 && now.is_multiple_of(u64::from(SAMPLE_TICKS));

@@ -23,6 +23,7 @@ pub(crate) struct Place {
 pub(crate) struct Wheel {
     buckets: Vec<Vec<u32>>,
     now: u64,
+    entries: usize,
 }
 
 impl Default for Wheel {
@@ -30,6 +31,7 @@ impl Default for Wheel {
         Self {
             buckets: vec![Vec::new(); BUCKETS],
             now: 0,
+            entries: 0,
         }
     }
 }
@@ -40,11 +42,18 @@ impl Wheel {
         self.now
     }
 
+    /// Whether nothing will come up. Its ticks may be left out then: only what is between two of them
+    /// counts.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
     /// Puts `id` where it will come up at tick `due`, or earlier if that is a round away.
     pub(crate) fn insert(&mut self, id: u32, due: u64) -> Place {
         let ahead = due.saturating_sub(self.now).clamp(1, BUCKETS as u64 - 1);
         let bucket = ((self.now + ahead) % BUCKETS as u64) as usize;
         self.buckets[bucket].push(id);
+        self.entries += 1;
         Place {
             bucket: bucket as u32,
             index: (self.buckets[bucket].len() - 1) as u32,
@@ -56,13 +65,16 @@ impl Wheel {
     pub(crate) fn remove(&mut self, place: Place) -> Option<u32> {
         let bucket = &mut self.buckets[place.bucket as usize];
         bucket.swap_remove(place.index as usize);
+        self.entries -= 1;
         bucket.get(place.index as usize).copied()
     }
 
     /// Goes one tick on and takes out all that come up at it.
     pub(crate) fn tick(&mut self) -> Vec<u32> {
         self.now += 1;
-        std::mem::take(&mut self.buckets[(self.now % BUCKETS as u64) as usize])
+        let up = std::mem::take(&mut self.buckets[(self.now % BUCKETS as u64) as usize]);
+        self.entries -= up.len();
+        up
     }
 }
 
@@ -75,8 +87,10 @@ mod tests {
         let mut wheel = Wheel::default();
         wheel.insert(1, 3);
         wheel.insert(2, 5);
+        assert!(!wheel.is_empty());
         let up: Vec<Vec<u32>> = (0..5).map(|_| wheel.tick()).collect();
         assert_eq!(up, [vec![], vec![], vec![1], vec![], vec![2]]);
+        assert!(wheel.is_empty());
     }
 
     #[test]
@@ -95,7 +109,9 @@ mod tests {
         let places: Vec<Place> = (0..3).map(|id| wheel.insert(id, 4)).collect();
         assert_eq!(wheel.remove(places[0]), Some(2));
         assert_eq!(wheel.remove(places[0]), Some(1));
+        assert!(!wheel.is_empty());
         assert_eq!(wheel.remove(places[0]), None);
+        assert!(wheel.is_empty());
         assert!((0..4).all(|_| wheel.tick().is_empty()));
     }
 }

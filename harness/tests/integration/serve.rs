@@ -341,3 +341,45 @@ fn serve_with_nothing_to_publish_waits_for_others_to_publish() {
         "{answer}"
     );
 }
+
+/// How often the threads of a process have gone to sleep so far.
+fn sleeps(pid: u32) -> u64 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let sleeps = threads.map(|thread| {
+        let status = thread.expect("a thread").path().join("status");
+        let status = std::fs::read_to_string(status).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.expect("the kernel's count")
+            .trim()
+            .parse::<u64>()
+            .expect("a number")
+    });
+    sleeps.sum()
+}
+
+#[test]
+fn a_server_without_clients_sleeps() {
+    const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+    let profiles = ["stock", "tuned", "lean"];
+    let mut servers = profiles.map(|profile| {
+        let server = Served::start(&format!("--rate 0 --shards 2 --profile {profile}"));
+        // It has had some, over both loops.
+        drop(subscribe(&server));
+        let mut poll = connect(server.address("http"));
+        let request = b"GET /poll?channel=news HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        poll.write_all(request).expect("open");
+        poll.read_to_string(&mut String::new()).expect("an answer");
+        server
+    });
+    for (server, profile) in servers.iter_mut().zip(profiles) {
+        let pid = server.process.child().id();
+        // Those that waited for something to pass woke 110 times in each of these seconds.
+        await_some(&format!("a second in which {profile} sleeps"), || {
+            let before = sleeps(pid);
+            std::thread::sleep(SECOND);
+            (sleeps(pid) == before).then_some(())
+        });
+    }
+}

@@ -102,6 +102,8 @@ struct Listening {
     socket: mio::net::TcpListener,
     protocol: Protocol,
     waiting: bool,
+    /// Whether accepting failed, as without descriptors: the next tick tries again.
+    failed: bool,
 }
 
 /// The connections of one shard.
@@ -139,6 +141,7 @@ impl Connections {
                 socket: listener,
                 protocol,
                 waiting: true,
+                failed: false,
             });
         }
         let mut common = Common {
@@ -177,21 +180,30 @@ impl Connections {
     ) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let tick = Duration::from_millis(TICK_MS);
-        let mut next_tick = Instant::now() + tick;
+        // None while nothing waits for time to pass.
+        let mut next_tick = None;
         loop {
-            let to_tick = next_tick.saturating_duration_since(Instant::now());
-            let wait = if departure.is_hasty() {
-                to_tick.min(STEP)
+            next_tick = match next_tick {
+                _ if !self.is_timed() => None,
+                None => Some(Instant::now() + tick),
+                next => next,
+            };
+            let to_tick = next_tick.map(|at| at.saturating_duration_since(Instant::now()));
+            let wait = if departure.is_hasty() || departure.is_closed() {
+                Some(to_tick.map_or(STEP, |to_tick| to_tick.min(STEP)))
             } else if self.listeners.iter().any(|listening| listening.waiting)
                 && !departure.is_closed()
             {
-                Duration::ZERO
+                Some(Duration::ZERO)
             } else {
                 to_tick
             };
-            match self.poll.poll(&mut events, Some(wait)) {
+            match self.poll.poll(&mut events, wait) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
+            }
+            if next_tick.is_none() {
+                self.common.look_at_the_clock();
             }
             for event in &events {
                 match event.token() {
@@ -213,10 +225,12 @@ impl Connections {
             if !departure.is_closed() {
                 self.accept();
             }
-            while next_tick <= Instant::now() {
-                next_tick += tick;
-                shard::tick();
-                self.tick();
+            if let Some(next) = &mut next_tick {
+                while *next <= Instant::now() {
+                    *next += tick;
+                    shard::tick();
+                    self.tick();
+                }
             }
             self.serve_woken();
             match departure.turn() {
@@ -235,6 +249,12 @@ impl Connections {
                 }
             }
         }
+    }
+
+    /// Whether anything waits for time to pass.
+    fn is_timed(&self) -> bool {
+        let failed = self.listeners.iter().any(|listening| listening.failed);
+        failed || !self.wheel.is_empty() || shard::is_timed()
     }
 
     /// Accepts every connection that waits, and closes each listener after its last.
@@ -277,7 +297,10 @@ impl Connections {
                     Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                     // Nobody waits; or out of descriptors, and then the next tick tries again: the
                     // clients' side counts who did not get in.
-                    Err(_) => listening.waiting = false,
+                    Err(e) => {
+                        listening.waiting = false;
+                        listening.failed = e.kind() != io::ErrorKind::WouldBlock;
+                    }
                 }
             }
         }
@@ -301,7 +324,7 @@ impl Connections {
     fn tick(&mut self) {
         self.common.look_at_the_clock();
         for listening in &mut self.listeners {
-            listening.waiting = true;
+            listening.waiting |= std::mem::take(&mut listening.failed);
         }
         let up = self.wheel.tick();
         self.common.now = self.wheel.now() as u32;

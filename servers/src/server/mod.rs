@@ -26,6 +26,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use socket2::Socket;
+use tokio::sync::watch;
 
 use self::shard_thread::ShardThread;
 use self::shutdown::Ending;
@@ -42,7 +43,7 @@ pub use self::sockets::is_loopback;
 /// Longest time over which a server drains: a day.
 pub const MAX_DRAIN: Duration = Duration::from_secs(86_400);
 
-/// How often it is looked whether a drain is over.
+/// How often it is looked whether a drain that was asked for is over.
 const DRAINED_STEP: Duration = Duration::from_millis(10);
 
 /// A running server.
@@ -55,6 +56,8 @@ pub struct Server {
     /// What each shard has counted.
     pub stats: Vec<Arc<ShardStats>>,
     ending: Arc<Ending>,
+    /// Whether a drain was asked for.
+    drains: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
     /// Bound and never listening: they keep the ports for the shards.
     reserved: Mutex<Vec<Socket>>,
@@ -83,6 +86,7 @@ impl Server {
             hub,
             stats: Vec::new(),
             ending: Arc::default(),
+            drains: watch::Sender::new(false),
             threads: Vec::new(),
             reserved: Mutex::new(reserved),
             publisher: Mutex::default(),
@@ -179,6 +183,7 @@ impl Server {
         // Another server may have the port now.
         self.reserved.lock().expect("no panic while held").clear();
         self.hub.wake_shards();
+        self.drains.send_replace(true);
         begins
     }
 
@@ -189,6 +194,8 @@ impl Server {
 
     /// Waits until a drain, asked for by then or later, is over.
     pub async fn drained(&self) {
+        // Ends only with the server, which holds the sender.
+        let _ = self.drains.subscribe().wait_for(|&drains| drains).await;
         // Not told by the shards: they must not wake another thread's runtime (see `wake`).
         while !self.is_drained() {
             tokio::time::sleep(DRAINED_STEP).await;

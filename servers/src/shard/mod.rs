@@ -21,6 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::hub::{Appended, Hub};
 use crate::ring::{Ring, RingLimits};
 use crate::server::shutdown::{STEP, ShutdownStep};
@@ -130,6 +132,8 @@ struct Shard {
     framed: Vec<u8>,
     /// Connections to be served, in the order in which they were woken.
     woken: Vec<u32>,
+    /// Says that ticks are needed, to a loop that left them out.
+    begins: Arc<Notify>,
 }
 
 thread_local! {
@@ -169,6 +173,7 @@ pub fn enter(
         inbox: Vec::new(),
         framed: Vec::new(),
         woken: Vec::new(),
+        begins: Arc::default(),
     };
     SHARD.set(Some(shard));
 }
@@ -179,16 +184,21 @@ pub fn enter(
 /// # Errors
 /// Those of registering the wake-up with the runtime.
 pub(crate) async fn pump(mut turn: impl FnMut() -> ShutdownStep) -> std::io::Result<()> {
-    let (hub, number) = with(|s| (s.hub.clone(), s.number));
+    let (hub, number, begins) = with(|s| (s.hub.clone(), s.number, s.begins.clone()));
     let wake = hub.wake_of(number).listen()?;
     let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     tick.tick().await;
-    let mut hasty = false;
+    let (mut hasty, mut ticks) = (false, false);
     loop {
+        let ticked = std::mem::replace(&mut ticks, with(|s| s.is_timed()));
+        if ticks && !ticked {
+            tick.reset();
+        }
         tokio::select! {
             () = wake.wait() => drain(),
-            _ = tick.tick() => with(Shard::tick),
+            _ = tick.tick(), if ticks => with(Shard::tick),
+            () = begins.notified(), if !ticks => {}
             () = async { tokio::time::sleep(STEP).await }, if hasty => {}
         }
         match turn() {
@@ -208,6 +218,11 @@ pub fn drain() {
 /// One tick of the wheel: for a loop without a runtime, every [`TICK_MS`].
 pub(crate) fn tick() {
     with(Shard::tick);
+}
+
+/// Whether there is anything that ticks are needed for: for a loop without a runtime.
+pub(crate) fn is_timed() -> bool {
+    with(|shard| shard.is_timed())
 }
 
 /// Informs every subscriber that the server closes.
@@ -331,6 +346,11 @@ impl Shard {
         }
     }
 
+    /// Whether anything waits for time to pass. A server without clients sleeps.
+    fn is_timed(&self) -> bool {
+        !self.wheel.is_empty() || self.watches.is_active()
+    }
+
     fn tick(&mut self) {
         let up = self.wheel.tick();
         let now = self.wheel.now();
@@ -405,6 +425,9 @@ impl Shard {
         let ticks = (quiet.as_millis() as u64)
             .div_ceil(TICK_MS)
             .clamp(1, u64::from(u32::MAX));
+        if self.wheel.is_empty() {
+            self.begins.notify_one();
+        }
         let id = self.subscribers.next_number() as u32;
         let due = self.wheel.now() + ticks;
         let list = &mut self.channels[channel as usize].subscribers;
