@@ -5,13 +5,16 @@ use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::record::{Record, Variant, Verdict};
 use crate::run::Watch;
 use crate::text::figure::{NONE, count, in_unit, ms, three};
 use crate::trial::Progress;
 use crate::trial::live::Live;
+
+/// How often a second the lines are drawn at most.
+const DRAWN_PER_S: u8 = 20;
 
 /// The bar of a run.
 pub(super) struct Bar {
@@ -32,14 +35,24 @@ impl Bar {
         // A terminal that cannot move its cursor shows lines as a file does.
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         let terminal = std::io::stderr().is_terminal() && !dumb;
-        let lines = MultiProgress::new();
-        let line = |length| {
-            if quiet || !terminal {
-                ProgressBar::hidden()
-            } else {
-                lines.add(ProgressBar::new(length))
-            }
-        };
+        if quiet || !terminal {
+            let mut bar = Self::on(ProgressDrawTarget::hidden());
+            bar.lines = !quiet;
+            return bar;
+        }
+        Self::on_terminal(console::Term::stderr())
+    }
+
+    fn on_terminal(terminal: impl TermLike + 'static) -> Self {
+        let screen = Box::new(WithRoom(terminal));
+        let bar = Self::on(ProgressDrawTarget::term_like_with_hz(screen, DRAWN_PER_S));
+        bar.bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
+    fn on(target: ProgressDrawTarget) -> Self {
+        let lines = MultiProgress::with_draw_target(target);
+        let line = |length| lines.add(ProgressBar::new(length));
         let (bar, figures, costs) = (line(1), line(0), line(0));
         let text = ProgressStyle::with_template("  {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -48,15 +61,12 @@ impl Bar {
         let style = ProgressStyle::with_template("{prefix} {msg:11} {bar:30} {pos}/{len}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
-        if !bar.is_hidden() {
-            bar.enable_steady_tick(Duration::from_millis(200));
-        }
         Self {
             bar,
             figures,
             costs,
             verdicts: RefCell::default(),
-            lines: !quiet && !terminal,
+            lines: false,
             phase: Cell::new(""),
         }
     }
@@ -66,6 +76,59 @@ impl Bar {
         let mut bar = Self::new(quiet);
         bar.lines = false;
         bar
+    }
+}
+
+/// A terminal whose lines end a little before its last column. After drawing, the cursor rests at the end
+/// of the last line; where that was the last column, the `^C` that a terminal shows for a key would go
+/// to a line of its own, and what is cleared afterwards would be one line too low.
+#[derive(Debug)]
+struct WithRoom<T>(T);
+
+impl<T> WithRoom<T> {
+    /// Columns left free: four keys of two characters, more than anyone presses in one tick.
+    const COLUMNS: u16 = 8;
+}
+
+impl<T: TermLike> TermLike for WithRoom<T> {
+    fn width(&self) -> u16 {
+        self.0.width().saturating_sub(Self::COLUMNS).max(1)
+    }
+
+    fn height(&self) -> u16 {
+        self.0.height()
+    }
+
+    fn move_cursor_up(&self, n: usize) -> std::io::Result<()> {
+        self.0.move_cursor_up(n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> std::io::Result<()> {
+        self.0.move_cursor_down(n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> std::io::Result<()> {
+        self.0.move_cursor_right(n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> std::io::Result<()> {
+        self.0.move_cursor_left(n)
+    }
+
+    fn write_line(&self, text: &str) -> std::io::Result<()> {
+        self.0.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> std::io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> std::io::Result<()> {
+        self.0.clear_line()
+    }
+
+    fn flush(&self) -> std::io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -178,7 +241,115 @@ fn join(parts: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Side;
     use crate::record::sample;
+    use pushbench_protocol::transport::{Profile, Transport};
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal of 80 columns.
+    #[derive(Debug, Clone, Default)]
+    struct Paper(Arc<Mutex<Grid>>);
+
+    /// What is on it, and where its cursor is.
+    #[derive(Debug, Default)]
+    struct Grid {
+        lines: Vec<Vec<char>>,
+        line: usize,
+        column: usize,
+    }
+
+    impl Paper {
+        const COLUMNS: usize = 80;
+
+        /// Moves the cursor by so many lines, and to the column that `column` makes of its own.
+        fn to(&self, lines: isize, column: impl Fn(usize) -> usize) -> std::io::Result<()> {
+            let mut paper = self.0.lock().expect("not poisoned");
+            paper.line = paper.line.saturating_add_signed(lines);
+            paper.column = column(paper.column);
+            Ok(())
+        }
+
+        fn text(&self) -> String {
+            let paper = self.0.lock().expect("not poisoned");
+            let lines = paper
+                .lines
+                .iter()
+                .map(|line| line.iter().collect::<String>());
+            lines.collect::<Vec<_>>().join("\n")
+        }
+    }
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            Self::COLUMNS as u16
+        }
+        fn move_cursor_up(&self, n: usize) -> std::io::Result<()> {
+            self.to(-(n as isize), |column| column)
+        }
+        fn move_cursor_down(&self, n: usize) -> std::io::Result<()> {
+            self.to(n as isize, |column| column)
+        }
+        fn move_cursor_right(&self, n: usize) -> std::io::Result<()> {
+            self.to(0, |column| column + n)
+        }
+        fn move_cursor_left(&self, n: usize) -> std::io::Result<()> {
+            self.to(0, |column| column.saturating_sub(n))
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.write_str(text)?;
+            self.to(1, |_| 0)
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            for char in text.chars() {
+                let mut paper = self.0.lock().expect("not poisoned");
+                if char == '\n' || paper.column == Self::COLUMNS {
+                    (paper.line, paper.column) = (paper.line + 1, 0);
+                }
+                if char != '\n' {
+                    let (line, column) = (paper.line, paper.column);
+                    let lines = paper.lines.len().max(line + 1);
+                    paper.lines.resize(lines, vec![' '; Self::COLUMNS]);
+                    paper.lines[line][column] = char;
+                    paper.column += 1;
+                }
+            }
+            Ok(())
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            let mut paper = self.0.lock().expect("not poisoned");
+            let line = paper.line;
+            if let Some(line) = paper.lines.get_mut(line) {
+                line.fill(' ');
+            }
+            paper.column = 0;
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_bar_stays_on_the_terminal_where_keys_were_echoed_into_it() {
+        for keys in ["", "^C", "^C^C^C"] {
+            let paper = Paper::default();
+            let bar = Bar::on_terminal(paper.clone());
+            let side = Side::from((Transport::Sse, Profile::Tuned));
+            bar.trial(1, 2, side.at(None));
+            bar.progress(Progress {
+                phase: "measure",
+                done: 1,
+                of: 2,
+                live: Some(Live::default()),
+            });
+            bar.figures.tick();
+            assert!(paper.text().contains("[1/2] sse tuned"), "{}", paper.text());
+            assert!(paper.text().contains("nothing published"));
+            paper.write_str(keys).expect("it is memory");
+            drop(bar);
+            assert_eq!(paper.text().trim(), "", "after '{keys}'");
+        }
+    }
 
     #[test]
     fn the_live_lines_read_like_this() {
