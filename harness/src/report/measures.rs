@@ -125,9 +125,11 @@ impl Table {
             .any(|key| key.starts_with(&prefix))
     }
 
-    /// The metric that matters most, if any row has it.
+    /// The metric that matters most, if any row has it of which words may be made.
     pub(super) fn foremost_in(&self, view: &View<'_>) -> Option<&'static Metric> {
-        let has = |metric: &&Metric| (0..view.rows.len()).any(|row| view.has(row, metric));
+        let has = |metric: &&Metric| {
+            (0..view.rows.len()).any(|row| view.is_witness(row) && view.has(row, metric))
+        };
         named(self.foremost).find(has)
     }
 
@@ -140,9 +142,10 @@ impl Table {
     }
 }
 
-/// `metric` of each row that has it, as the beginning of a sentence.
+/// `metric` of each row that has it and is not void, as the beginning of a sentence.
 pub(super) fn in_words(view: &View<'_>, metric: &Metric) -> String {
     let rows = view.rows.iter().enumerate();
+    let rows = rows.filter(|&(row, _)| view.is_witness(row));
     let figures = rows.filter_map(|(row, name)| {
         let figure = view.figure(row, metric)?;
         Some(format!("{figure} ({name})"))

@@ -4,7 +4,7 @@
 //! one unit, in its heading, so that rows can be compared by eye. With a sweep, each
 //! transport is a curve: a row a point, and below it how its cost grows.
 
-use super::answer::answer;
+use super::answer::{answer, trials_of_each};
 use super::columns::{COST, of_rows};
 use super::limits;
 use super::measures;
@@ -331,9 +331,10 @@ fn headline(record: &Record) -> String {
             None => "nothing published".to_owned(),
         },
     };
-    let trials = match record.summary.iter().map(|row| row.trials).max() {
-        Some(trials @ 2..) => format!(", {trials} trials each"),
-        _ => String::new(),
+    let trials = match trials_of_each(record) {
+        None | Some((_, 1)) => String::new(),
+        Some((n, m)) if n == m => format!(", {n} trials each"),
+        Some((n, m)) => format!(", {n} to {m} trials each"),
     };
     let status = record.status.ending();
     format!(
@@ -387,8 +388,8 @@ mod tests {
         record.summary[0].trials = 3;
         assert_eq!(
             headline(&record),
-            "quick: 1,000 clients, 100 channels, 300 publishes/s of 128 bytes, 3 s measured, 3 \
-             trials each, seed 7; interrupted"
+            "quick: 1,000 clients, 100 channels, 300 publishes/s of 128 bytes, 3 s measured, 1 \
+             to 3 trials each, seed 7; interrupted"
         );
         record.status = Status::Complete;
         record.scenario = Scenario::load("idle").expect("built in");

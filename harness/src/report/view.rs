@@ -5,7 +5,7 @@ use std::path::Path;
 use super::distribution::{self, Distribution};
 use super::tree::Tree;
 use crate::metrics::Metric;
-use crate::record::{Record, Variant};
+use crate::record::{Record, Variant, Verdict};
 use crate::scenario::Point;
 
 /// All that a report may look at.
@@ -49,6 +49,18 @@ impl<'a> View<'a> {
     /// Whether row `row` has `metric`.
     pub(super) fn has(&self, row: usize, metric: &Metric) -> bool {
         self.of_row(row, &metric.in_row()).is_some()
+    }
+
+    /// Whether words may be made of the figures of row `row`: none of its trials is void, or the record
+    /// itself compares it, by the rounds that are not.
+    pub(super) fn is_witness(&self, row: usize) -> bool {
+        let compared = || {
+            let pairs = self.record.comparisons.iter().map(|found| found.pair);
+            pairs
+                .flat_map(|pair| pair.variants())
+                .any(|of| of == self.rows[row])
+        };
+        self.record.summary[row].verdict != Verdict::Void || compared()
     }
 
     /// `metric` of row `row` in the unit of its columns: `8.94 µs`.

@@ -1,10 +1,10 @@
 use super::*;
 use crate::analysis::compare::compare_all;
 use crate::metrics::summarise;
-use crate::record::{Capability, Record, RoundTrip, Status, sample};
+use crate::record::{Capability, Reason, Record, RoundTrip, Status, Trial, Verdict, sample};
 use crate::report::Format;
 use crate::report::tests::rounds;
-use pushbench_protocol::transport::Transport;
+use pushbench_protocol::transport::{Profile, Transport};
 
 fn of(record: &Record) -> Answer {
     answer(&View::of(record))
@@ -167,6 +167,69 @@ fn one_trial_each_names_no_winner() {
         !seen.contains("wins") && !seen.contains("bytes sent"),
         "{seen}"
     );
+}
+
+/// What makes a trial one that no words are made of.
+type Spoil = fn(Trial) -> Option<Trial>;
+
+#[test]
+fn words_are_made_of_two_rows_that_can_be_compared_or_of_none() {
+    let interrupted: Spoil = |trial| {
+        let (error, remedy) = ("interrupted in phase 'measure'", "run it again");
+        Some(trial.failed(error.to_owned(), remedy.to_owned()))
+    };
+    let void: Spoil = |mut trial| {
+        let reason = Reason {
+            check: "ledger".to_owned(),
+            measured: None,
+            limit: None,
+            remedy: String::new(),
+            message: String::new(),
+        };
+        trial.validity.raise(Verdict::Void, reason);
+        Some(trial)
+    };
+    let absent: Spoil = |_| None;
+    let all = [
+        Transport::Sse,
+        Transport::WebSocket,
+        Transport::LongPoll,
+        Transport::ShortPoll,
+        Transport::HttpStream,
+    ];
+    for spoil in [interrupted, void, absent] {
+        for left in 0..all.len() {
+            let mut record = rounds();
+            record
+                .trials
+                .retain(|trial| trial.index == 1 && trial.variant.side.profile == Profile::Tuned);
+            for trial in &mut record.trials {
+                let trips = RoundTrip {
+                    round_trip_ns: trial.latency_ns,
+                    ..RoundTrip::default()
+                };
+                trial.measures.round_trip = Some(trips);
+            }
+            let trials = record.trials.into_iter().filter_map(|trial| {
+                let good = all[all.len() - left..].contains(&trial.variant.side.transport);
+                if good { Some(trial) } else { spoil(trial) }
+            });
+            record.trials = trials.collect();
+            record.summary = summarise(&record.trials, &Default::default());
+            record.comparisons = compare_all(&record.trials);
+            let sentences = of(&record).sentences;
+            let spoken = |begins: &str| sentences.iter().find(|text| text.starts_with(begins));
+            let (lowest, trips) = (spoken("Lowest"), spoken("Median round trip"));
+            assert_eq!(lowest.is_some(), left >= 2, "{left} left: {sentences:?}");
+            assert_eq!(trips.is_some(), left >= 1, "{left} left: {sentences:?}");
+            for bad in &all[..all.len() - left] {
+                for spoken in [lowest, trips].into_iter().flatten() {
+                    let praise = spoken.split(';').next().expect("a part");
+                    assert!(!praise.contains(bad.id()), "{bad} in '{spoken}'");
+                }
+            }
+        }
+    }
 }
 
 #[test]

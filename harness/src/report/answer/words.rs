@@ -4,7 +4,7 @@ use super::{DECISIVE, Finding, LATENCIES};
 use crate::analysis::compare::MIN_ROUNDS;
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::{Metric, all, named};
-use crate::record::{Capability, Status, Variant, Verdict};
+use crate::record::{Capability, Record, Status, Variant, Verdict};
 use crate::report::relation::Relation;
 use crate::report::view::View;
 use crate::scenario::ChannelCount;
@@ -35,11 +35,11 @@ pub(super) fn scenario(view: &View<'_>) -> String {
         None => "wait, and nothing is published".to_owned(),
     };
     let conditions: String = scenario.sentences().map(|s| format!(" {s}")).collect();
-    let trials = view.record.summary.iter().map(|row| row.trials).max();
-    let trials = match trials {
+    let trials = match trials_of_each(view.record) {
         None => "no trial".to_owned(),
-        Some(1) => "one trial of each transport and profile".to_owned(),
-        Some(n) => format!("{n} trials of each transport and profile"),
+        Some((1, 1)) => "one trial of each transport and profile".to_owned(),
+        Some((n, m)) if n == m => format!("{n} trials of each transport and profile"),
+        Some((n, m)) => format!("{n} to {m} trials of each transport and profile"),
     };
     let sweep = match points.len() {
         0 => String::new(),
@@ -57,6 +57,12 @@ pub(super) fn scenario(view: &View<'_>) -> String {
         count(scenario.clients.count.into()),
         scenario.phases.measure_s
     )
+}
+
+/// The fewest and the most trials of a row: a run that was cut short has not as many of each.
+pub(in super::super) fn trials_of_each(record: &Record) -> Option<(u32, u32)> {
+    let trials = || record.summary.iter().map(|row| row.trials);
+    trials().min().zip(trials().max())
 }
 
 fn names(view: &View<'_>, rows: &[usize]) -> String {
@@ -283,25 +289,38 @@ pub(super) fn not_tested(view: &View<'_>) -> impl Iterator<Item = String> {
     })
 }
 
-/// The least that was seen, called what it is. Rows that are void are no witness.
+/// The least that was seen, called what it is. It takes two rows to have a least; rows that are void are
+/// no witness, and are named, since a table may show a figure of theirs.
 pub(super) fn observed(view: &View<'_>, candidates: &[usize]) -> String {
-    let witness = |row: &&usize| view.record.summary[**row].verdict != Verdict::Void;
+    let (rows, void): (Vec<usize>, Vec<usize>) =
+        candidates.iter().partition(|&&row| view.is_witness(row));
     let least = |metric: &Metric| {
-        let of = |row: usize| view.of_row(row, &metric.in_row());
-        let rows = candidates.iter().filter(witness);
-        let (row, value) = rows
-            .filter_map(|&row| Some((row, of(row)?)))
-            .min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        let of = |row: &usize| Some((view.of_row(*row, &metric.in_row())?, *row));
+        let mut found: Vec<(f64, usize)> = rows.iter().filter_map(of).collect();
+        found.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let [(least, row), (next, _), ..] = found[..] else {
+            return None;
+        };
         // A figure that another row shares is nobody's.
-        let shared = candidates.iter().filter(|&&row| of(row) == Some(value));
-        let (name, figure) = (names(view, &[row]), view.figure(row, metric)?);
-        (shared.count() == 1).then(|| format!("{} ({name}, {figure})", metric.title))
+        let figure = view.figure(row, metric).filter(|_| least < next)?;
+        Some(format!(
+            "{} ({}, {figure})",
+            metric.title,
+            names(view, &[row])
+        ))
     };
     let seen: Vec<String> = named(&DECISIVE).filter_map(least).collect();
-    match seen.len() {
-        0 => "No valid rows to compare.".to_owned(),
+    let left_out = match void.len() {
+        0 => String::new(),
+        1 => format!("; {} has a void trial and is left out", names(view, &void)),
+        _ => format!("; {} have void trials and are left out", names(view, &void)),
+    };
+    match (seen.len(), rows.len()) {
+        (0, 0) => "No valid rows to compare.".to_owned(),
+        (0, 1) => format!("{} has nothing to be compared with.", names(view, &rows)),
+        (0, _) => format!("No row has less of anything than every other{left_out}."),
         _ => format!(
-            "Lowest{}, which may be chance: {}.",
+            "Lowest{}, which may be chance: {}{left_out}.",
             where_candidates_are(view, candidates),
             seen.join(", ")
         ),
