@@ -36,6 +36,7 @@ fn plan() -> Plan {
     Plan {
         start_ns: START_NS,
         end_ns: START_NS + 10 * INTERVAL_NS,
+        turns: None,
         messages: DELIVERIES,
         deliveries: DELIVERIES,
         max_samples: DELIVERIES,

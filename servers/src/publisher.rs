@@ -129,8 +129,7 @@ fn run(
         .expect("the bounds are constants that fit");
     let mut text = Vec::with_capacity(plan.payload_bytes);
     let end = timetable.len();
-    let mut gaps_ns = Vec::new();
-    let mut last = None;
+    let mut gaps = Gaps::default();
     let mut index = first;
     while index < end && !stop.load(Ordering::Relaxed) {
         let now = sys::monotonic_ns();
@@ -165,11 +164,9 @@ fn run(
                         && due.intended_ns < plan.measure_until_ns;
                     progress.note(receipt.actual_ns, measured);
                     if measured {
-                        if leads
-                            && let Some(last) = last.replace(receipt.actual_ns)
-                            && gaps_ns.len() < MAX_GAPS
-                        {
-                            gaps_ns.push(receipt.actual_ns.saturating_sub(last));
+                        if leads {
+                            let silent_ns = timetable.silence_before_ns(due.intended_ns);
+                            gaps.note(receipt.actual_ns, silent_ns);
                         }
                         lag.saturating_record(receipt.actual_ns.saturating_sub(due.intended_ns));
                     }
@@ -188,9 +185,29 @@ fn run(
     // Before another schedule may begin.
     hub.follow(None);
     let mut report = report.lock().expect("no panic while held");
-    report.gaps_ns = gaps_ns;
+    report.gaps_ns = gaps.ns;
     report.lag_histogram = histogram::encode(&lag);
     report.finished = true;
+}
+
+/// Times between publishes.
+#[derive(Default)]
+struct Gaps {
+    ns: Vec<u64>,
+    /// The last publish, without the silence before it.
+    last_ns: Option<u64>,
+}
+
+impl Gaps {
+    /// A publish, before which the schedule was silent for so long in all, while others had their turn.
+    fn note(&mut self, actual_ns: u64, silent_ns: u64) {
+        let at_ns = actual_ns.saturating_sub(silent_ns);
+        if let Some(last_ns) = self.last_ns.replace(at_ns)
+            && self.ns.len() < MAX_GAPS
+        {
+            self.ns.push(at_ns.saturating_sub(last_ns));
+        }
+    }
 }
 
 /// What one batch adds to the report, so that its lock is taken once a batch.
@@ -305,6 +322,16 @@ mod tests {
                 pushbench_protocol::envelope::decode(&message.envelope).expect("an envelope");
             assert!(envelope.actual_ns - envelope.intended_ns > 59_000_000_000);
         }
+    }
+
+    #[test]
+    fn silence_while_others_have_their_turn_is_in_no_gap_between_publishes() {
+        let mut gaps = Gaps::default();
+        for (actual_ns, silent_ns) in [(100, 0), (110, 0), (900, 780), (905, 780), (1_000, 900)] {
+            gaps.note(actual_ns, silent_ns);
+        }
+        // The last but one was late by more than it took to the last.
+        assert_eq!(gaps.ns, [10, 10, 5, 0]);
     }
 
     #[test]

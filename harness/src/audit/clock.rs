@@ -1,7 +1,7 @@
 //! Whether the clocks can be trusted, and whether there is enough of a steady state to speak of.
 
 use super::Evidence;
-use super::findings::{Found, Row, percent, row};
+use super::findings::{Found, Row, percent, row, timed};
 use crate::analysis::stats::stationarity::STRICT;
 use crate::analysis::stats::{Stationarity, stationarity};
 use crate::record::{Trial, Verdict};
@@ -9,6 +9,10 @@ use crate::record::{Trial, Verdict};
 /// Share of the kernel's timestamps that may be impossible. A stamp may belong to a segment after
 /// the message; a clock that was set spoils them all.
 const MAX_IMPOSSIBLE_STAMPS: f64 = 0.01;
+
+/// Share of the deliveries of a slice that may come when the turn is over: those are in no CPU time of
+/// their own trial, and load the slice of another.
+const MAX_SPILLED: f64 = 0.01;
 
 /// Deliveries that a median needs.
 const DELIVERIES_FOR_MEDIAN: f64 = 12.0;
@@ -38,6 +42,22 @@ pub(super) const CLOCKS: &[Row] = &[
             Found::above(share, MAX_IMPOSSIBLE_STAMPS, Verdict::Suspect, message)
         },
         "the wall clock was set during the trial: run it again",
+    ),
+    timed(
+        "turn",
+        |trial, _| {
+            let Some(spilled) = trial.spilled else {
+                return Found::Absent;
+            };
+            let measured: u64 = trial.slices.iter().map(|slice| slice.deliveries).sum();
+            let share = spilled as f64 / measured.max(1) as f64;
+            let message = format!(
+                "{} of the deliveries came when the trial's turn was over",
+                percent(share)
+            );
+            Found::above(share, MAX_SPILLED, Verdict::Suspect, message)
+        },
+        "lower '--clients' or '--rate', or let each trial run by itself with '--whole-trials'",
     ),
 ];
 
@@ -72,7 +92,7 @@ fn stationary(_: &Trial, evidence: &Evidence<'_>) -> Found {
     let series: Vec<f64> = evidence.report.series.iter().flatten().copied().collect();
     match stationarity(&series) {
         Stationarity::NotTested { values, needed } => Found::not_tested(format!(
-            "{values} slices of the phase hold a delivery, {needed} are needed"
+            "{values} stretches of the phase hold a delivery, {needed} are needed"
         )),
         Stationarity::Stationary { statistic, .. } => {
             Found::Measured(statistic, STRICT, Verdict::Valid, String::new())

@@ -1,7 +1,9 @@
 //! Every check has a test in which it fires, and none fires on a good trial.
 
 use super::*;
-use crate::record::{Cause, Check, Deliveries, Outcome, Probe, Quantiles, Validity, Verdict};
+use crate::record::{
+    Cause, Check, Deliveries, Outcome, Probe, Quantiles, Slice, Validity, Verdict,
+};
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -266,6 +268,22 @@ fn clocks_that_cannot_be_right_are_found() {
         fired(|c| c.report.impossible_stamps = 11),
         suspect("wall_clock")
     );
+}
+
+#[test]
+fn deliveries_that_come_in_the_turn_of_another_make_a_trial_suspect() {
+    let spilled = |spilled| {
+        fired(move |c: &mut Case| {
+            let slice = Slice {
+                deliveries: 500,
+                ..Slice::default()
+            };
+            c.trial.slices = vec![slice; 2];
+            c.trial.spilled = Some(spilled);
+        })
+    };
+    assert_eq!(spilled(10).0, Verdict::Valid);
+    assert_eq!(spilled(11), suspect("turn"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ enum Command {
     /// Compare transports on a scenario, and keep a record
     Run(run::Arguments),
     /// Serve channels, to try with curl, a browser or clients of your own
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// List scenarios and transports, or print the schema of records
     List(list::Arguments),
     /// Compare two records, or two transports of one, and check them against gates
@@ -107,7 +107,7 @@ pub fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(arguments) => run::run(arguments),
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(*arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Limits(arguments) => limits::run(&arguments),

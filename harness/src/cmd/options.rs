@@ -62,6 +62,7 @@ impl Workload {
             rate: self.rate,
             duration_s: self.duration,
             trials: None,
+            whole_trials: false,
             sweep: None,
             seed: self.seed,
             allocator: self.allocator,

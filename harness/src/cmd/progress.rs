@@ -147,6 +147,14 @@ impl Watch for Bar {
         self.bar.set_prefix(format!("[{number}/{of}] {variant}"));
     }
 
+    fn turns(&self, number: usize, of: usize, variants: &[Variant]) {
+        let last = number + variants.len() - 1;
+        let names: Vec<String> = variants.iter().map(Variant::to_string).collect();
+        self.phase.set("");
+        let prefix = format!("[{number}-{last}/{of}] {}", names.join(", "));
+        self.bar.set_prefix(prefix);
+    }
+
     fn progress(&self, progress: Progress) {
         if self.phase.replace(progress.phase) != progress.phase {
             self.bar.set_message(progress.phase);

@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// Time that '--trials auto' may spend on a scenario, in s
     #[arg(long, value_name = "S", default_value = "600", value_parser = seconds)]
     time_budget: Duration,
+    /// Run each trial by itself, instead of all in turns, in slices of some 200 ms
+    #[arg(long)]
+    whole_trials: bool,
     /// Vary clients, payload_bytes, channels, rate_per_s, or any number of a scenario by its path,
     /// such as 'clients=100,1000' or 'server.ring_messages=64,1024'; several lists go together value
     /// by value
@@ -168,6 +171,7 @@ impl Arguments {
                 Trials::Number(number) => number,
                 Trials::Auto => MIN_ROUNDS as u32,
             }),
+            whole_trials: self.whole_trials,
             sweep: self.sweep()?,
             ..self.workload.overrides(&self.selection)
         })

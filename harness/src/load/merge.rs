@@ -10,7 +10,7 @@ use super::shard::ShardReport;
 use super::tally::Histograms;
 use super::{FleetReport, MeasurePhase};
 use crate::analysis::stats::{Bootstrap, quantile_intervals};
-use crate::load::recorder::{SLICES, Sample, Slice, histogram};
+use crate::load::recorder::{STRETCHES, Sample, Stretch, histogram};
 use crate::record::{HistogramId, IntervalNs, LatencyIntervals, Merge};
 
 /// Publishes drawn for the intervals of a trial, over all replicates.
@@ -27,7 +27,7 @@ pub(super) fn merge(
     let mut report = FleetReport::default();
     let mut intervals: BTreeMap<u64, Histogram<u64>> = BTreeMap::new();
     let mut last_receipt_ns: Vec<u64> = Vec::new();
-    let mut series = vec![Slice::default(); SLICES];
+    let mut series = vec![Stretch::default(); STRETCHES];
     let mut samples: Vec<Sample> = Vec::new();
     let mut timeline = Timeline::default();
     for shard in shards {
@@ -49,6 +49,7 @@ pub(super) fn merge(
             continue;
         };
         report.negative_latencies += recorded.negative;
+        report.spilled += recorded.spilled;
         report.last_received_ns = report.last_received_ns.max(recorded.last_ns);
         report.impossible_stamps += recorded.probes.impossible;
         for (id, more) in [
@@ -59,9 +60,9 @@ pub(super) fn merge(
         ] {
             report.histograms.add(id, more);
         }
-        for (slice, other) in series.iter_mut().zip(&recorded.series) {
-            slice.count += other.count;
-            slice.sum_of_logs += other.sum_of_logs;
+        for (stretch, other) in series.iter_mut().zip(&recorded.series) {
+            stretch.count += other.count;
+            stretch.sum_of_logs += other.sum_of_logs;
         }
         samples.extend(recorded.samples);
         for interval in recorded.intervals {
@@ -74,7 +75,7 @@ pub(super) fn merge(
         }
     }
     report.intervals_of_quantiles = intervals_of_quantiles(&samples);
-    let mean = |s: &Slice| (s.count > 0).then(|| (s.sum_of_logs / s.count as f64).exp());
+    let mean = |s: &Stretch| (s.count > 0).then(|| (s.sum_of_logs / s.count as f64).exp());
     report.series = series.iter().map(mean).collect();
     let last = fanout(&last_receipt_ns, phase);
     report.histograms.add(HistogramId::Fanout, &last);

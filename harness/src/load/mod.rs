@@ -31,6 +31,7 @@ pub(crate) mod session;
 pub(crate) mod shard;
 pub mod tally;
 pub(crate) mod tasks;
+pub mod turns;
 
 /// What a fleet knows before it connects.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -178,6 +179,29 @@ impl MeasurePhase {
         (self.timing.measure_from_ns..self.timing.measure_until_ns).contains(&intended_ns)
     }
 
+    /// How long load is offered in it, in ns: all of it, but for the turns of others.
+    pub fn load_ns(&self) -> u64 {
+        let before_ns = |time_ns| self.timetable.load_before_ns(time_ns);
+        match self.timetable.turns() {
+            Some(_) => {
+                before_ns(self.timing.measure_until_ns) - before_ns(self.timing.measure_from_ns)
+            }
+            None => self.timing.measure_until_ns - self.timing.measure_from_ns,
+        }
+    }
+
+    /// Until when others have their turn; `None` in a turn of its own, and without turns.
+    pub fn others_until_ns(&self, now_ns: u64) -> Option<u64> {
+        let turns = self.timetable.turns()?;
+        let since_ns = now_ns.checked_sub(self.timing.schedule.start_ns)?;
+        let begun = turns.starts().partition_point(|start| *start <= since_ns);
+        let next = turns.starts().get(begun)?;
+        let ended = begun
+            .checked_sub(1)
+            .map_or(0, |last| turns.starts()[last] + turns.slices().slice_ns());
+        (since_ns >= ended).then_some(self.timing.schedule.start_ns + next)
+    }
+
     /// Index in the schedule of the first message of the phase.
     pub fn first_message(&self) -> u64 {
         if self.upstream.is_some() {
@@ -295,16 +319,19 @@ pub struct FleetReport {
     pub last_received_ns: u64,
     /// Deliveries that came before they were published.
     pub negative_latencies: u64,
+    /// Deliveries that came when the turn of this fleet was over.
+    #[serde(default)]
+    pub spilled: u64,
     /// Stamps of the kernel that lay after the read, or before the message was due.
     pub impossible_stamps: u64,
     /// Intervals of the quantiles of delivery latency, by bootstrap over publishes.
     pub intervals_of_quantiles: LatencyIntervals,
-    /// Delivery latency over the measure phase in slices of equal length, by intended time: the
-    /// geometric mean in ns, `None` for a slice without a delivery.
+    /// Delivery latency over the measure phase in stretches of equal length, by intended time: the
+    /// geometric mean in ns, `None` for a stretch without a delivery.
     pub series: Vec<Option<f64>>,
     /// What was timed, by id.
     pub histograms: tally::Histograms,
-    /// Delivery latency by second: number and histogram.
+    /// Delivery latency by second, or by slice where there are slices: number and histogram.
     pub intervals: Vec<(u64, tally::Histograms)>,
     /// What clients counted because of the scenario's conditions: of each measure, what is not worked out
     /// from the server, the window or the distributions. All other counts are without slow readers.

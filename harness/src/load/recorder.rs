@@ -10,6 +10,8 @@
 
 use hdrhistogram::Histogram;
 
+use super::turns::PhaseTurns;
+
 pub use crate::record::{INTERVAL_NS, histogram};
 
 /// Most messages of a measure phase whose last subscriber is looked for, over all shards: each
@@ -30,17 +32,19 @@ pub struct Delivery {
     pub received_ns: u64,
 }
 
-/// Slices of the measure phase in which latency is followed over time: the test of stationarity
+/// Stretches of the measure phase in which latency is followed over time: the test of stationarity
 /// wants at least 80, and each should hold some deliveries.
-pub const SLICES: usize = 100;
+pub const STRETCHES: usize = 100;
 
 /// What a recorder prepares for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Plan {
     /// Begin of the measure phase in ns of `CLOCK_MONOTONIC`.
     pub start_ns: u64,
     /// Its end.
     pub end_ns: u64,
+    /// Its slices, where there are some.
+    pub turns: Option<PhaseTurns>,
     /// Messages that are due in it.
     pub messages: u64,
     /// Deliveries that this shard expects, as far as is known.
@@ -67,6 +71,7 @@ pub struct Sample {
 pub struct Recorder {
     /// Receive times count in intervals from here.
     start_ns: u64,
+    turns: Option<PhaseTurns>,
     delivery: Histogram<u64>,
     service: Histogram<u64>,
     current: Interval,
@@ -76,17 +81,17 @@ pub struct Recorder {
     last_receipt_ns: Vec<u64>,
     negative: u64,
     last_ns: u64,
-    slice_ns: u64,
-    series: Vec<Slice>,
+    stretch_ns: u64,
+    series: Vec<Stretch>,
     samples: Vec<Sample>,
     /// Messages whose index is a multiple of this are sampled.
     sample_every: u64,
     probes: Probes,
 }
 
-/// Deliveries of one slice of the measure phase.
+/// Deliveries of one stretch of the measure phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Slice {
+pub struct Stretch {
     /// How many.
     pub count: u64,
     /// Sum of the natural logarithms of their latencies in ns.
@@ -117,7 +122,7 @@ impl Default for Probes {
 /// Delivery latencies of one interval.
 #[derive(Debug)]
 pub struct Interval {
-    /// Which, from 0 at the start of the measure phase.
+    /// Which, from 0 at the start of the measure phase: a second, or a slice.
     pub number: u64,
     /// The latencies in ns.
     pub histogram: Histogram<u64>,
@@ -154,17 +159,19 @@ pub struct Recorded {
     pub delivery: Histogram<u64>,
     /// Receive − actual, in ns.
     pub service: Histogram<u64>,
-    /// Delivery latency by second of receipt, empty seconds left out.
+    /// Delivery latency by second or slice of receipt, empty ones left out.
     pub intervals: Vec<FinishedInterval>,
     /// For each message the last time at which a subscriber of this shard received it; 0 where
     /// none did.
     pub last_receipt_ns: Vec<u64>,
     /// Deliveries that came before they were published, by the clocks: none is ever clamped to 0.
     pub negative: u64,
+    /// Deliveries that came in the turn of another.
+    pub spilled: u64,
     /// Receive time of the last delivery; 0 where there was none.
     pub last_ns: u64,
-    /// Deliveries by slice of the measure phase, by intended time.
-    pub series: Vec<Slice>,
+    /// Deliveries by stretch of the measure phase, by intended time.
+    pub series: Vec<Stretch>,
     /// Deliveries one by one, of the messages that were sampled.
     pub samples: Vec<Sample>,
     /// What the probe clients found.
@@ -187,8 +194,13 @@ impl Recorder {
         let sample_every = plan.deliveries.div_ceil(plan.max_samples.max(1)).max(1);
         // Allocated now, so that memory does not grow while deliveries are timed.
         let samples = (plan.deliveries / sample_every).min(plan.max_samples) as usize;
+        let length_ns = match &plan.turns {
+            Some(turns) => turns.measured_ns(),
+            None => plan.end_ns.saturating_sub(plan.start_ns),
+        };
         Self {
             start_ns: plan.start_ns,
+            turns: plan.turns,
             delivery: histogram(),
             service: histogram(),
             current: Interval {
@@ -200,8 +212,8 @@ impl Recorder {
             last_receipt_ns: vec![0; followed],
             negative: 0,
             last_ns: 0,
-            slice_ns: (plan.end_ns.saturating_sub(plan.start_ns) / SLICES as u64).max(1),
-            series: vec![Slice::default(); if plan.max_samples > 0 { SLICES } else { 0 }],
+            stretch_ns: (length_ns / STRETCHES as u64).max(1),
+            series: vec![Stretch::default(); if plan.max_samples > 0 { STRETCHES } else { 0 }],
             samples: Vec::with_capacity(samples),
             sample_every,
             probes: Probes::default(),
@@ -220,7 +232,19 @@ impl Recorder {
             self.negative += 1;
             return;
         }
-        let number = received_ns.saturating_sub(self.start_ns) / INTERVAL_NS;
+        let (number, due_ns) = match &mut self.turns {
+            None => {
+                let number = received_ns.saturating_sub(self.start_ns) / INTERVAL_NS;
+                (number, intended_ns.saturating_sub(self.start_ns))
+            }
+            Some(turns) => {
+                let number = turns.number(received_ns);
+                let Some(due_ns) = turns.due_ns(intended_ns, received_ns) else {
+                    return;
+                };
+                (number, due_ns)
+            }
+        };
         // Receive times of one thread never go back, so an interval that is over stays over.
         if number != self.current.number {
             self.rotate(number);
@@ -234,10 +258,10 @@ impl Recorder {
         }
         self.last_ns = received_ns;
         let latency_ns = received_ns - intended_ns;
-        let slice = intended_ns.saturating_sub(self.start_ns) / self.slice_ns;
-        if let Some(slice) = self.series.get_mut(slice as usize) {
-            slice.count += 1;
-            slice.sum_of_logs += (latency_ns.max(1) as f64).ln();
+        let stretch = due_ns / self.stretch_ns;
+        if let Some(stretch) = self.series.get_mut(stretch as usize) {
+            stretch.count += 1;
+            stretch.sum_of_logs += (latency_ns.max(1) as f64).ln();
         }
         // Sessions may make more deliveries than were expected: those beyond are not kept.
         if message % self.sample_every == 0 && self.samples.len() < self.samples.capacity() {
@@ -301,6 +325,7 @@ impl Recorder {
             intervals: self.finished,
             last_receipt_ns: self.last_receipt_ns,
             negative: self.negative,
+            spilled: self.turns.as_ref().map_or(0, PhaseTurns::spilled),
             last_ns: self.last_ns,
             series: self.series,
             samples: self.samples,
@@ -320,6 +345,7 @@ mod tests {
         Recorder::new(Plan {
             start_ns: START,
             end_ns: START + 10_000,
+            turns: None,
             messages,
             deliveries: 10,
             max_samples: 5,
@@ -395,12 +421,12 @@ mod tests {
     #[test]
     fn latency_over_time_is_a_geometric_mean_by_intended_time() {
         let mut recorder = recorder(10);
-        // Slices are 100 ns long. A delivery of the drain has an intended time of the phase.
+        // Stretches are 100 ns long. A delivery of the drain has an intended time of the phase.
         recorder.record(delivery(0, 50, 50, 50 + 100));
         recorder.record(delivery(0, 60, 60, 60 + 10_000));
         recorder.record(delivery(1, 9_999, 9_999, 9_999 + 7));
         let series = recorder.finish_all().series;
-        let mean = |slice: &Slice| (slice.sum_of_logs / slice.count as f64).exp();
+        let mean = |of: &Stretch| (of.sum_of_logs / of.count as f64).exp();
         assert!((mean(&series[0]) - 1_000.0).abs() < 1e-6);
         assert_eq!(
             (series[0].count, series[1].count, series[99].count),

@@ -22,6 +22,7 @@ use super::{MeasurePhase, Setup};
 use crate::load::client::ClientError;
 use crate::load::client::socket::Options;
 use crate::load::recorder::{self, Recorded, Recorder};
+use crate::load::turns::PhaseTurns;
 use crate::record::{Cause, Deliveries, HistogramId, Merge, RoundTrip};
 
 /// Connects under way at once in a whole fleet: half the queue of one listener (4,096, or what
@@ -189,6 +190,10 @@ impl Shard {
         }
         if let Some(phase) = self.phase() {
             self.show_outstanding(phase);
+            // No timer of this fleet runs in the turn of another.
+            if let Some(until_ns) = phase.others_until_ns(now_ns) {
+                return due_ns.max(until_ns);
+            }
         }
         due_ns
     }
@@ -201,6 +206,7 @@ impl Shard {
         *self.recorder.borrow_mut() = Some(Recorder::new(recorder::Plan {
             start_ns: phase.timing.measure_from_ns,
             end_ns: phase.timing.measure_until_ns,
+            turns: PhaseTurns::new(&phase.timetable, phase.timing.measure_from_ns),
             messages: phase.index_bound(),
             deliveries: expected,
             max_samples: if self.setup.probes {

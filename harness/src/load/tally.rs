@@ -185,7 +185,7 @@ pub struct Histograms(BTreeMap<HistogramId, Histogram<u64>>);
 
 impl Histograms {
     /// One alone.
-    pub(in crate::load) fn of(id: HistogramId, histogram: Histogram<u64>) -> Self {
+    pub(crate) fn of(id: HistogramId, histogram: Histogram<u64>) -> Self {
         Self(BTreeMap::from([(id, histogram)]))
     }
 

@@ -25,12 +25,32 @@ pub struct MachineCpu {
 }
 
 /// What the machine did between two readings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MachineUse {
-    /// CPU time that was used, in ns over all cores.
-    pub busy_ns: u64,
+    /// Time that went by, in ns over all cores.
+    elapsed_ns: u64,
+    /// Time in which a core had nothing to do, in ns over all cores.
+    idle_ns: u64,
     /// CPU time that a hypervisor gave to others, in ns over all cores.
     pub steal_ns: u64,
+}
+
+impl MachineUse {
+    /// CPU time that was used, in ns over all cores.
+    pub fn busy_ns(&self) -> u64 {
+        self.elapsed_ns.saturating_sub(self.idle_ns + self.steal_ns)
+    }
+}
+
+impl std::iter::Sum for MachineUse {
+    /// Over several stretches: what ticks leave out of one, another has.
+    fn sum<I: Iterator<Item = Self>>(stretches: I) -> Self {
+        stretches.fold(Self::default(), |sum, one| Self {
+            elapsed_ns: sum.elapsed_ns + one.elapsed_ns,
+            idle_ns: sum.idle_ns + one.idle_ns,
+            steal_ns: sum.steal_ns + one.steal_ns,
+        })
+    }
 }
 
 impl MachineCpu {
@@ -42,12 +62,10 @@ impl MachineCpu {
     /// What the machine did from `before` to this reading. Idle time comes in ticks of 10 ms on
     /// most kernels, so that is how exact it is for each core.
     pub fn since(&self, before: &Self) -> MachineUse {
-        let elapsed_ns = (self.at_ns.saturating_sub(before.at_ns)) * self.cores;
-        let idle_ns = self.idle_ns.saturating_sub(before.idle_ns);
-        let steal_ns = self.steal_ns.saturating_sub(before.steal_ns);
         MachineUse {
-            busy_ns: elapsed_ns.saturating_sub(idle_ns + steal_ns),
-            steal_ns,
+            elapsed_ns: (self.at_ns.saturating_sub(before.at_ns)) * self.cores,
+            idle_ns: self.idle_ns.saturating_sub(before.idle_ns),
+            steal_ns: self.steal_ns.saturating_sub(before.steal_ns),
         }
     }
 }
@@ -105,11 +123,10 @@ mod tests {
         let before = parse(&text(1_000, 10), TICK, 0).expect("a reading");
         let after = parse(&text(1_150, 20), TICK, 1_000_000_000).expect("a reading");
         // Two cores for a second are 200 ticks: 150 idle, 10 stolen.
-        let expected = MachineUse {
-            busy_ns: 40 * TICK,
-            steal_ns: 10 * TICK,
-        };
-        assert_eq!(after.since(&before), expected);
+        let used = after.since(&before);
+        assert_eq!((used.busy_ns(), used.steal_ns), (40 * TICK, 10 * TICK));
+        let twice: MachineUse = [used, used].into_iter().sum();
+        assert_eq!((twice.busy_ns(), twice.steal_ns), (80 * TICK, 20 * TICK));
         assert_eq!(parse("cpu  1 2 3\n", 1, 0), None);
         assert_eq!(parse("", 1, 0), None);
     }

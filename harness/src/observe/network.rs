@@ -36,6 +36,16 @@ impl NetworkCounters {
     }
 }
 
+impl std::iter::Sum for NetworkCounters {
+    fn sum<I: Iterator<Item = Self>>(stretches: I) -> Self {
+        stretches.fold(Self::default(), |sum, one| Self {
+            segments_out: sum.segments_out + one.segments_out,
+            segments_retransmitted: sum.segments_retransmitted + one.segments_retransmitted,
+            listen_overflows: sum.listen_overflows + one.listen_overflows,
+        })
+    }
+}
+
 fn parse(snmp: &str, netstat: &str) -> Option<NetworkCounters> {
     Some(NetworkCounters {
         segments_out: counter(snmp, "Tcp:", "OutSegs")?,

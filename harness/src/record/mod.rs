@@ -36,8 +36,8 @@ pub use quantiles::{MIN_BEYOND, Quantiles};
 pub use summary::{Figures, Merged, SummaryRow};
 pub use trial::{
     Capability, Check, Clients, Deliveries, HarnessCost, HistogramId, IntervalNs, LatencyIntervals,
-    Machine, Outcome, Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial,
-    Validity, Verdict, Wire, WorkloadWindow,
+    Machine, Outcome, Phases, Probe, Publish, Reason, ServerCost, Slice, Span, Throughput, Trial,
+    Validity, Verdict, Whole, Wire, WorkloadWindow,
 };
 pub use variant::{Pair, Selector, Side, Variant};
 

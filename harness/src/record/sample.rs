@@ -196,6 +196,7 @@ fn trial(transport: Transport, median_ns: u64) -> Trial {
     trial.workload = Some(WorkloadWindow {
         from_ns: 1_550_000_000,
         until_ns: 4_560_000_000,
+        slices_ns: None,
         deliveries: Some(9_000),
         sent: Some(0),
         arrivals: Some(0),

@@ -102,7 +102,7 @@ const KEYS: &[(&str, &str)] = &[
         "/trials/0",
         "transport profile point index error lacks phase_ns clients publish deliveries throughput \
          latency_ns latency_interval_ns latency_over_time_ns probe fanout_ns service_ns \
-         server harness machine wire workload measures validity",
+         server harness machine wire workload whole slices spilled measures validity",
     ),
     (
         "/trials/0/clients",
@@ -159,7 +159,7 @@ const KEYS: &[(&str, &str)] = &[
     ),
     (
         "/trials/0/workload",
-        "from_ns until_ns deliveries sent arrivals",
+        "from_ns until_ns slices_ns deliveries sent arrivals",
     ),
     ("/trials/0/validity", "verdict reasons checks"),
     (

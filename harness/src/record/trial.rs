@@ -39,8 +39,8 @@ pub struct Trial {
     pub latency_ns: Quantiles,
     /// Intervals of its quantiles.
     pub latency_interval_ns: LatencyIntervals,
-    /// Delivery latency over the measure phase, in slices of equal length by intended time: the
-    /// geometric mean of each; `null` for a slice without a delivery.
+    /// Delivery latency over the measure phase, in stretches of equal length by intended time: the
+    /// geometric mean of each; `null` for a stretch without a delivery.
     pub latency_over_time_ns: Vec<Option<f64>>,
     /// Where the time went, on probe clients; `null` where there was none, or no stamp.
     pub probe: Option<Probe>,
@@ -56,6 +56,17 @@ pub struct Trial {
     pub machine: Machine,
     /// What went over the wire.
     pub wire: Wire,
+    /// Why the trial had the machine for itself; `null` for one that took turns with others, and where
+    /// nobody asked.
+    #[serde(default)]
+    pub whole: Option<Whole>,
+    /// Every slice of the measure phase, in the order of time; empty where the trial had the machine for
+    /// itself. CPU per delivery is that of their measured parts.
+    #[serde(default)]
+    pub slices: Vec<Slice>,
+    /// Deliveries that came when the turn of this trial was over, in that of another; `null` without slices.
+    #[serde(default)]
+    pub spilled: Option<u64>,
     /// The window over which costs were read; `null` where the trial did not come to its end.
     #[serde(default)]
     pub workload: Option<WorkloadWindow>,
@@ -67,6 +78,72 @@ pub struct Trial {
     pub measures: Measures,
     /// Whether the numbers may be believed.
     pub validity: Validity,
+}
+
+/// Why a trial runs by itself instead of in slices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Whole {
+    /// It was asked for.
+    Asked,
+    /// There is no other to take turns with.
+    Alone,
+    /// Its clients poll at intervals, and so use the machine in the turns of others too.
+    PollsAtIntervals,
+    /// Nothing is published.
+    NothingPublished,
+    /// Clients send by a schedule of their own.
+    ClientsSend,
+    /// The scenario does something to server, clients or connections at certain times.
+    Conditions,
+    /// A slice would take longer than 2 s: too few messages are published.
+    FewMessages,
+    /// The measure phase has room for fewer than 4 slices.
+    ShortPhase,
+    /// All trials together would need more than 200,000 connections.
+    ManyConnections,
+    /// A channel is silent for so long that keep-alives would be sent in the turns of others.
+    QuietChannels,
+}
+
+impl Whole {
+    /// The reason, as the end of a sentence.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Asked => "it was asked for",
+            Self::Alone => "there is no other to take turns with",
+            Self::PollsAtIntervals => "its clients poll at intervals, in the turns of others too",
+            Self::NothingPublished => "nothing is published",
+            Self::ClientsSend => "clients send by a schedule of their own",
+            Self::Conditions => {
+                "the scenario does something to server, clients or connections at certain times"
+            }
+            Self::FewMessages => {
+                "a slice would take longer than 2 s, as few messages are published"
+            }
+            Self::ShortPhase => "the measure phase has room for fewer than 4 slices",
+            Self::ManyConnections => "all at once would need more than 200,000 connections",
+            Self::QuietChannels => {
+                "channels are silent for so long that keep-alives would be sent in the turns of \
+                 others"
+            }
+        }
+    }
+}
+
+/// The measured part of one slice, of a trial that took turns with others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Slice {
+    /// When the slice began, in ns since the trial began.
+    pub start_ns: u64,
+    /// CPU time of the server.
+    pub server_cpu_ns: Option<u64>,
+    /// CPU time of the fleet.
+    pub harness_cpu_ns: Option<u64>,
+    /// Deliveries.
+    pub deliveries: u64,
+    /// Median of their latency.
+    pub p50_ns: Option<u64>,
 }
 
 /// Begin and end of each phase, in ns since the trial began; `null` for one that was not reached.
@@ -298,6 +375,9 @@ pub struct WorkloadWindow {
     pub from_ns: u64,
     /// When it closed.
     pub until_ns: u64,
+    /// How much of that was the trial's turn, where it took turns with others: CPU is that of its slices.
+    #[serde(default)]
+    pub slices_ns: Option<u64>,
     /// Messages that clients received in it, warm-up and repeated ones included; `null` where a
     /// record of schema 1 did not say.
     pub deliveries: Option<u64>,
@@ -308,9 +388,10 @@ pub struct WorkloadWindow {
 }
 
 impl WorkloadWindow {
-    /// Its length in ns.
+    /// Its length in ns; that of its slices, where it has some.
     pub fn length_ns(&self) -> u64 {
-        self.until_ns.saturating_sub(self.from_ns)
+        let whole = self.until_ns.saturating_sub(self.from_ns);
+        self.slices_ns.unwrap_or(whole)
     }
 }
 

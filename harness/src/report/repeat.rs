@@ -136,6 +136,10 @@ fn difference(scenario: &Scenario, ran: &Scenario) -> (Overrides, String) {
         let _ = write!(options, " --trials {}", ran.run.trials);
         overrides.trials = Some(ran.run.trials);
     }
+    if scenario.run.slices && !ran.run.slices {
+        options.push_str(" --whole-trials");
+        overrides.whole_trials = true;
+    }
     (overrides, options)
 }
 
@@ -159,12 +163,13 @@ mod tests {
         ran.publish.as_mut().expect("it publishes").rate_per_s = 50.5;
         ran.phases.measure_s = 2.0;
         ran.run.trials = 5;
+        ran.run.slices = false;
         ran.run.seed = Some(9);
         let found = repeat(&View::of(&record));
         assert_eq!(
             found.command,
             "pushbench run quick --transports sse,websocket --profiles stock,tuned --clients 200 \
-             --rate 50.5 --duration 2 --trials 5 --seed 7"
+             --rate 50.5 --duration 2 --trials 5 --whole-trials --seed 7"
         );
         assert_eq!(found.file, None);
     }

@@ -3,6 +3,7 @@
 //! Around the trials. In: a checked scenario and options. Out: a [`Record`], written after every
 //! trial so that an interrupted run keeps what it had.
 
+mod design;
 pub mod limits;
 mod recording;
 
@@ -11,17 +12,17 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use pushbench_protocol::payload::SplitMix64;
-use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::analysis::compare::{MIN_ROUNDS, all_decided, compare_all};
 use crate::environment::layout::{Layout, LayoutError, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::metrics::growth;
-use crate::record::{Family, Record, Side, Status, Variant};
+use crate::record::{Family, Record, Side, Status, Variant, Whole};
 use crate::scenario::{Point, Scenario};
 use crate::store::RecordError;
-use crate::trial::{self, Progress};
+use crate::trial::{self, Plan, Progress, Turn};
 
+use self::design::Design;
 use self::recording::Recording;
 pub(crate) use self::recording::congestion;
 
@@ -52,6 +53,8 @@ pub struct Options {
 pub trait Watch {
     /// Trial `number` of `of` begins.
     fn trial(&self, number: usize, of: usize, variant: Variant);
+    /// Trials from `number` on, of `of`, begin to take turns.
+    fn turns(&self, number: usize, of: usize, variants: &[Variant]);
     /// The trial under way has come so far.
     fn progress(&self, progress: Progress);
     /// A trial has ended: its row is the record's last.
@@ -105,7 +108,7 @@ pub async fn run(
 ) -> Result<Done, RunError> {
     let started = SystemTime::now();
     let points = at_each_point(scenario, options)?;
-    let mut recording = Recording::start(scenario, options, &points[0].2)?;
+    let mut recording = Recording::start(scenario, options, &points[0].layout)?;
     let mut random = SplitMix64::new(recording.record.seed);
     let mut number = 0;
     let mut interrupted = std::pin::pin!(interrupted);
@@ -113,33 +116,55 @@ pub async fn run(
         if !another_round(scenario, options, index, &recording.record, started) {
             break;
         }
-        let round = round(scenario, points.len(), &mut random);
+        let round = round(&points, &mut random);
+        let trials: usize = round.iter().map(|unit| unit.sides.len()).sum();
         // Of how many is known only where nothing is decided on the way.
-        let of = (round.len() * scenario.run.trials as usize).max(number + round.len());
-        for (transport, profile, place) in round {
-            number += 1;
-            let (point, at, layout) = &points[place];
-            let variant = Side { transport, profile }.at(*point);
-            watch.trial(number, of, variant);
-            let first_source = first_source(scenario, number);
-            let plan = recording.plan(at, variant.side, layout, (index, first_source));
+        let of = (trials * scenario.run.trials as usize).max(number + trials);
+        for unit in round {
+            let Place {
+                point, at, layout, ..
+            } = &points[unit.place];
+            let variants: Vec<Variant> = unit.sides.iter().map(|side| side.at(*point)).collect();
+            let first = number + 1;
+            number += variants.len();
+            let plans = variants.iter().enumerate().map(|(place, variant)| {
+                let first_source = first_source(scenario, first + place);
+                let plan = recording.plan(at, variant.side, layout, (index, first_source));
+                let turn = unit
+                    .turn
+                    .map(|turn| turn.at(place as u32, random_of_round(&plan)));
+                Plan { turn, ..plan }
+            });
+            let plans: Vec<Plan<'_>> = plans.collect();
             let progress = |progress| watch.progress(progress);
-            let ended = trial::run_until(&plan, &progress, &mut interrupted).await;
-            let (mut trial, histograms, was_interrupted) = ended;
-            trial.variant = variant;
-            let entered = recording.enter(trial, histograms.as_ref());
-            let record = &mut recording.record;
-            record.growth = growth(&record.summary);
-            record.comparisons = compare_all(&record.trials);
+            let (ended, was_interrupted) = match plans.as_slice() {
+                [plan] => {
+                    watch.trial(first, of, variants[0]);
+                    let ended = trial::run_until(plan, &progress, &mut interrupted).await;
+                    (vec![(ended.0, ended.1)], ended.2)
+                }
+                plans => {
+                    watch.turns(first, of, &variants);
+                    trial::run_in_turns(plans, &progress, &mut interrupted).await
+                }
+            };
             if was_interrupted {
-                record.status = Status::Interrupted;
+                recording.record.status = Status::Interrupted;
             }
-            if let Err(error) = entered.and_then(|()| recording.write()) {
-                // What was measured is in memory still: it is the caller's to keep.
-                recording.record.status = Status::Failed;
-                return Ok(recording.done(Some(error)));
+            for ((mut trial, histograms), variant) in ended.into_iter().zip(variants) {
+                trial.variant = variant;
+                trial.whole = unit.whole;
+                let entered = recording.enter(trial, histograms.as_ref());
+                let record = &mut recording.record;
+                record.growth = growth(&record.summary);
+                record.comparisons = compare_all(&record.trials);
+                if let Err(error) = entered.and_then(|()| recording.write()) {
+                    // What was measured is in memory still: it is the caller's to keep.
+                    recording.record.status = Status::Failed;
+                    return Ok(recording.done(Some(error)));
+                }
+                watch.ended(&recording.record);
             }
-            watch.ended(&recording.record);
             if was_interrupted {
                 return Ok(recording.done(None));
             }
@@ -148,17 +173,42 @@ pub async fn run(
     Ok(recording.done(None))
 }
 
-/// Each point as the scenario that it is, on the layout that it would have by itself.
-fn at_each_point(
-    scenario: &Scenario,
-    options: &Options,
-) -> Result<Vec<(Option<Point>, Scenario, Layout)>, LayoutError> {
+/// A point of the sweep.
+struct Place {
+    point: Option<Point>,
+    /// As the scenario that it is …
+    at: Scenario,
+    /// … on the layout that it would have by itself …
+    layout: Layout,
+    /// … and which of its trials take turns.
+    design: Design,
+}
+
+/// What runs at a time: trials that take turns, or one by itself.
+struct Unit {
+    place: usize,
+    sides: Vec<Side>,
+    turn: Option<Turn>,
+    whole: Option<Whole>,
+}
+
+/// What the order of slices in a round is derived from.
+fn random_of_round(plan: &Plan<'_>) -> u64 {
+    SplitMix64::new(plan.seed ^ (u64::from(plan.index) << 32)).next()
+}
+
+fn at_each_point(scenario: &Scenario, options: &Options) -> Result<Vec<Place>, LayoutError> {
     let points = scenario.points().into_iter();
     let points = points.map(|point| {
         let at = scenario.at(point);
         check_ports(at.connections(), options.sources.len())?;
         let layout = Layout::plan(at.connections(), options.shards)?;
-        Ok((point, at, layout))
+        Ok(Place {
+            point,
+            design: Design::of(&at),
+            at,
+            layout,
+        })
     });
     points.collect()
 }
@@ -181,15 +231,24 @@ fn another_round(
 
 /// One round: every transport and profile once at every point, in an order of its own, so that none
 /// always runs first or while the machine is at its warmest.
-fn round(
-    scenario: &Scenario,
-    points: usize,
-    random: &mut SplitMix64,
-) -> Vec<(Transport, Profile, usize)> {
-    let pairs = scenario.pairs().into_iter();
-    let mut round: Vec<_> = pairs
-        .flat_map(|(transport, profile)| (0..points).map(move |i| (transport, profile, i)))
-        .collect();
+fn round(points: &[Place], random: &mut SplitMix64) -> Vec<Unit> {
+    let units = points.iter().enumerate().flat_map(|(place, of)| {
+        let design = &of.design;
+        let in_turns = design.turn.map(|turn| Unit {
+            place,
+            sides: design.in_turns.clone(),
+            turn: Some(turn),
+            whole: None,
+        });
+        let whole = design.whole.iter().map(move |(side, why)| Unit {
+            place,
+            sides: vec![*side],
+            turn: None,
+            whole: Some(*why),
+        });
+        in_turns.into_iter().chain(whole)
+    });
+    let mut round: Vec<Unit> = units.collect();
     // Fisher and Yates, from the end.
     for last in (1..round.len()).rev() {
         round.swap(last, random.below(last as u64 + 1) as usize);
@@ -208,32 +267,57 @@ fn first_source(scenario: &Scenario, number: usize) -> u32 {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_round_has_every_pair_in_an_order_that_follows_from_the_seed() {
-        let scenario = Scenario::load("quick").expect("built in");
-        let rounds = |seed| {
-            let mut random = SplitMix64::new(seed);
-            (0..4)
-                .map(|_| round(&scenario, 1, &mut random))
-                .collect::<Vec<_>>()
+    fn places(points: u32, name: &str) -> Vec<Place> {
+        let at = Scenario::load(name).expect("built in");
+        let place = |index| Place {
+            point: Some(Point::new(index)),
+            design: Design::of(&at),
+            at: at.clone(),
+            layout: Layout::plan(at.connections(), None).expect("room for it"),
         };
-        assert_eq!(rounds(1), rounds(1));
-        assert_ne!(rounds(1), rounds(2));
-        for trials in rounds(1) {
-            let mut seen: Vec<Transport> = trials.iter().map(|t| t.0).collect();
-            seen.sort_unstable();
-            assert_eq!(seen, scenario.run.transports);
-        }
+        (0..points).map(place).collect()
+    }
+
+    fn sides(round: &[Unit]) -> Vec<(usize, Side)> {
+        let each = round
+            .iter()
+            .flat_map(|unit| unit.sides.iter().map(|side| (unit.place, *side)));
+        let mut all: Vec<(usize, Side)> = each.collect();
+        all.sort_unstable();
+        all
     }
 
     #[test]
-    fn a_round_has_every_pair_at_every_point_and_points_are_interleaved() {
-        let scenario = Scenario::load("quick").expect("built in");
-        let mut trials = round(&scenario, 3, &mut SplitMix64::new(1));
-        let order: Vec<usize> = trials.iter().map(|t| t.2).collect();
-        assert!(order.windows(2).any(|w| w[0] > w[1]), "{order:?}");
-        trials.sort_unstable();
-        trials.dedup();
-        assert_eq!(trials.len(), 3 * scenario.pairs().len());
+    fn every_round_has_every_side_once_in_an_order_that_follows_from_the_seed() {
+        let places = places(3, "quick");
+        let order = |seed| -> Vec<Vec<(usize, usize)>> {
+            let mut random = SplitMix64::new(seed);
+            let round = |_| {
+                let units = round(&places, &mut random).into_iter();
+                units.map(|unit| (unit.place, unit.sides.len())).collect()
+            };
+            (0..4).map(round).collect()
+        };
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+        let whole = sides(&round(&places, &mut SplitMix64::new(1)));
+        assert_eq!(whole.len(), 3 * places[0].at.pairs().len());
+        let mut distinct = whole.clone();
+        distinct.dedup();
+        assert_eq!(distinct, whole);
+    }
+
+    #[test]
+    fn those_that_can_take_turns_do_and_the_others_run_by_themselves() {
+        let units = round(&places(1, "quick"), &mut SplitMix64::new(1));
+        let mut kinds: Vec<(usize, bool, Option<Whole>)> = units
+            .iter()
+            .map(|unit| (unit.sides.len(), unit.turn.is_some(), unit.whole))
+            .collect();
+        kinds.sort_unstable_by_key(|kind| kind.0);
+        assert_eq!(
+            kinds,
+            [(1, false, Some(Whole::PollsAtIntervals)), (4, true, None)]
+        );
     }
 }

@@ -254,6 +254,9 @@ pub struct Run {
     pub profiles: Vec<Profile>,
     /// Trials of each transport and profile, 1 to 1000. Default 1.
     pub trials: u32,
+    /// Whether trials that can take turns do: all their servers and clients are alive at once, and have
+    /// the load in slices of some 200 ms. Default: yes.
+    pub slices: bool,
     /// Seed of payloads, phases and the order of trials. Without it the run picks one; either way
     /// it is recorded.
     pub seed: Option<u64>,
@@ -304,6 +307,7 @@ impl Default for Run {
             transports: Transport::ALL.to_vec(),
             profiles: vec![Profile::Tuned],
             trials: 1,
+            slices: true,
             seed: None,
             allocator: Allocator::DEFAULT,
         }

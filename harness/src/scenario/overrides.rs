@@ -20,6 +20,8 @@ pub struct Overrides {
     pub duration_s: Option<f64>,
     /// `--trials`, for `run.trials`.
     pub trials: Option<u32>,
+    /// `--whole-trials`, which sets `run.slices` to false.
+    pub whole_trials: bool,
     /// `--sweep`, for the whole of `sweep`.
     pub sweep: Option<Sweep>,
     /// `--seed`, for `run.seed`.
@@ -84,12 +86,9 @@ pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<()
         changed.run.trials = trials;
         given.push(("--trials".to_owned(), "run.trials", trials.to_string()));
     }
-    if let Some(seed) = overrides.seed {
-        changed.run.seed = Some(seed);
-    }
-    if let Some(allocator) = overrides.allocator {
-        changed.run.allocator = allocator;
-    }
+    changed.run.slices &= !overrides.whole_trials;
+    changed.run.seed = overrides.seed.or(changed.run.seed);
+    changed.run.allocator = overrides.allocator.unwrap_or(changed.run.allocator);
     check::check(&changed).map_err(|problem| {
         let option = given.iter().find(|(_, key, _)| *key == problem.key);
         ScenarioError::Option(match option {

@@ -81,6 +81,7 @@ fn trial(trial: &mut Trial) -> Result<(), serde_json::Error> {
     let polls = polls(trial.variant.transport);
     if let (Some(measure), Some(drain)) = (phases.measure, phases.drain) {
         trial.workload = Some(WorkloadWindow {
+            slices_ns: None,
             from_ns: measure.start,
             until_ns: drain.end,
             deliveries: (!polls).then_some(trial.deliveries.received),

@@ -51,7 +51,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         let report = self.target.end_publishing().await?;
         let offered = phase.messages();
         let is_known = self.faults.ended == 0 && trial.has(Capability::PublishReport);
-        let phase_ns = phase.timing.measure_until_ns - phase.timing.measure_from_ns;
+        let phase_ns = phase.load_ns();
         let scenario = self.plan.scenario;
         let channels = scenario.channel_count();
         trial.publish.channels_without_subscriber = channels.saturating_sub(scenario.clients.count);
@@ -79,7 +79,6 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         trial: &mut Trial,
         report: &FleetReport,
         phase: &MeasurePhase,
-        measure_started: SystemTime,
     ) -> Histograms {
         if let Some(found) = self.window.found() {
             let knows_sockets = self.setup.as_ref().is_some_and(Setup::knows_sockets);
@@ -89,6 +88,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         trial.server.run_queue_wait_ns = waited.server.map(|w| w.waited_ns);
         trial.harness.run_queue_wait_ns = waited.fleet.map(|w| w.waited_ns);
         enter_counts(trial, report, phase);
+        self.enter_slices(trial, report, phase);
         trial.latency_interval_ns = report.intervals_of_quantiles;
         trial.latency_over_time_ns.clone_from(&report.series);
         let reads = report.histograms.count(HistogramId::ProbeWaited);
@@ -106,7 +106,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             delivery: of(&report.histograms, HistogramId::Delivery),
             fanout: of(&report.histograms, HistogramId::Fanout),
             intervals: intervals.collect(),
-            measure_started,
+            measure_started: self.measure_started.unwrap_or_else(SystemTime::now),
             interfered: self.interference.end(phase.timing.clone(), layers),
         }
     }
@@ -147,8 +147,10 @@ fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
     trial.clients.refused = report.refused;
     trial.deliveries = counts.recorded(trial.has(Capability::Cursor));
     let timing = &phase.timing;
-    let end_ns = report.last_received_ns.max(timing.measure_until_ns);
-    let seconds = (end_ns - timing.measure_from_ns) as f64 / 1e9;
+    let late_ns = report
+        .last_received_ns
+        .saturating_sub(timing.measure_until_ns);
+    let seconds = (phase.load_ns() + late_ns) as f64 / 1e9;
     if !phase.timetable.is_empty() {
         trial.throughput.received_per_s = Some(counts.received as f64 / seconds);
         trial.throughput.received_bytes_per_s = Some(report.received_bytes as f64 / seconds);

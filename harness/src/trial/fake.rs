@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::environment::process::ChildError;
 use crate::environment::target::{Clocks, Fleet, Target};
-use crate::load::tally::{CounterId, Counters, Tally};
+use crate::load::tally::{CounterId, Counters, Histograms, Tally};
 use crate::load::{FleetReport, MeasurePhase, Setup, Status, Timing};
 use crate::record::{Capability, Cause, HistogramId};
 
@@ -240,6 +240,29 @@ impl FakeFleet {
     fn missing(&self) -> u64 {
         u64::from(!self.is_complete())
     }
+
+    /// What was received in the measured part of each slice.
+    fn by_slice(&self) -> Vec<(u64, Histograms)> {
+        let phase = self.phase.as_ref().expect("it has begun");
+        let Some(turns) = phase.timetable.turns() else {
+            return Vec::new();
+        };
+        let slices = turns.slices();
+        let starts = turns.starts().iter();
+        let starts = starts.map(|start| phase.timing.schedule.start_ns + start);
+        let measured = starts.filter(|start| *start >= phase.timing.measure_from_ns);
+        let of_slice = |start: u64| {
+            let before = |at_ns| phase.timetable.messages_before(at_ns);
+            let body_ns = start + slices.head_ns + slices.pause_ns;
+            let due = before(start + slices.slice_ns()) - before(body_ns);
+            let mut latency = crate::record::histogram();
+            let received = due * self.clients();
+            latency.record_n(MS, received).expect("within its bounds");
+            Histograms::of(HistogramId::Delivery, latency)
+        };
+        let all = measured.map(of_slice).enumerate();
+        all.map(|(number, of)| (number as u64, of)).collect()
+    }
 }
 
 impl Fleet for FakeFleet {
@@ -322,6 +345,7 @@ impl Fleet for FakeFleet {
             (0..count).for_each(|_| tally.record(id, MS));
         }
         report.histograms = tally.histograms();
+        report.intervals = self.by_slice();
         report.counts.expected = expected;
         report.counts.received = received;
         report.counts.missing = missing;

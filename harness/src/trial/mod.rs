@@ -10,6 +10,7 @@
 //! | `phases` | one phase after the other, and waiting |
 //! | `connect` | the first phase and the last: clients are opened and closed |
 //! | `faults` | what the scenario does to its server |
+//! | `turns` | several trials at once, of which one has the load |
 //! | `window` | the workload window: costs, and what they are divided by |
 //! | `collect`, `measures` | from reports and readings to the record |
 //! | `interfere` | what known answers do to a trial |
@@ -41,9 +42,12 @@ pub mod live;
 mod measures;
 mod phases;
 mod plan;
+mod slices;
+mod turns;
 mod window;
 
 pub use plan::Plan;
+pub use turns::Turn;
 
 /// Where a trial is, for those who watch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -119,6 +123,40 @@ pub async fn run_until(
     watch: &dyn Fn(Progress),
     interrupted: impl Future<Output = ()>,
 ) -> (Trial, Option<Histograms>, bool) {
+    let (target, fleet, host) = on_this_machine(plan);
+    run_on(plan, (target, fleet, &host), watch, interrupted).await
+}
+
+/// Runs the trials of a round in turns, a row for each of `plans`, which have a [`Plan::turn`] each. Ends
+/// early when `interrupted` does: then the last value is `true`.
+pub async fn run_in_turns(
+    plans: &[Plan<'_>],
+    watch: &dyn Fn(Progress),
+    interrupted: impl Future<Output = ()>,
+) -> (Vec<(Trial, Option<Histograms>)>, bool) {
+    let mut running = Vec::new();
+    let hosts: Vec<_> = plans.iter().map(on_this_machine).collect();
+    let clocks: Vec<ThisMachine<'_>> = hosts.iter().map(|(_, _, host)| *host).collect();
+    for ((plan, (target, fleet, _)), clocks) in plans.iter().zip(hosts).zip(&clocks) {
+        let trial = row(plan, &target);
+        running.push((trial, Running::new(plan, target, fleet, clocks, watch)));
+    }
+    let rows: Vec<Trial> = running.iter().map(|(trial, _)| trial.clone()).collect();
+    tokio::select! {
+        ended = turns::through_all(running, watch) => (ended, false),
+        // Dropping the rest of the trials kills their children.
+        () = interrupted => {
+            let end = |trial: Trial| {
+                let trial = trial.failed("interrupted".to_owned(), "run it again".to_owned());
+                (trial, None)
+            };
+            (rows.into_iter().map(end).collect(), true)
+        }
+    }
+}
+
+/// Both sides of a trial as processes of this machine.
+fn on_this_machine<'a>(plan: &'a Plan<'a>) -> (OwnServer<'a>, FleetProcess<'a>, ThisMachine<'a>) {
     let host = ThisMachine {
         program: plan.program,
         allocator: plan.scenario.run.allocator,
@@ -131,8 +169,16 @@ pub async fn run_until(
         side: &plan.layout.server,
         congestion: plan.congestion,
     });
-    let fleet = FleetProcess::new(host, &plan.layout.fleet);
-    run_on(plan, (target, fleet, &host), watch, interrupted).await
+    (target, FleetProcess::new(host, &plan.layout.fleet), host)
+}
+
+/// The row of a trial that has measured nothing yet.
+fn row(plan: &Plan<'_>, target: &impl Target) -> Trial {
+    let mut trial = Trial::new(plan.transport, plan.profile, plan.index);
+    trial.lacks = target.lacks();
+    trial.harness.client = plan.family.of_clients(plan.transport);
+    trial.clients.target = u64::from(plan.scenario.clients.count);
+    trial
 }
 
 /// Runs one trial of `target` with `fleet`, by `clocks`.
@@ -142,10 +188,7 @@ async fn run_on(
     watch: &dyn Fn(Progress),
     interrupted: impl Future<Output = ()>,
 ) -> (Trial, Option<Histograms>, bool) {
-    let mut trial = Trial::new(plan.transport, plan.profile, plan.index);
-    trial.lacks = target.lacks();
-    trial.harness.client = plan.family.of_clients(plan.transport);
-    trial.clients.target = u64::from(plan.scenario.clients.count);
+    let mut trial = row(plan, &target);
     let phase = Cell::new("start");
     let noting = |progress: Progress| {
         phase.set(progress.phase);
@@ -163,12 +206,14 @@ async fn run_on(
     };
     match ended {
         Ok(histograms) => (trial, histograms, false),
-        Err(error) => {
-            trial.killed = matches!(&error, TrialError::Child(child) if child.is_killed());
-            let remedy = error.remedy();
-            (trial.failed(error.to_string(), remedy), None, false)
-        }
+        Err(error) => (failed(trial, &error), None, false),
     }
+}
+
+/// Enters why a trial did not come to its end.
+fn failed(mut trial: Trial, error: &TrialError) -> Trial {
+    trial.killed = matches!(error, TrialError::Child(child) if child.is_killed());
+    trial.failed(error.to_string(), error.remedy())
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) struct Running<'a, T, F> {
     pub(super) target: T,
     pub(super) fleet: F,
     pub(super) clocks: &'a dyn Clocks,
-    started_ns: u64,
+    pub(super) started_ns: u64,
     watch: &'a dyn Fn(Progress),
     pub(super) window: Window,
     /// The kernel's counters over the connect phase.
@@ -47,6 +47,8 @@ pub(super) struct Running<'a, T, F> {
     pub(super) setup: Option<Setup>,
     /// When the measure phase begins, in ns of `CLOCK_MONOTONIC`; 0 before that is known.
     pub(super) measure_from_ns: u64,
+    /// The same by the wall clock, once it has begun.
+    pub(super) measure_started: Option<SystemTime>,
     pub(super) moments: Vec<Moment>,
     pub(super) cpu_at_start_ns: Option<u64>,
     /// Memory of the server and of the kernel before the first message.
@@ -81,6 +83,7 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
             faults: Faults::default(),
             setup: None,
             measure_from_ns: 0,
+            measure_started: None,
             moments: Vec::new(),
             cpu_at_start_ns: None,
             before_bytes: (None, None),
@@ -94,25 +97,48 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
         mut self,
         trial: &mut Trial,
     ) -> Result<Option<Histograms>, TrialError> {
+        if !self.prepare(trial).await? {
+            self.stop().await;
+            return Ok(None);
+        }
+        let lead_ns = self.plan.lead().as_nanos() as u64;
+        let phase = self.begin(self.clocks.now_ns() + lead_ns).await?;
+        self.measure(trial, &phase).await?;
+        let histograms = self.settle_accounts(trial, &phase).await?;
+        Ok(Some(histograms))
+    }
+
+    /// Starts both sides and connects every client. `false`: a limit was met, and all are closed again.
+    pub(super) async fn prepare(&mut self, trial: &mut Trial) -> Result<bool, TrialError> {
         self.show("start", 0, 1);
         self.set_up(trial).await?;
-        let histograms = if self.connect(trial).await? {
+        if self.connect(trial).await? {
             self.settle(trial).await?;
-            let phase = self.begin().await?;
-            let measure_started = self.measure(trial, &phase).await?;
-            self.drain(trial).await?;
-            let report = self.finish(trial, &phase).await?;
-            let histograms = self.collect(trial, &report, &phase, measure_started);
-            self.disconnect(trial).await?;
-            self.judge(trial, &report);
-            Some(histograms)
-        } else {
-            self.disconnect(trial).await?;
-            None
-        };
+            return Ok(true);
+        }
+        self.disconnect(trial).await?;
+        Ok(false)
+    }
+
+    /// From the end of the measure phase to that of the trial.
+    pub(super) async fn settle_accounts(
+        mut self,
+        trial: &mut Trial,
+        phase: &MeasurePhase,
+    ) -> Result<Histograms, TrialError> {
+        self.drain(trial).await?;
+        let report = self.finish(trial, phase).await?;
+        let histograms = self.collect(trial, &report, phase);
+        self.disconnect(trial).await?;
+        self.judge(trial, &report);
+        self.stop().await;
+        Ok(histograms)
+    }
+
+    /// Ends both sides.
+    pub(super) async fn stop(&mut self) {
         self.target.stop().await;
         self.fleet.stop().await;
-        Ok(histograms)
     }
 
     /// Time since the trial began, in ns.
@@ -206,10 +232,10 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
         }
     }
 
-    /// Tells both sides the schedule.
-    async fn begin(&mut self) -> Result<MeasurePhase, TrialError> {
+    /// Tells both sides the schedule, which starts at `start_ns`.
+    pub(super) async fn begin(&mut self, start_ns: u64) -> Result<MeasurePhase, TrialError> {
         let plan = self.plan;
-        let timing = plan.timing(self.clocks.now_ns() + plan.lead().as_nanos() as u64);
+        let timing = plan.timing(start_ns);
         self.measure_from_ns = timing.measure_from_ns;
         for layer in &self.layers {
             layer.measure(timing.measure_from_ns, timing.measure_until_ns);
@@ -231,21 +257,13 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
         })
     }
 
-    /// Warm-up and measure phase; when the latter began by the wall clock.
-    async fn measure(
-        &mut self,
-        trial: &mut Trial,
-        phase: &MeasurePhase,
-    ) -> Result<SystemTime, TrialError> {
+    /// Warm-up and measure phase.
+    async fn measure(&mut self, trial: &mut Trial, phase: &MeasurePhase) -> Result<(), TrialError> {
         let start = self.now();
         self.plan_window(&phase.timing).await?;
         self.wait("warm-up", phase.timing.measure_from_ns).await?;
         trial.phase_ns.warm_up = self.since(start);
-        // What was resident before belongs to the trial's peak, not to the phase's.
-        let memory = &mut trial.server.memory;
-        memory.peak_bytes = process::peak_bytes(self.server());
-        self.peak_is_fresh = process::forget_peak(self.server());
-        let measure_started = SystemTime::now();
+        self.starts_to_measure(trial);
         let start = self.now();
         self.look_over_time();
         self.through_faults(phase.timing.measure_until_ns).await?;
@@ -254,7 +272,19 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
         // Cheap to read, and now is when buffers are at their fullest.
         let memory = &mut trial.server.memory;
         memory.kernel_loaded_bytes = KernelMemory::read().map(|k| k.bytes());
-        Ok(measure_started)
+        Ok(())
+    }
+
+    /// The measure phase begins.
+    pub(super) fn starts_to_measure(&mut self, trial: &mut Trial) {
+        if self.measure_started.is_some() {
+            return;
+        }
+        // What was resident before belongs to the trial's peak, not to the phase's.
+        let memory = &mut trial.server.memory;
+        memory.peak_bytes = process::peak_bytes(self.server());
+        self.peak_is_fresh = process::forget_peak(self.server());
+        self.measure_started = Some(SystemTime::now());
     }
 
     /// Waits until everything expected has arrived, or the time is over, and closes the workload

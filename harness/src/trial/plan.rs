@@ -13,6 +13,7 @@ use pushbench_protocol::schedule::{Arrival, Schedule};
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::interfere::{Stall, Starve};
+use super::turns::Turn;
 use crate::environment::layer::Layer;
 use crate::environment::layout::Layout;
 use crate::load::{PayloadCheck, Setup, Timing};
@@ -51,6 +52,8 @@ pub struct Plan<'a> {
     /// Whether the fleet keeps what only the audit looks at: stamps of the kernel on some clients
     /// (probes), latency over time, and deliveries one by one.
     pub probes: bool,
+    /// Its turn, where it takes turns with the trials of others; the whole time without.
+    pub turn: Option<Turn>,
     /// Addresses that clients connect from; those of loopback where empty.
     pub sources: &'a [IpAddr],
     /// Source addresses of trials must not meet while connections are being forgotten.
@@ -85,6 +88,7 @@ impl<'a> Plan<'a> {
             congestion: None,
             check_payloads: false,
             probes: true,
+            turn: None,
             sources: &[],
             first_source: 0,
             program,
@@ -135,8 +139,15 @@ impl<'a> Plan<'a> {
     /// When what happens, with a schedule that starts at `start_ns`.
     pub(super) fn timing(&self, start_ns: u64) -> Timing {
         let (scenario, phases) = (self.scenario, &self.scenario.phases);
-        let measure_from_ns = start_ns + phases.warm_up().as_nanos() as u64;
-        let measure_until_ns = measure_from_ns + phases.measure().as_nanos() as u64;
+        let (warm_up_ns, measure_ns) = match &self.turn {
+            Some(turn) => turn.phases_ns(),
+            None => (
+                phases.warm_up().as_nanos() as u64,
+                phases.measure().as_nanos() as u64,
+            ),
+        };
+        let measure_from_ns = start_ns + warm_up_ns;
+        let measure_until_ns = measure_from_ns + measure_ns;
         let publish = scenario.publish.as_ref();
         let is_due = publish.is_some() || scenario.upstream.is_some();
         let faults = scenario.faults.iter().filter(|f| f.is_of_the_run());
@@ -151,6 +162,7 @@ impl<'a> Plan<'a> {
                 arrival: publish.map_or(Arrival::Uniform, |p| p.arrival),
                 seed: self.seed ^ u64::from(self.index),
                 streams: scenario.schedule_streams(),
+                slices: self.turn.map(|turn| turn.slices),
             },
             measure_from_ns,
             measure_until_ns,

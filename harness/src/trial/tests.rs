@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
+use pushbench_protocol::schedule::Slices;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use super::fake::{FakeFleet, FakeTarget, MS, SERVER_SHARE, World};
-use super::{Plan, Progress, run_on};
+use super::phases::Running;
+use super::{Plan, Progress, Turn, row, run_on, turns};
 use crate::environment::layout::Layout;
 use crate::metrics::all;
 use crate::record::{Capability, Cause, Outcome, Span, Trial, Verdict};
@@ -335,4 +337,88 @@ async fn what_a_target_cannot_do_is_null_and_not_tested_and_says_why() {
             );
         }
     }
+}
+
+/// Trials of two transports that take turns, the first of whose servers dies after so long.
+async fn in_turns(dies_after_ns: Option<u64>) -> Vec<Trial> {
+    let scenario = Scenario::parse("fake.toml", SCENARIO).expect("a scenario");
+    let layout = Layout::anywhere();
+    let slices = Slices {
+        of: 2,
+        place: 0,
+        blocks: 5,
+        // A message every 100 ms: one in each head, four in each body.
+        head_ns: 100 * MS - 1,
+        pause_ns: 60 * MS,
+        body_ns: 400 * MS,
+        gap_ns: 60 * MS,
+        seed: 1,
+    };
+    let turn = Turn {
+        slices,
+        warm_up_blocks: 1,
+    };
+    let plan = |place: u32, transport| Plan {
+        turn: Some(turn.at(place, 9)),
+        ..Plan::new(
+            &scenario,
+            (transport, Profile::Tuned),
+            &layout,
+            Path::new("none"),
+        )
+    };
+    let plans = [plan(0, Transport::Sse), plan(1, Transport::WebSocket)];
+    let world = World::new();
+    let mut running = Vec::new();
+    for (plan, dies_after_ns) in plans.iter().zip([dies_after_ns, None]) {
+        let (mut target, fleet) = (FakeTarget::new(&world), FakeFleet::new(&world));
+        target.dies_after_ns = dies_after_ns;
+        let trial = row(plan, &target);
+        running.push((trial, Running::new(plan, target, fleet, &world, &|_| {})));
+    }
+    let ended = turns::through_all(running, &|_| {}).await;
+    ended.into_iter().map(|(trial, _)| trial).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn trials_that_take_turns_have_a_slice_each_in_every_block_and_none_at_a_time() {
+    let trials = in_turns(None).await;
+    let mut turns = Vec::new();
+    for (place, trial) in trials.iter().enumerate() {
+        assert_eq!((&trial.error, trial.spilled), (&None, Some(0)));
+        assert_eq!(trial.slices.len(), 4);
+        for slice in &trial.slices {
+            // Four messages to four clients.
+            assert_eq!(slice.deliveries, 16);
+            // The fake server always uses the same share, also in the last 20 ms of the pause and the
+            // first 40 ms of the gap, between which its clock is read.
+            let used = slice.server_cpu_ns.expect("read") as f64 / SERVER_SHARE;
+            assert!((455e6..=465e6).contains(&used), "{used}");
+            turns.push((slice.start_ns, place));
+        }
+        // Whole slices are 620 ms, of which five have the load of ten messages or so.
+        let window = trial.workload.expect("both edges");
+        assert!((3_095..=3_105).contains(&(window.length_ns() / MS)));
+        assert_eq!(window.deliveries, Some(5 * 5 * 4));
+        assert_eq!(trial.publish.offered_per_s.round(), 10.0);
+        assert_eq!(trial.publish.achieved_per_s.map(f64::round), Some(10.0));
+    }
+    turns.sort_unstable();
+    for block in turns.chunks(2) {
+        assert_ne!(block[0].1, block[1].1, "{turns:?}");
+        assert!(block[1].0 - block[0].0 >= 600 * MS);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_whose_server_dies_in_its_turn_ends_and_the_other_goes_on() {
+    let trials = in_turns(Some(4_000 * MS)).await;
+    assert_eq!(trials[0].validity.verdict, Verdict::Void);
+    assert!(
+        trials[0]
+            .error
+            .as_ref()
+            .is_some_and(|e| e.contains("server"))
+    );
+    assert_eq!((&trials[1].error, trials[1].slices.len()), (&None, 4));
 }

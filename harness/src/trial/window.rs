@@ -52,9 +52,32 @@ struct Snapshot {
     counters: Counters,
 }
 
+/// The moments of a slice at which clocks are read, those of the slice before first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Edge {
+    /// Its load is over.
+    Close,
+    /// Its load begins.
+    Open,
+    /// The part that is measured begins.
+    Body,
+}
+
+/// The clocks over one slice.
+#[derive(Debug)]
+struct SliceClocks {
+    open: Snapshot,
+    /// CPU time of server and fleet when the part began that is measured.
+    body_ns: Option<[Option<u64>; 2]>,
+    close: Option<Snapshot>,
+}
+
 /// The window as far as it has come.
 #[derive(Debug, Default)]
 pub(super) struct Window {
+    /// Its slices, where it has some: then the clocks are read over these, and only counters of the fleet
+    /// over the whole.
+    slices: Vec<SliceClocks>,
     /// When it opens and closes, where the clock says so; otherwise it opens before the first message
     /// and closes after the drain.
     planned: Option<(u64, u64)>,
@@ -76,16 +99,44 @@ impl Window {
     /// What it cost and what was done; `None` before it has closed.
     pub(super) fn found(&self) -> Option<Found> {
         let (first, last) = (self.first.as_ref()?, self.last.as_ref()?);
-        let since = |f: fn(&Snapshot) -> Option<u64>| Some(f(last)?.saturating_sub(f(first)?));
+        let stretches: Vec<(&Snapshot, &Snapshot)> = match self.slices.is_empty() {
+            true => vec![(first, last)],
+            false => {
+                let slices = self.slices.iter();
+                let closed = slices.map(|slice| Some((&slice.open, slice.close.as_ref()?)));
+                closed.collect::<Option<_>>()?
+            }
+        };
+        let since = |f: fn(&Snapshot) -> Option<u64>| -> Option<u64> {
+            let each = stretches
+                .iter()
+                .map(|(open, close)| Some(f(close)?.saturating_sub(f(open)?)));
+            each.sum()
+        };
         Some(Found {
             from_ns: first.at_ns,
             until_ns: last.at_ns,
+            length_ns: since(|s| Some(s.at_ns))?,
             server_ns: since(|s| s.server_ns),
             fleet_ns: since(|s| s.fleet_ns),
-            machine: last.machine.zip(first.machine).map(|(l, f)| l.since(&f)),
+            machine: total(&stretches, |s| s.machine, MachineCpu::since),
             throttled_ns: since(|s| Some(s.quota?.throttled_ns)),
-            network: last.network.zip(first.network).map(|(l, f)| l.since(&f)),
+            network: total(&stretches, |s| s.network, NetworkCounters::since),
             counters: last.counters.since(&first.counters),
+        })
+    }
+
+    /// CPU time of server and fleet over the measured part of each slice, in ns, in their order.
+    pub(super) fn bodies_ns(&self) -> impl Iterator<Item = [Option<u64>; 2]> {
+        self.slices.iter().map(|slice| {
+            let close = slice.close.as_ref();
+            let of = |side: usize, last: Option<u64>| {
+                Some(last?.saturating_sub(slice.body_ns.and_then(|body| body[side])?))
+            };
+            [
+                of(0, close.and_then(|c| c.server_ns)),
+                of(1, close.and_then(|c| c.fleet_ns)),
+            ]
         })
     }
 
@@ -105,6 +156,7 @@ impl Window {
 pub(super) struct Found {
     from_ns: u64,
     until_ns: u64,
+    length_ns: u64,
     server_ns: Option<u64>,
     fleet_ns: Option<u64>,
     machine: Option<MachineUse>,
@@ -114,9 +166,9 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Its length in ns.
+    /// Its length in ns; that of its slices, where it has some.
     pub(super) fn length_ns(&self) -> u64 {
-        self.until_ns - self.from_ns
+        self.length_ns
     }
 
     /// A total of the window over a count of the window; `None` where nothing was counted.
@@ -138,6 +190,7 @@ impl Found {
         trial.workload = Some(WorkloadWindow {
             from_ns: self.from_ns,
             until_ns: self.until_ns,
+            slices_ns: (self.length_ns != self.until_ns - self.from_ns).then_some(self.length_ns),
             deliveries: count(CounterId::Deliveries),
             sent: count(CounterId::Sent),
             arrivals: count(CounterId::Arrivals),
@@ -148,7 +201,7 @@ impl Found {
         trial.harness.cpu_ns_per_delivery = self.per(self.fleet_ns, CounterId::Deliveries);
         if let Some(used) = self.machine {
             let charged = self.server_ns.unwrap_or(0) + self.fleet_ns.unwrap_or(0);
-            trial.machine.unattributed_cpu_ns = Some(used.busy_ns as i64 - charged as i64);
+            trial.machine.unattributed_cpu_ns = Some(used.busy_ns() as i64 - charged as i64);
             trial.machine.steal_ns = Some(used.steal_ns);
         }
         trial.machine.throttled_ns = self.throttled_ns;
@@ -201,7 +254,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
     // The fleet makes a system call for each socket to answer. Its counters are read before the clocks
     // at the first edge and after them at the last, so that those calls are in no cost.
 
-    async fn open_window(&mut self) -> Result<(), TrialError> {
+    pub(super) async fn open_window(&mut self) -> Result<(), TrialError> {
         let counters = self.fleet.sample().await?;
         self.window.first = Some(self.snapshot(counters));
         Ok(())
@@ -213,6 +266,41 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             let clocks = self.snapshot(Counters::default());
             let counters = self.fleet.sample().await?;
             self.window.last = Some(Snapshot { counters, ..clocks });
+        }
+        Ok(())
+    }
+
+    /// Reads the clocks at a moment of a slice.
+    ///
+    /// # Errors
+    /// A process has ended.
+    pub(super) fn read_edge(&mut self, edge: Edge) -> Result<(), TrialError> {
+        match edge {
+            Edge::Open => {
+                self.target.check()?;
+                self.fleet.check()?;
+                let open = self.snapshot(Counters::default());
+                self.window.slices.push(SliceClocks {
+                    open,
+                    body_ns: None,
+                    close: None,
+                });
+            }
+            Edge::Body => {
+                let body_ns = [
+                    self.server_cpu_ns(),
+                    self.clocks.cpu_ns(self.fleet.process()),
+                ];
+                if let Some(slice) = self.window.slices.last_mut() {
+                    slice.body_ns = Some(body_ns);
+                }
+            }
+            Edge::Close => {
+                let close = self.snapshot(Counters::default());
+                if let Some(slice) = self.window.slices.last_mut() {
+                    slice.close = Some(close);
+                }
+            }
         }
         Ok(())
     }
@@ -245,6 +333,18 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             fleet: window.waited(cores(&layout.fleet.cpus), |s| &s.fleet_threads),
         }
     }
+}
+
+/// The differences of a reading over several stretches, added up; `None` where one is missing.
+fn total<R: Copy, D: std::iter::Sum>(
+    stretches: &[(&Snapshot, &Snapshot)],
+    of: fn(&Snapshot) -> Option<R>,
+    since: fn(&R, &R) -> D,
+) -> Option<D> {
+    let each = stretches
+        .iter()
+        .map(|(open, close)| Some(since(&of(close)?, &of(open)?)));
+    each.sum()
 }
 
 #[cfg(test)]
@@ -296,6 +396,7 @@ mod tests {
     #[test]
     fn costs_are_the_differences_of_two_edges_over_the_deliveries_between_them() {
         let window = Window {
+            slices: Vec::new(),
             planned: None,
             first: Some(snapshot(10, 3, 500)),
             last: Some(snapshot(14, 5, 1_500)),

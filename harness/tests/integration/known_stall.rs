@@ -61,6 +61,7 @@ fn recorder() -> Recorder {
     Recorder::new(recorder::Plan {
         start_ns: phase.timing.measure_from_ns,
         end_ns: phase.timing.measure_until_ns,
+        turns: None,
         messages: phase.messages(),
         deliveries: phase.messages(),
         max_samples: phase.messages(),

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::payload::SplitMix64;
 
+mod slices;
 mod streams;
 
+pub use slices::{MAX_SLICES, MAX_TURNS, Slices, Turns};
 use streams::Period;
 pub use streams::{MAX_STREAM_MESSAGES, Streams};
 
@@ -65,6 +67,9 @@ pub struct Schedule {
     /// Streams instead of a steady flow. Then `burst` is 1, and arrivals are uniform.
     #[serde(default)]
     pub streams: Option<Streams>,
+    /// Slices in which it takes turns with others; without, all of it is one. Not with streams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slices: Option<Slices>,
 }
 
 /// One message of a [`Schedule`].
@@ -90,6 +95,7 @@ impl Schedule {
             arrival: Arrival::Uniform,
             seed: 0,
             streams: None,
+            slices: None,
         }
     }
 
@@ -129,6 +135,9 @@ impl Schedule {
                 ));
             }
         }
+        if let Some(slices) = &self.slices {
+            slices.check(self)?;
+        }
         self.streams
             .map_or(Ok(()), |streams| self.check_streams(streams))
     }
@@ -166,6 +175,8 @@ pub struct Timetable {
     ticks: Option<Arc<[u64]>>,
     /// One period of streams, where messages come in streams.
     period: Option<Period>,
+    /// When its slices begin, where it has some.
+    turns: Option<Turns>,
 }
 
 impl Timetable {
@@ -174,10 +185,12 @@ impl Timetable {
     /// It must have been [checked](Schedule::check): a Poisson schedule of more than
     /// [`MAX_POISSON_TICKS`] ends there.
     pub fn new(schedule: Schedule) -> Self {
+        let turns = schedule.slices.map(Turns::new);
+        let length = schedule.end_ns.saturating_sub(schedule.start_ns);
+        let length = turns.as_ref().map_or(length, |turns| turns.load_ns(length)) as f64;
         let ticks = (schedule.arrival == Arrival::Poisson).then(|| {
             let mut random = SplitMix64::new(schedule.seed);
             let mean = schedule.ns_per_tick();
-            let length = schedule.end_ns.saturating_sub(schedule.start_ns) as f64;
             let mut at = 0.0;
             let next = || {
                 // By inversion, from a number in (0, 1]: never the logarithm of 0.
@@ -194,7 +207,26 @@ impl Timetable {
             schedule,
             ticks,
             period,
+            turns,
         }
+    }
+
+    /// Its slices, where it has some.
+    pub fn turns(&self) -> Option<&Turns> {
+        self.turns.as_ref()
+    }
+
+    /// How much of the load is offered before a time of the clock, in ns: all of the time since the start
+    /// without slices.
+    pub fn load_before_ns(&self, time_ns: u64) -> u64 {
+        self.elapsed_ns(time_ns)
+    }
+
+    /// How long nothing was offered before a time of the clock, in ns, because others had their turn.
+    pub fn silence_before_ns(&self, time_ns: u64) -> u64 {
+        let time_ns = time_ns.min(self.schedule.end_ns);
+        let whole = time_ns.saturating_sub(self.schedule.start_ns);
+        whole - self.elapsed_ns(time_ns)
     }
 
     /// What it was worked out from.
@@ -268,13 +300,23 @@ impl Timetable {
             // Multiplied out from the start each time: rounding never accumulates.
             None => (tick as f64 * self.schedule.ns_per_tick()) as u64,
         };
+        let offset = match &self.turns {
+            Some(turns) => match turns.clock_ns(offset) {
+                Some(clock_ns) => clock_ns,
+                None => return self.schedule.end_ns,
+            },
+            None => offset,
+        };
         self.schedule.start_ns.saturating_add(offset)
     }
 
-    /// How much of the schedule lies before `time_ns`.
+    /// How much of the schedule lies before `time_ns`, in load time.
     fn elapsed_ns(&self, time_ns: u64) -> u64 {
         let time_ns = time_ns.min(self.schedule.end_ns);
-        time_ns.saturating_sub(self.schedule.start_ns)
+        let elapsed = time_ns.saturating_sub(self.schedule.start_ns);
+        self.turns
+            .as_ref()
+            .map_or(elapsed, |turns| turns.load_ns(elapsed))
     }
 
     /// Ticks due before `time_ns` and before the end.
@@ -283,7 +325,7 @@ impl Timetable {
         if elapsed == 0 {
             return 0;
         }
-        let time_ns = self.schedule.start_ns + elapsed;
+        let time_ns = time_ns.min(self.schedule.end_ns);
         if let Some(ticks) = &self.ticks {
             return ticks.partition_point(|&offset| offset < elapsed) as u64;
         }

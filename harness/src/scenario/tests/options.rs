@@ -22,6 +22,7 @@ fn options_take_the_place_of_the_file() {
         rate: Some(50.0),
         duration_s: Some(1.5),
         trials: Some(3),
+        whole_trials: true,
         sweep: None,
         seed: Some(u64::MAX),
         allocator: Some(Allocator::Jemalloc),

@@ -1,0 +1,224 @@
+//! Which trials of a round take turns, and how long a slice is.
+//!
+//! Before the trials. In: a scenario at one point. Out: the slices of those that can be sliced, and for
+//! the others why they run whole.
+
+use std::time::Duration;
+
+use pushbench_protocol::schedule::Slices;
+use pushbench_protocol::transport::{Polls, Transport};
+
+use crate::record::{Side, Whole};
+use crate::scenario::Scenario;
+use crate::trial::Turn;
+
+/// The measured part of a slice: some dozens of messages at usual rates, and short against what
+/// disturbs a shared machine, which lasts for seconds.
+const BODY: Duration = Duration::from_millis(150);
+
+/// Load that brings code and data back into caches before anything is measured.
+const HEAD: Duration = Duration::from_millis(30);
+
+/// Messages, or bursts, of a measured part at least.
+const LEAST_TICKS: f64 = 4.0;
+
+/// Longest measured part: with a longer one, what disturbs the machine fits into a single slice.
+const MOST: Duration = Duration::from_secs(2);
+
+/// Silence after a part, in which clocks are read …
+const SILENCE: Duration = Duration::from_millis(8);
+
+/// … and, for each delivery of a message, the time that it may take; measured are some 10 µs.
+const PER_DELIVERY: Duration = Duration::from_micros(20);
+
+/// Measured slices of a round at least.
+const LEAST_SLICES: u64 = 4;
+
+/// Most connections of a round's trials together: some 2 GB of kernel memory.
+const MOST_CONNECTIONS: u64 = 200_000;
+
+/// A keep-alive or a poll's time-out must be so many times as long as a channel's silence.
+const QUIET_TIMES: f64 = 2.0;
+
+/// The trials of a round at one point.
+#[derive(Debug, PartialEq)]
+pub(super) struct Design {
+    /// Those that take turns; none, or at least two.
+    pub(super) in_turns: Vec<Side>,
+    /// What all turns of a round share; `None` where nothing is sliced.
+    pub(super) turn: Option<Turn>,
+    /// Those that run by themselves, and why.
+    pub(super) whole: Vec<(Side, Whole)>,
+}
+
+impl Design {
+    /// That of `scenario`, which is at one point.
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        let sides = scenario.pairs().into_iter();
+        let sides = sides.map(|(transport, profile)| Side { transport, profile });
+        let (mut in_turns, mut whole) = (Vec::new(), Vec::new());
+        for side in sides {
+            match stays_whole(scenario, side.transport) {
+                Some(why) => whole.push((side, why)),
+                None => in_turns.push(side),
+            }
+        }
+        let turn = match in_turns.len() {
+            0 => None,
+            1 => {
+                whole.extend(in_turns.drain(..).map(|side| (side, Whole::Alone)));
+                None
+            }
+            of => match turn(scenario, of as u32) {
+                Ok(turn) => Some(turn),
+                Err(why) => {
+                    whole.extend(in_turns.drain(..).map(|side| (side, why)));
+                    None
+                }
+            },
+        };
+        Self {
+            in_turns,
+            turn,
+            whole,
+        }
+    }
+}
+
+/// Why a trial of `transport` cannot be sliced, whatever the others are.
+fn stays_whole(scenario: &Scenario, transport: Transport) -> Option<Whole> {
+    let changes = scenario.disturbed().is_some()
+        || scenario.needs_lean_clients().is_some()
+        || scenario.sessions.is_some()
+        || scenario.streams.is_some()
+        || scenario.needs_samples();
+    if !scenario.run.slices {
+        Some(Whole::Asked)
+    } else if scenario.upstream.is_some() {
+        Some(Whole::ClientsSend)
+    } else if changes {
+        Some(Whole::Conditions)
+    } else if scenario.publish.is_none() {
+        Some(Whole::NothingPublished)
+    } else if transport.polls() == Some(Polls::AtIntervals) {
+        Some(Whole::PollsAtIntervals)
+    } else {
+        None
+    }
+}
+
+/// The slices of `of` trials, with place 0 and seed 0.
+fn turn(scenario: &Scenario, of: u32) -> Result<Turn, Whole> {
+    let publish = scenario.publish.as_ref().ok_or(Whole::NothingPublished)?;
+    let tick_s = f64::from(publish.burst) / publish.rate_per_s;
+    let ticks = |least: Duration, fewest: f64| (least.as_secs_f64() / tick_s).ceil().max(fewest);
+    let (head, body) = (ticks(HEAD, 1.0), ticks(BODY, LEAST_TICKS));
+    if body * tick_s > MOST.as_secs_f64() {
+        return Err(Whole::FewMessages);
+    }
+    if u64::from(of) * u64::from(scenario.connections()) > MOST_CONNECTIONS {
+        return Err(Whole::ManyConnections);
+    }
+    let ns = |s: f64| (s * 1e9) as u64;
+    // A ns short, so that rounding never leaves a message on the wrong side of an edge.
+    let head_ns = ns(head * tick_s) - 1;
+    let load_ns = ns((head + body) * tick_s) - 1;
+    let deliveries = scenario.offered_deliveries_per_s() * tick_s;
+    let silence_ns = ns(SILENCE.as_secs_f64() + deliveries * PER_DELIVERY.as_secs_f64());
+    let phases = &scenario.phases;
+    let warm_up = (phases.warm_up().as_nanos() as u64).div_ceil(load_ns);
+    let measured = phases.measure().as_nanos() as u64 / load_ns;
+    if measured < LEAST_SLICES {
+        return Err(Whole::ShortPhase);
+    }
+    let slices = Slices {
+        of,
+        place: 0,
+        blocks: u32::try_from(warm_up + measured).map_err(|_| Whole::FewMessages)?,
+        head_ns,
+        pause_ns: silence_ns,
+        body_ns: load_ns - head_ns,
+        gap_ns: silence_ns,
+        seed: 0,
+    };
+    let server = &scenario.server;
+    let silent_s =
+        f64::from(scenario.channel_count()) * tick_s + slices.block_ns() as f64 / 1e9 * 2.0;
+    if QUIET_TIMES * silent_s > server.keep_alive_s.min(server.poll_timeout_s) {
+        return Err(Whole::QuietChannels);
+    }
+    Ok(Turn {
+        slices,
+        warm_up_blocks: warm_up as u32,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str, change: impl FnOnce(&mut Scenario)) -> Design {
+        let mut scenario = Scenario::load(name).expect("built in");
+        change(&mut scenario);
+        Design::of(&scenario)
+    }
+
+    /// Why all that could otherwise take turns in `quick` do not.
+    fn why_whole(change: impl FnOnce(&mut Scenario)) -> Option<Whole> {
+        let design = of("quick", change);
+        let mut whys: Vec<Whole> = design.whole.iter().map(|(_, why)| *why).collect();
+        whys.retain(|why| *why != Whole::PollsAtIntervals);
+        whys.dedup();
+        assert!(whys.len() <= 1 && (whys.is_empty() || design.turn.is_none()));
+        whys.pop()
+    }
+
+    #[test]
+    fn a_slice_holds_whole_messages_and_is_silent_before_and_after() {
+        let design = of("quick", |_| ());
+        assert_eq!(design.in_turns.len(), 4);
+        let Turn {
+            slices,
+            warm_up_blocks,
+        } = design.turn.expect("they take turns");
+        // At 300 messages a second, 9 in a head and 45 in a body.
+        assert_eq!((slices.head_ns, slices.body_ns), (29_999_999, 150_000_000));
+        // A message is 10 deliveries.
+        assert_eq!((slices.pause_ns, slices.gap_ns), (8_200_000, 8_200_000));
+        assert_eq!((warm_up_blocks, slices.blocks), (6, 22));
+    }
+
+    #[test]
+    fn what_cannot_be_sliced_runs_whole_and_says_why() {
+        type Change = fn(&mut Scenario);
+        let publish = |s: &mut Scenario, rate: f64| {
+            s.publish.as_mut().expect("it publishes").rate_per_s = rate;
+        };
+        let cases: [(Change, Option<Whole>); 7] = [
+            (|_| (), None),
+            (|s| s.run.slices = false, Some(Whole::Asked)),
+            (|s| s.publish = None, Some(Whole::NothingPublished)),
+            (
+                |s| s.run.transports.retain(|t| *t == Transport::Sse),
+                Some(Whole::Alone),
+            ),
+            (|s| s.phases.measure_s = 0.5, Some(Whole::ShortPhase)),
+            (|s| s.clients.count = 60_000, Some(Whole::ManyConnections)),
+            (|s| s.server.keep_alive_s = 2.0, Some(Whole::QuietChannels)),
+        ];
+        for (change, expected) in cases {
+            assert_eq!(why_whole(change), expected);
+        }
+        assert_eq!(why_whole(|s| publish(s, 1.0)), Some(Whole::FewMessages));
+        for (name, expected) in [
+            ("chat", Whole::ClientsSend),
+            ("idle", Whole::NothingPublished),
+            ("reconnect-storm", Whole::Conditions),
+            ("slow-consumers", Whole::Conditions),
+        ] {
+            let whys = of(name, |_| ()).whole;
+            let streams: Vec<Whole> = whys.into_iter().map(|(_, why)| why).collect();
+            assert!(streams.contains(&expected), "{name}: {streams:?}");
+        }
+    }
+}
