@@ -20,7 +20,7 @@ pub mod render;
 use std::collections::BTreeMap;
 
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
-use crate::analysis::stats::{Decision, Ratio, decide, family, paired_log_ratio};
+use crate::analysis::stats::{Decision, Ratio, decide, family, paired_log_ratio, paired_slices};
 use crate::metrics::{self, Metric, Role};
 pub use crate::record::{Comparison, MetricComparison, Says};
 use crate::record::{Pair, Side, Trial, Variant, Verdict};
@@ -87,9 +87,7 @@ fn compare(of_a: &BTreeMap<u32, &Trial>, of_b: &BTreeMap<u32, &Trial>) -> Option
         return None;
     }
     let columns = |metric: &Metric| -> Option<(Vec<f64>, Vec<f64>)> {
-        kept.iter()
-            .map(|(a, b)| Some(((metric.read)(a)?, (metric.read)(b)?)))
-            .collect()
+        kept.iter().map(|(a, b)| of_round(metric, a, b)).collect()
     };
     let of_primary: Vec<(Vec<f64>, Vec<f64>)> = of_role(Role::Primary)
         .map(|m| columns(m).unwrap_or_default())
@@ -123,6 +121,21 @@ fn compare(of_a: &BTreeMap<u32, &Trial>, of_b: &BTreeMap<u32, &Trial>) -> Option
     })
 }
 
+/// What a round says of both: two numbers whose ratio counts. Of trials that took turns it is that of their
+/// slices, which share what the machine did.
+fn of_round(metric: &Metric, a: &Trial, b: &Trial) -> Option<(f64, f64)> {
+    let (of_a, of_b) = ((metric.read)(a)?, (metric.read)(b)?);
+    let in_slices = |trial: &Trial| -> Option<Vec<Option<f64>>> {
+        let read = metric.in_slice?;
+        Some(trial.slices.iter().map(read).collect())
+    };
+    let paired = in_slices(a).zip(in_slices(b));
+    match paired.and_then(|(a, b)| paired_slices(&a, &b)) {
+        Some(ratio) => Some((ratio * of_b, of_b)),
+        None => Some((of_a, of_b)),
+    }
+}
+
 fn told(metric: &str, primary: bool, ratio: &Ratio, p_value: f64) -> MetricComparison {
     let (says, more_trials) = match decide(ratio, SMALLEST_EFFECT) {
         Decision::Different { .. } => (Says::Different, None),
@@ -151,7 +164,7 @@ pub fn all_decided(comparisons: &[Comparison]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Quantiles, RoundTrip};
+    use crate::record::{Quantiles, RoundTrip, Slice};
     use crate::scenario::Point;
     use pushbench_protocol::transport::{Profile, Transport};
 
@@ -194,6 +207,28 @@ mod tests {
             Says::Same
         );
         assert!(all_decided(&found));
+    }
+
+    #[test]
+    fn of_trials_that_took_turns_slices_are_paired() {
+        let mut all = against(1.0);
+        for (index, trial) in all.iter_mut().enumerate() {
+            let dearer = 1.0 + 0.2 * f64::from(trial.variant.transport == Transport::Sse);
+            let slice = |block: u64| Slice {
+                // The machine's speed changes from block to block, and from round to round.
+                server_cpu_ns: Some((1e6 * dearer * (block + index as u64 % 6 + 1) as f64) as u64),
+                deliveries: 100,
+                ..Slice::default()
+            };
+            trial.slices = (0..10).map(slice).collect();
+        }
+        let found = compare_all(&all);
+        let cpu = metric(&found[0], "server.cpu_ns_per_delivery");
+        assert_eq!(cpu.says, Says::Different);
+        assert!(
+            (cpu.ratio - 1.2).abs() < 1e-6 && cpu.high - cpu.low < 1e-6,
+            "{cpu:?}"
+        );
     }
 
     #[test]

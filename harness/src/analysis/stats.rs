@@ -8,6 +8,7 @@
 //! - [`describe`]: the median, the slope and the spread of a few numbers;
 //! - [`student`]: Student's t distribution;
 //! - [`ratio`]: two transports over interleaved trials, as a ratio with an interval;
+//! - [`slices`]: two trials that took turns;
 //! - [`mod@welch`]: two sets of trials that have nothing to do with each other;
 //! - [`mod@family`]: several such ratios at once, corrected for their number;
 //! - [`decision`]: *different*, *same* or *undecided*, and how many more trials would help;
@@ -24,6 +25,7 @@ pub mod describe;
 pub mod family;
 pub mod nnls;
 pub mod ratio;
+pub mod slices;
 pub mod stationarity;
 pub mod student;
 pub mod welch;
@@ -37,6 +39,7 @@ pub use decision::{Decision, decide};
 pub use describe::{Line, line, median, slope, spread};
 pub use family::{Member, family, holm};
 pub use ratio::{Ratio, paired_log_ratio};
+pub use slices::paired_slices;
 pub use stationarity::{Stationarity, stationarity};
 pub use welch::{UnpairedRatio, Welch, decide_unpaired, unpaired_log_ratio, welch};
 

@@ -20,7 +20,7 @@ pub use unit::{Per, Quantity, Unit};
 
 use serde::{Serialize, Serializer};
 
-use crate::record::{Capability, SummaryRow, Trial};
+use crate::record::{Capability, Slice, SummaryRow, Trial};
 
 /// Which way a metric gets better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -105,6 +105,8 @@ pub struct Metric {
     pub capability: Option<Capability>,
     /// Its value in a trial; `None` where the trial does not have it.
     pub read: fn(&Trial) -> Option<f64>,
+    /// Its value in a slice, for trials that took turns: their ratio is that of paired slices.
+    pub in_slice: Option<fn(&Slice) -> Option<f64>>,
 }
 
 /// Begins the key of every metric that only some scenarios have.
@@ -213,6 +215,7 @@ const fn metric(
         pool: Pool::Median,
         capability: None,
         read,
+        in_slice: None,
     }
 }
 
@@ -249,6 +252,11 @@ impl Metric {
     const fn of_target(self, capability: Capability) -> Self {
         let capability = Some(capability);
         Self { capability, ..self }
+    }
+
+    const fn in_slice(self, read: fn(&Slice) -> Option<f64>) -> Self {
+        let in_slice = Some(read);
+        Self { in_slice, ..self }
     }
 
     const fn pool(self, pool: Pool) -> Self {

@@ -4,9 +4,9 @@ use super::prelude::*;
 
 #[rustfmt::skip]
 pub(super) const METRICS: &[Metric] = &[
-    metric(Workload, "cpu", of!(server.cpu_ns_per_delivery), "server CPU per delivery", "server CPU", Us).per(Delivery).primary(),
+    metric(Workload, "cpu", of!(server.cpu_ns_per_delivery), "server CPU per delivery", "server CPU", Us).per(Delivery).primary().in_slice(|s| s.per_delivery(s.server_cpu_ns)),
     metric(Workload, "cpu_multiple", ("derived.cpu_multiple_of_tcp", |_| None), "server CPU over that of tcp", "over tcp", Times).pool(Row),
-    metric(Workload, "harness_cpu", of!(harness.cpu_ns_per_delivery), "harness CPU per delivery", "harness CPU", Us).per(Delivery).secondary(),
+    metric(Workload, "harness_cpu", of!(harness.cpu_ns_per_delivery), "harness CPU per delivery", "harness CPU", Us).per(Delivery).secondary().in_slice(|s| s.per_delivery(s.harness_cpu_ns)),
     metric(Workload, "other_cpu", ("derived.unattributed_cpu_ns_per_delivery", other_cpu), "other CPU per delivery", "other CPU", Us).per(Delivery),
     metric(Connect, "user_memory", of!(server.memory.user_bytes_per_client), "server memory per client", "server memory", KB).per(Client).secondary(),
     metric(Connect, "kernel_memory", of!(server.memory.kernel_bytes_per_client), "kernel memory per client", "kernel memory", KB).per(Client).detail(),
