@@ -9,7 +9,7 @@ use super::host::ThisMachine;
 use super::layout::Side;
 use super::process::{ChildError, ManagedProcess};
 use super::target::Fleet;
-use crate::load::control::Connect;
+use crate::load::control::{Connect, Finish};
 use crate::load::tally::Counters;
 use crate::load::{FleetReport, Setup, Status, Timing};
 
@@ -80,8 +80,9 @@ impl Fleet for FleetProcess<'_> {
         self.running()?.post("/v1/fleet/sample", &()).await
     }
 
-    async fn finish(&mut self) -> Result<FleetReport, ChildError> {
-        self.running()?.post("/v1/fleet/finish", &()).await
+    async fn finish(&mut self, due_before_ns: u64) -> Result<FleetReport, ChildError> {
+        let finish = Finish { due_before_ns };
+        self.running()?.post("/v1/fleet/finish", &finish).await
     }
 
     async fn panic(&mut self) -> Result<(), ChildError> {

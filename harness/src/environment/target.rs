@@ -93,8 +93,8 @@ pub(crate) trait Fleet {
     /// Everything counted so far.
     async fn sample(&mut self) -> Result<Counters, ChildError>;
 
-    /// Settles every account.
-    async fn finish(&mut self) -> Result<FleetReport, ChildError>;
+    /// Settles every account, of what was due before a time of `CLOCK_MONOTONIC`, in ns.
+    async fn finish(&mut self, due_before_ns: u64) -> Result<FleetReport, ChildError>;
 
     /// Has one of its threads panic.
     async fn panic(&mut self) -> Result<(), ChildError>;

@@ -8,7 +8,7 @@
 //! | `GET /v1/fleet` | | 200 [`Status`] |
 //! | `POST /v1/fleet/begin` | [`Timing`] | 202 |
 //! | `POST /v1/fleet/sample` | | 200 [`Counters`]: everything counted so far, at the edges of a window |
-//! | `POST /v1/fleet/finish` | | 200 [`FleetReport`] |
+//! | `POST /v1/fleet/finish` | `{"due_before_ns": 18446744073709551615}` | 200 [`FleetReport`] |
 //! | `POST /v1/fleet/panic` | | 202: the first shard panics, for scenarios that ask what then becomes of a run |
 //! | `DELETE /v1/fleet` | | 200 when every client is closed |
 //!
@@ -46,6 +46,14 @@ const REPLY_LOOK: Duration = Duration::from_millis(1);
 pub struct Connect {
     /// In all, over all shards.
     pub up_to: u32,
+}
+
+/// What accounts to settle.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finish {
+    /// Nobody is owed what was due from then on, in ns of `CLOCK_MONOTONIC`.
+    pub due_before_ns: u64,
 }
 
 /// The control interface of a fleet. Serve it on a loopback address only.
@@ -199,8 +207,10 @@ async fn sample(State(fleet): State<Fleet>) -> Answer {
     Ok(Json(counters).into_response())
 }
 
-async fn finish(State(fleet): State<Fleet>) -> Answer {
-    let reports = gather(&fleet, Command::Finish).await?;
+async fn finish(State(fleet): State<Fleet>, body: Result<Json<Finish>, JsonRejection>) -> Answer {
+    let Json(Finish { due_before_ns }) = body.map_err(|e| error(e.status(), e.body_text()))?;
+    let command = |reply| Command::Finish(due_before_ns, reply);
+    let reports = gather(&fleet, command).await?;
     let report = fleet.with(|shards| {
         let status = shards.status();
         FleetReport {

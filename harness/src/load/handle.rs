@@ -29,8 +29,8 @@ pub(super) enum Command {
     Begin(Arc<MeasurePhase>),
     /// Answer with everything counted so far.
     Sample(mpsc::Sender<Counters>),
-    /// Settle the accounts and report.
-    Finish(mpsc::Sender<Box<ShardReport>>),
+    /// Settle the accounts of what was due before then, in ns of `CLOCK_MONOTONIC`, and report.
+    Finish(u64, mpsc::Sender<Box<ShardReport>>),
     /// Panic, as a fault of the harness itself would.
     Panic,
     /// Close everything and end.

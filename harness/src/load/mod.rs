@@ -174,6 +174,18 @@ impl MeasurePhase {
         }
     }
 
+    /// The same, as if it had ended at `time_ns`, where that is earlier; not where clients send.
+    #[must_use]
+    pub fn until(&self, time_ns: u64) -> Self {
+        let mut timing = self.timing.clone();
+        timing.measure_until_ns = timing.measure_until_ns.min(time_ns);
+        timing.schedule.end_ns = timing.schedule.end_ns.min(time_ns);
+        Self {
+            upstream: self.upstream.clone(),
+            ..Self::new(timing)
+        }
+    }
+
     /// Whether a message that was due then belongs to the phase.
     pub fn holds(&self, intended_ns: u64) -> bool {
         (self.timing.measure_from_ns..self.timing.measure_until_ns).contains(&intended_ns)

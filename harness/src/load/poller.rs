@@ -149,9 +149,9 @@ impl<P: Protocol> Engine for Poller<P> {
                     }
                     // Whoever asked may have lost patience, which ends nothing here.
                     Command::Sample(reply) => _ = reply.send(self.shard.sample()),
-                    Command::Finish(reply) => {
+                    Command::Finish(before_ns, reply) => {
                         self.welcome_quiet();
-                        let _ = reply.send(Box::new(self.shard.report()));
+                        let _ = reply.send(Box::new(self.shard.report(before_ns)));
                     }
                     Command::Exit | Command::Panic => {
                         self.slots.iter_mut().for_each(|s| s.connection.abort());

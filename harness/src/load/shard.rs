@@ -249,11 +249,11 @@ impl Shard {
         counters
     }
 
-    /// Settles every account.
-    pub(super) fn report(&self) -> ShardReport {
+    /// Settles every account of what was due before a time.
+    pub(super) fn report(&self, due_before_ns: u64) -> ShardReport {
         for slot in 0..self.clients.borrow().len() {
             if !self.clients.borrow()[slot].away && !self.is_apart(slot) {
-                self.settle(slot, u64::MAX);
+                self.settle(slot, due_before_ns);
             }
         }
         let recorder = self.recorder.borrow_mut().take();

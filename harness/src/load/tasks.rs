@@ -70,7 +70,9 @@ async fn run_commands(shard: &Shard, mailbox: &Mailbox) {
             Some(Command::Begin(phase)) => shard.begin(phase),
             // Whoever asked may have lost patience, which ends nothing here.
             Some(Command::Sample(reply)) => _ = reply.send(shard.sample()),
-            Some(Command::Finish(reply)) => _ = reply.send(Box::new(shard.report())),
+            Some(Command::Finish(before_ns, reply)) => {
+                _ = reply.send(Box::new(shard.report(before_ns)));
+            }
             Some(Command::Exit | Command::Panic) => return,
         }
     }

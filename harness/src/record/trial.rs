@@ -80,6 +80,14 @@ pub struct Trial {
     pub validity: Validity,
 }
 
+impl Slice {
+    /// A total of the slice for each of its deliveries; `None` without one.
+    pub fn per_delivery(&self, total: Option<u64>) -> Option<f64> {
+        let total = total.filter(|_| self.deliveries > 0)?;
+        Some(total as f64 / self.deliveries as f64)
+    }
+}
+
 /// Why a trial runs by itself instead of in slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

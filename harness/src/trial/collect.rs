@@ -34,7 +34,8 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         // Walks the page tables of the process: after the clocks, so that nothing is charged.
         memory.loaded_bytes = process::pss_bytes(self.server());
         memory.load(trial.clients.connected);
-        let report = self.fleet.finish().await?;
+        let until_ns = phase.timing.measure_until_ns;
+        let report = self.fleet.finish(until_ns).await?;
         self.stats = self.target.stats().await?;
         Ok(report)
     }
@@ -60,13 +61,15 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         if !is_known {
             return Ok(());
         }
+        // One that was interrupted in its turns has published more than counts.
+        let measured = report.measured.min(offered);
         // The last message's lateness stretches the time in which they all were published.
-        let last = phase.first_message() + report.measured.max(1) - 1;
+        let last = phase.first_message() + measured.max(1) - 1;
         let late_ns = report
             .last_actual_ns
             .saturating_sub(phase.timetable.message(last).intended_ns);
-        trial.publish.achieved_per_s =
-            Some(report.measured as f64 * 1e9 / (phase_ns + late_ns) as f64);
+        let late_ns = if self.was_cut { 0 } else { late_ns };
+        trial.publish.achieved_per_s = Some(measured as f64 * 1e9 / (phase_ns + late_ns) as f64);
         self.gaps_ns = report.gaps_ns;
         let lag = decode(&report.lag_histogram).map_err(TrialError::Histogram)?;
         trial.publish.lag_ns = Quantiles::from_histogram(&lag);
@@ -87,7 +90,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         let waited = self.waited();
         trial.server.run_queue_wait_ns = waited.server.map(|w| w.waited_ns);
         trial.harness.run_queue_wait_ns = waited.fleet.map(|w| w.waited_ns);
-        enter_counts(trial, report, phase);
+        enter_counts(trial, report, phase, self.was_cut);
         self.enter_slices(trial, report, phase);
         trial.latency_interval_ns = report.intervals_of_quantiles;
         trial.latency_over_time_ns.clone_from(&report.series);
@@ -141,7 +144,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
 }
 
 /// Clients, the ledger and rates.
-fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
+fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase, was_cut: bool) {
     let counts = report.counts;
     trial.clients.disconnected = report.disconnected;
     trial.clients.refused = report.refused;
@@ -150,6 +153,8 @@ fn enter_counts(trial: &mut Trial, report: &FleetReport, phase: &MeasurePhase) {
     let late_ns = report
         .last_received_ns
         .saturating_sub(timing.measure_until_ns);
+    // What came after the cut is in no count.
+    let late_ns = if was_cut { 0 } else { late_ns };
     let seconds = (phase.load_ns() + late_ns) as f64 / 1e9;
     if !phase.timetable.is_empty() {
         trial.throughput.received_per_s = Some(counts.received as f64 / seconds);

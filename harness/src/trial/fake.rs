@@ -329,8 +329,11 @@ impl Fleet for FakeFleet {
             .with(CounterId::ReceivedBytes, messages * self.clients() * 129))
     }
 
-    async fn finish(&mut self) -> Result<FleetReport, ChildError> {
+    async fn finish(&mut self, due_before_ns: u64) -> Result<FleetReport, ChildError> {
         self.world.call("finish");
+        if let Some(phase) = &mut self.phase {
+            *phase = phase.until(due_before_ns);
+        }
         let (expected, missing) = (self.expected(), self.missing());
         let received = expected - missing;
         let mut report = FleetReport::default();

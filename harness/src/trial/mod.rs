@@ -128,7 +128,7 @@ pub async fn run_until(
 }
 
 /// Runs the trials of a round in turns, a row for each of `plans`, which have a [`Plan::turn`] each. Ends
-/// early when `interrupted` does: then the last value is `true`.
+/// early when `interrupted` does, with what was measured until then: the last value is `true`.
 pub async fn run_in_turns(
     plans: &[Plan<'_>],
     watch: &dyn Fn(Progress),
@@ -142,17 +142,16 @@ pub async fn run_in_turns(
         running.push((trial, Running::new(plan, target, fleet, clocks, watch)));
     }
     let rows: Vec<Trial> = running.iter().map(|(trial, _)| trial.clone()).collect();
-    tokio::select! {
-        ended = turns::through_all(running, watch) => (ended, false),
-        // Dropping the rest of the trials kills their children.
-        () = interrupted => {
-            let end = |trial: Trial| {
-                let trial = trial.failed("interrupted".to_owned(), "run it again".to_owned());
-                (trial, None)
-            };
-            (rows.into_iter().map(end).collect(), true)
-        }
-    }
+    // Where there is nothing to keep, dropping the rest of the trials has killed their children.
+    let nothing_kept = || {
+        let end = |trial: Trial| {
+            let error = "interrupted before a whole block of slices was measured".to_owned();
+            (trial.failed(error, "run it again".to_owned()), None)
+        };
+        (rows.into_iter().map(end).collect(), true)
+    };
+    let ended = turns::through_all(running, watch, interrupted).await;
+    ended.unwrap_or_else(nothing_kept)
 }
 
 /// Both sides of a trial as processes of this machine.

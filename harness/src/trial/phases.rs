@@ -49,6 +49,8 @@ pub(super) struct Running<'a, T, F> {
     pub(super) measure_from_ns: u64,
     /// The same by the wall clock, once it has begun.
     pub(super) measure_started: Option<SystemTime>,
+    /// Whether it was interrupted in its turns: what was due since is in no count.
+    pub(super) was_cut: bool,
     pub(super) moments: Vec<Moment>,
     pub(super) cpu_at_start_ns: Option<u64>,
     /// Memory of the server and of the kernel before the first message.
@@ -84,6 +86,7 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
             setup: None,
             measure_from_ns: 0,
             measure_started: None,
+            was_cut: false,
             moments: Vec::new(),
             cpu_at_start_ns: None,
             before_bytes: (None, None),
@@ -126,7 +129,11 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
         trial: &mut Trial,
         phase: &MeasurePhase,
     ) -> Result<Histograms, TrialError> {
-        self.drain(trial).await?;
+        if self.was_cut {
+            self.close_window().await?;
+        } else {
+            self.drain(trial).await?;
+        }
         let report = self.finish(trial, phase).await?;
         let histograms = self.collect(trial, &report, phase);
         self.disconnect(trial).await?;

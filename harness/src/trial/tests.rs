@@ -340,7 +340,10 @@ async fn what_a_target_cannot_do_is_null_and_not_tested_and_says_why() {
 }
 
 /// Trials of two transports that take turns, the first of whose servers dies after so long.
-async fn in_turns(dies_after_ns: Option<u64>) -> Vec<Trial> {
+async fn in_turns(
+    dies_after_ns: Option<u64>,
+    interrupted: impl Future<Output = ()>,
+) -> Option<(Vec<Trial>, bool)> {
     let scenario = Scenario::parse("fake.toml", SCENARIO).expect("a scenario");
     let layout = Layout::anywhere();
     let slices = Slices {
@@ -376,13 +379,15 @@ async fn in_turns(dies_after_ns: Option<u64>) -> Vec<Trial> {
         let trial = row(plan, &target);
         running.push((trial, Running::new(plan, target, fleet, &world, &|_| {})));
     }
-    let ended = turns::through_all(running, &|_| {}).await;
-    ended.into_iter().map(|(trial, _)| trial).collect()
+    let (ended, cut) = turns::through_all(running, &|_| {}, interrupted).await?;
+    Some((ended.into_iter().map(|(trial, _)| trial).collect(), cut))
 }
 
 #[tokio::test(start_paused = true)]
 async fn trials_that_take_turns_have_a_slice_each_in_every_block_and_none_at_a_time() {
-    let trials = in_turns(None).await;
+    let ended = in_turns(None, std::future::pending()).await;
+    let (trials, was_cut) = ended.expect("measured");
+    assert!(!was_cut);
     let mut turns = Vec::new();
     for (place, trial) in trials.iter().enumerate() {
         assert_eq!((&trial.error, trial.spilled), (&None, Some(0)));
@@ -412,7 +417,8 @@ async fn trials_that_take_turns_have_a_slice_each_in_every_block_and_none_at_a_t
 
 #[tokio::test(start_paused = true)]
 async fn a_trial_whose_server_dies_in_its_turn_ends_and_the_other_goes_on() {
-    let trials = in_turns(Some(4_000 * MS)).await;
+    let ended = in_turns(Some(4_000 * MS), std::future::pending()).await;
+    let (trials, _) = ended.expect("measured");
     assert_eq!(trials[0].validity.verdict, Verdict::Void);
     assert!(
         trials[0]
@@ -421,4 +427,25 @@ async fn a_trial_whose_server_dies_in_its_turn_ends_and_the_other_goes_on() {
             .is_some_and(|e| e.contains("server"))
     );
     assert_eq!((&trials[1].error, trials[1].slices.len()), (&None, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_keeps_the_blocks_that_are_whole_and_nobody_is_owed_what_was_due_since() {
+    let after = |ms| tokio::time::sleep(Duration::from_millis(ms));
+    // Blocks take 1.24 s: in the third after the warm-up, most of the time.
+    let (trials, was_cut) = in_turns(None, after(6_000)).await.expect("kept");
+    assert!(was_cut);
+    let kept = trials[0].slices.len();
+    assert!((2..=3).contains(&kept), "{kept}");
+    for trial in &trials {
+        assert_eq!((&trial.error, trial.slices.len()), (&None, kept));
+        let owed = kept as u64 * 5 * 4;
+        assert_eq!(trial.deliveries.expected, Some(owed));
+        assert_eq!(trial.deliveries.missing, Some(0));
+        assert_eq!(trial.publish.achieved_per_s.map(f64::round), Some(10.0));
+    }
+    assert!(
+        in_turns(None, after(10)).await.is_none(),
+        "nothing was measured"
+    );
 }

@@ -5,6 +5,7 @@
 //! benchmarking*: Bulej, Horký, Tůma et al. 2020, *Duet Benchmarking: Improving Measurement Accuracy in
 //! the Cloud*, ICPE; *randomized multiple interleaved trials*: Abedi and Brecht 2017, ICPE).
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use pushbench_protocol::schedule::Slices;
@@ -12,7 +13,7 @@ use pushbench_protocol::schedule::Slices;
 use super::phases::Running;
 use super::window::Edge;
 use super::{Histograms, Progress, TrialError};
-use crate::environment::target::{Clocks, Fleet, Target};
+use crate::environment::target::{Fleet, Target};
 use crate::load::MeasurePhase;
 use crate::record::Trial;
 
@@ -64,16 +65,50 @@ struct Reading {
     at_ns: u64,
     edge: Edge,
     member: usize,
-    /// Whether it is of the measure phase.
-    measures: bool,
+    block: u32,
 }
 
 /// Takes the trials of a round through all phases: each connects by itself, then they take turns, then
 /// each settles its accounts.
+///
+/// Where `interrupted` ends while they take turns, they keep what they measured in whole blocks: then the
+/// last value is `true`. `None` where it ends before that, and nothing was measured.
 pub(super) async fn through_all<'a, T: Target, F: Fleet>(
     running: Vec<(Trial, Running<'a, T, F>)>,
     watch: &dyn Fn(Progress),
-) -> Vec<(Trial, Option<Histograms>)> {
+    interrupted: impl Future<Output = ()>,
+) -> Option<(Vec<(Trial, Option<Histograms>)>, bool)> {
+    let mut interrupted = std::pin::pin!(interrupted);
+    let mut members = tokio::select! {
+        members = connect_all(running) => members,
+        () = &mut interrupted => return None,
+    };
+    let blocks = Cell::new(0);
+    let was_interrupted = tokio::select! {
+        () = take_turns(&mut members, watch, &blocks) => false,
+        () = interrupted => true,
+    };
+    if was_interrupted && !cut(&mut members, blocks.get()) {
+        return None;
+    }
+    for member in &mut members {
+        if let Some(ready) = member.ready.take() {
+            let (running, phase) = *ready;
+            match running.settle_accounts(&mut member.trial, &phase).await {
+                Ok(histograms) => member.histograms = Some(histograms),
+                Err(error) => member.fails(&error),
+            }
+        }
+    }
+    let ended = members.into_iter();
+    let ended = ended.map(|member| (member.trial, member.histograms));
+    Some((ended.collect(), was_interrupted))
+}
+
+/// Starts and connects every trial, one after the other, and tells all of them the schedule.
+async fn connect_all<'a, T: Target, F: Fleet>(
+    running: Vec<(Trial, Running<'a, T, F>)>,
+) -> Vec<Member<'a, T, F>> {
     let mut members = Vec::new();
     let mut lead = Duration::ZERO;
     let mut connected = Vec::new();
@@ -82,10 +117,10 @@ pub(super) async fn through_all<'a, T: Target, F: Fleet>(
         lead += running.plan.lead();
         connected.push((trial, running, ready));
     }
-    let Some(clocks) = connected.first().map(|(_, running, _)| running.clocks) else {
-        return Vec::new();
-    };
-    let start_ns = clocks.now_ns() + lead.as_nanos() as u64;
+    let now_ns = connected
+        .first()
+        .map_or(0, |(_, running, _)| running.clocks.now_ns());
+    let start_ns = now_ns + lead.as_nanos() as u64;
     for (trial, running, ready) in connected {
         let mut member = Member {
             trial,
@@ -98,20 +133,27 @@ pub(super) async fn through_all<'a, T: Target, F: Fleet>(
         }
         members.push(member);
     }
-    take_turns(&mut members, clocks, watch).await;
-    for member in &mut members {
-        if let Some(ready) = member.ready.take() {
-            let (running, phase) = *ready;
-            match running.settle_accounts(&mut member.trial, &phase).await {
-                Ok(histograms) => member.histograms = Some(histograms),
-                Err(error) => member.fails(&error),
-            }
-        }
-    }
     members
-        .into_iter()
-        .map(|member| (member.trial, member.histograms))
-        .collect()
+}
+
+/// Ends every trial after so many blocks. `false` where none of them is of the measure phase.
+fn cut<T: Target, F: Fleet>(members: &mut [Member<'_, T, F>], blocks: u32) -> bool {
+    let mut keeps = false;
+    for (running, phase) in members.iter_mut().filter_map(|m| m.ready.as_deref_mut()) {
+        let Some(turn) = running
+            .plan
+            .turn
+            .filter(|turn| turn.warm_up_blocks < blocks)
+        else {
+            continue;
+        };
+        let length_ns = u64::from(blocks) * turn.slices.block_ns();
+        *phase = phase.until(phase.timing.schedule.start_ns + length_ns);
+        running.window.cut(blocks as usize);
+        running.was_cut = true;
+        keeps = true;
+    }
+    keeps
 }
 
 /// Tells both sides of a trial the schedule. `None` where a limit was met and nothing is to be measured.
@@ -133,15 +175,15 @@ async fn begin<'a, T: Target, F: Fleet>(
 fn readings<T: Target, F: Fleet>(members: &[Member<'_, T, F>]) -> Vec<Reading> {
     let mut readings = Vec::new();
     for (member, of) in members.iter().enumerate() {
-        let Some((running, phase)) = of.ready.as_deref() else {
+        let Some((_, phase)) = of.ready.as_deref() else {
             continue;
         };
-        let (Some(turns), Some(turn)) = (phase.timetable.turns(), &running.plan.turn) else {
+        let Some(turns) = phase.timetable.turns() else {
             continue;
         };
         let slices = turns.slices();
         let start_ns = phase.timing.schedule.start_ns;
-        for (block, start) in turns.starts().iter().enumerate() {
+        for (block, start) in (0..).zip(turns.starts()) {
             let start = start_ns + start;
             let body_ns = start + slices.head_ns + slices.pause_ns;
             // In silence, and as long after the last message as can be.
@@ -154,7 +196,7 @@ fn readings<T: Target, F: Fleet>(members: &[Member<'_, T, F>]) -> Vec<Reading> {
                     at_ns,
                     edge,
                     member,
-                    measures: block as u64 >= u64::from(turn.warm_up_blocks),
+                    block,
                 });
             }
         }
@@ -163,22 +205,26 @@ fn readings<T: Target, F: Fleet>(members: &[Member<'_, T, F>]) -> Vec<Reading> {
     readings
 }
 
-/// Reads every clock when it is due. A trial whose processes end is over, and the others go on.
+/// Reads every clock when it is due, and counts the blocks that are over. A trial whose processes end is
+/// over, and the others go on.
 async fn take_turns<T: Target, F: Fleet>(
     members: &mut [Member<'_, T, F>],
-    clocks: &dyn Clocks,
     watch: &dyn Fn(Progress),
+    blocks: &Cell<u32>,
 ) {
     let readings = readings(members);
     let of = readings.len() as u64;
     for (done, reading) in readings.into_iter().enumerate() {
-        let wait_ns = reading.at_ns.saturating_sub(clocks.now_ns());
-        tokio::time::sleep(Duration::from_nanos(wait_ns)).await;
         let member = &mut members[reading.member];
         let Some((running, _)) = member.ready.as_deref_mut() else {
             continue;
         };
-        if reading.measures {
+        // Those of the block before are all done when the first of this one is due.
+        blocks.set(blocks.get().max(reading.block));
+        let wait_ns = reading.at_ns.saturating_sub(running.clocks.now_ns());
+        tokio::time::sleep(Duration::from_nanos(wait_ns)).await;
+        let warm_up = running.plan.turn.map_or(0, |turn| turn.warm_up_blocks);
+        if reading.block >= warm_up {
             running.starts_to_measure(&mut member.trial);
         }
         if let Err(error) = running.read_edge(reading.edge) {

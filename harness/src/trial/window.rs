@@ -126,6 +126,11 @@ impl Window {
         })
     }
 
+    /// Forgets the slices after the first few, which were not to be the last.
+    pub(super) fn cut(&mut self, slices: usize) {
+        self.slices.truncate(slices);
+    }
+
     /// CPU time of server and fleet over the measured part of each slice, in ns, in their order.
     pub(super) fn bodies_ns(&self) -> impl Iterator<Item = [Option<u64>; 2]> {
         self.slices.iter().map(|slice| {

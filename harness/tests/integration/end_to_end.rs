@@ -231,7 +231,7 @@ fn options_take_the_place_of_the_files_values_and_json_is_the_record_that_says_s
 #[test]
 fn a_run_that_is_interrupted_keeps_the_trials_that_were_done_and_leaves_no_process() {
     let runs = Runs::of(&slow(TINY));
-    let run = runs.start("run --transports tcp,sse,websocket");
+    let run = runs.start("run --whole-trials --transports tcp,sse,websocket");
     runs.await_trials(1);
     let (server, fleet) = trial_under_way(&run);
     // A terminal interrupts a whole process group: the children are in groups of their own.
@@ -253,6 +253,26 @@ fn a_run_that_is_interrupted_keeps_the_trials_that_were_done_and_leaves_no_proce
     assert!(table.contains("interrupted"), "{table}");
     let kept = "pushbench: interrupted; what was measured is kept\n";
     assert!(told.contains(kept), "{told}");
+}
+
+#[test]
+fn a_run_that_is_interrupted_in_turns_keeps_the_slices_that_were_done_on_all_sides() {
+    // Slices of 0.2 s for two trials, so that a second is over long before the phase is.
+    let runs = Runs::of(&TINY.replace("measure_s = 0.4", "measure_s = 60.0"));
+    let run = runs.start("run --transports sse,websocket");
+    let (server, fleet) = trial_under_way(&run);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    let output = runs.interrupt(run, Signal::SIGINT, &[server, fleet]);
+    let record = runs.record();
+    let [a, b] = &record.trials[..] else {
+        panic!("both took turns: {}", record.trials.len());
+    };
+    balances(a);
+    balances(b);
+    assert_eq!((&a.error, &b.error), (&None, &None));
+    assert!(!a.slices.is_empty() && a.slices.len() == b.slices.len());
+    assert_eq!(a.deliveries.expected, b.deliveries.expected);
+    assert!(text(&output.stdout).contains("interrupted"));
 }
 
 #[test]
@@ -290,7 +310,7 @@ fn a_process_that_dies_in_the_middle_of_a_trial_makes_a_void_row_and_the_run_goe
 #[test]
 fn a_run_that_is_killed_leaves_no_process_and_a_record_of_what_was_done() {
     let runs = Runs::of(&slow(TINY));
-    let run = runs.start("run --transports tcp,sse");
+    let run = runs.start("run --whole-trials --transports tcp,sse");
     runs.await_trials(1);
     let (server, fleet) = trial_under_way(&run);
     send(run.pid(), Signal::SIGKILL);
