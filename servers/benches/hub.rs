@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use pushbench_protocol::envelope::HEAD_BYTES;
+use pushbench_protocol::framing::{Epoch, Start};
 use pushbench_protocol::transport::Framing;
 use pushbench_servers::hub::Hub;
 use pushbench_servers::ring::RingLimits;
@@ -41,7 +42,7 @@ impl Wake for Woken {
 
 /// Makes this thread the only shard of a new hub with one channel.
 fn start() -> Arc<Hub> {
-    let hub = Hub::new(1).expect("a descriptor");
+    let hub = Hub::new(1, Some(Epoch::NONE)).expect("a descriptor");
     hub.declare(&["news"]).expect("a good name");
     let stats = Arc::new(ShardStats::default());
     shard::enter(
@@ -83,8 +84,10 @@ fn fan_out(criterion: &mut Criterion) {
         let hub = start();
         let woken = Arc::new(Woken::default());
         let wakers: Vec<Waker> = (0..count).map(|_| Waker::from(woken.clone())).collect();
-        let open =
-            |_| Subscription::open("news", None, Framing::Line, QUIET).expect("a declared channel");
+        let open = |_| {
+            Subscription::open("news", Start::Tail, Framing::Line, QUIET)
+                .expect("a declared channel")
+        };
         let mut subscribers: Vec<Subscription> = (0..count).map(open).collect();
         let wait = |subscriber: &mut Subscription, waker: &Waker| {
             let ready = subscriber.poll_ready(&mut Context::from_waker(waker));
@@ -111,7 +114,7 @@ fn fan_out(criterion: &mut Criterion) {
         });
         // A benchmark of a wrong answer is worth nothing.
         assert_eq!(woken.0.load(Ordering::Relaxed), messages * count);
-        assert!(subscribers.iter().all(|s| s.cursor() == messages));
+        assert!(subscribers.iter().all(|s| s.cursor() == messages.into()));
     }
     group.finish();
 }
@@ -125,8 +128,10 @@ fn wake(criterion: &mut Criterion) {
         let hub = start();
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
-        let open =
-            |_| Subscription::open("news", None, Framing::Line, QUIET).expect("a declared channel");
+        let open = |_| {
+            Subscription::open("news", Start::Tail, Framing::Line, QUIET)
+                .expect("a declared channel")
+        };
         let mut subscribers: Vec<Subscription> = (0..count).map(open).collect();
         let mut read_and_wait = || {
             for subscriber in &mut subscribers {

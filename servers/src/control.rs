@@ -9,7 +9,7 @@
 //! | `POST /v1/channels` | `{"declare": ["news", "c*100"]}` | 200 `{"channels": 101}`; numbers are given in this order, from 0 |
 //! | | `{"declare": …, "overflow": ["disconnect", "latest-only"]}` | the same; channel *k* of each declaration gets policy *k* mod their number ([`pushbench_protocol::overflow`]); without, all get `disconnect` |
 //! | `GET /v1/stats` | | 200 [`Stats`] |
-//! | `POST /v1/publish` | [`PublishPlan`] | 202; 409 while another schedule runs |
+//! | `POST /v1/publish` | [`PublishPlan`] | 202; 409 while another schedule runs, or where the logs are those of another plan |
 //! | `GET /v1/publish` | | 200 [`PublishReport`]; 404 before the first schedule |
 //! | `DELETE /v1/publish` | | 200 [`PublishReport`]: the schedule is stopped first |
 //! | `POST /v1/drain` | `{"over_ms": 5000}` | 202; 409 where it drains already |
@@ -151,6 +151,13 @@ async fn publish(
         return Err(error(
             StatusCode::CONFLICT,
             "a schedule is running; wait for it, or stop it with 'DELETE /v1/publish'",
+        ));
+    }
+    if !hub.takes_plan(plan.schedule.channels) {
+        return Err(error(
+            StatusCode::CONFLICT,
+            "the logs of these channels are to be those of one plan, and have messages already; \
+             publish another plan with another server",
         ));
     }
     let publisher =

@@ -8,13 +8,16 @@
 
 mod names;
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock};
 
 use bytes::Bytes;
 
 use pushbench_os::sys::monotonic_ns;
 use pushbench_os::wake::Wake;
 use pushbench_protocol::envelope;
+use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::schedule::Timetable;
 
@@ -44,6 +47,12 @@ pub enum AppendError {
     /// No channel has this number.
     #[error("no channel has the number {0}")]
     UnknownChannel(u32),
+    /// The log is that of a plan ([`Hub::claim`]), and the message is not of it.
+    #[error(
+        "the log of this channel is that of a plan, so that another server can have the same; \
+         publish to another channel"
+    )]
+    Planned,
 }
 
 /// A message on its way to a shard.
@@ -80,14 +89,27 @@ pub struct Hub {
     links: Vec<Link>,
     /// Of the schedule that is being published, where the sequences of the log are its own.
     timetable: Mutex<Option<Arc<Timetable>>>,
+    /// Of the logs that no plan has.
+    epoch: Epoch,
+    /// Whether that was given from outside: another server has the same log, or will have.
+    is_given: bool,
+    planned: OnceLock<Planned>,
+}
+
+/// The first channels, whose logs are those of a plan.
+#[derive(Debug)]
+struct Planned {
+    channels: u32,
+    epoch: Epoch,
 }
 
 impl Hub {
-    /// A hub without channels for `shards` shards.
+    /// A hub without channels for `shards` shards. `epoch`: that of its logs; drawn anew where `None`,
+    /// as nobody else has them.
     ///
     /// # Errors
     /// `EMFILE` where this process may open no more descriptors.
-    pub fn new(shards: usize) -> std::io::Result<Arc<Self>> {
+    pub fn new(shards: usize, epoch: Option<Epoch>) -> std::io::Result<Arc<Self>> {
         let link = |_| {
             Ok(Link {
                 inbox: Mutex::default(),
@@ -100,6 +122,10 @@ impl Hub {
             heads: Mutex::default(),
             links,
             timetable: Mutex::default(),
+            // The keys of a hash table are drawn at random, which is all that is needed here.
+            epoch: epoch.unwrap_or_else(|| Epoch::of(RandomState::new().hash_one(()))),
+            is_given: epoch.is_some(),
+            planned: OnceLock::new(),
         }))
     }
 
@@ -169,7 +195,7 @@ impl Hub {
         self.links.len()
     }
 
-    /// Appends one message and wakes the shards. The payload must be valid
+    /// Appends a message of a client and wakes the shards. The payload must be valid
     /// ([`envelope::payload_is_valid`]). Returns its sequence.
     ///
     /// # Errors
@@ -180,23 +206,37 @@ impl Hub {
         intended_ns: Option<u64>,
         payload: &[u8],
     ) -> Result<u64, AppendError> {
-        let appended = self.append_quietly(channel, intended_ns, payload)?;
+        let heads = self.heads.lock().expect("no panic while held");
+        if self.is_planned(channel) {
+            return Err(AppendError::Planned);
+        }
+        let appended = self.enter(heads, channel, intended_ns, payload)?;
         self.wake_shards();
         Ok(appended.sequence)
     }
 
-    /// Appends one message without waking anyone: for a batch that ends in
+    /// Appends a message of the publisher without waking anyone: for a batch that ends in
     /// [`Self::wake_shards`]. `intended_ns` is the actual time where there was no plan.
     ///
     /// # Errors
-    /// As [`Self::append`].
+    /// As [`Self::append`], but for [`AppendError::Planned`].
     pub fn append_quietly(
         &self,
         channel: u32,
         intended_ns: Option<u64>,
         payload: &[u8],
     ) -> Result<Receipt, AppendError> {
-        let mut heads = self.heads.lock().expect("no panic while held");
+        let heads = self.heads.lock().expect("no panic while held");
+        self.enter(heads, channel, intended_ns, payload)
+    }
+
+    fn enter(
+        &self,
+        mut heads: MutexGuard<'_, Vec<u64>>,
+        channel: u32,
+        intended_ns: Option<u64>,
+        payload: &[u8],
+    ) -> Result<Receipt, AppendError> {
         let head = heads
             .get_mut(channel as usize)
             .ok_or(AppendError::UnknownChannel(channel))?;
@@ -238,18 +278,52 @@ impl Hub {
         }
     }
 
-    /// Has the first channels begin after these sequences. Before anything was appended.
-    pub(crate) fn begin_behind(&self, sequences: impl Iterator<Item = u64>) {
+    /// Gives the first channels to a plan whose log begins after these sequences here. `of_plan`:
+    /// their epoch, unless another was given. Before anything was appended.
+    pub(crate) fn take_over(&self, sequences: &[u64], of_plan: Epoch) {
         let mut heads = self.heads.lock().expect("no panic while held");
-        for (head, sequence) in heads.iter_mut().zip(sequences) {
+        for (head, &sequence) in heads.iter_mut().zip(sequences) {
             *head = sequence;
         }
+        let epoch = if self.is_given { self.epoch } else { of_plan };
+        let channels = sequences.len() as u32;
+        // Set before, it is that of the same plan.
+        let _ = self.planned.set(Planned { channels, epoch });
     }
 
-    /// Whether nothing was appended to the first `channels` channels.
-    pub(crate) fn is_empty(&self, channels: u32) -> bool {
+    /// Whether a plan that begins now gives the first `channels` channels their sequences, because
+    /// nothing was appended to them. Where the epoch was given, their logs are the plan's from now
+    /// on: clients must not shift what another server takes over.
+    pub(crate) fn claim(&self, channels: u32) -> bool {
+        let heads = self.heads.lock().expect("no panic while held");
+        let is_its_own = heads.iter().take(channels as usize).all(|&head| head == 0);
+        if is_its_own && self.is_given {
+            let epoch = self.epoch;
+            let _ = self.planned.set(Planned { channels, epoch });
+        }
+        is_its_own
+    }
+
+    /// Whether a plan for the first `channels` channels may be published: not into logs that are to be
+    /// those of one plan and have other messages already.
+    pub(crate) fn takes_plan(&self, channels: u32) -> bool {
+        let planned = self.planned.get().map_or(0, |planned| planned.channels);
+        let channels = if self.is_given { channels } else { planned };
         let heads = self.heads.lock().expect("no panic while held");
         heads.iter().take(channels as usize).all(|&head| head == 0)
+    }
+
+    /// Whether the log of a channel is that of a plan.
+    fn is_planned(&self, channel: u32) -> bool {
+        let planned = self.planned.get();
+        planned.is_some_and(|planned| channel < planned.channels)
+    }
+
+    /// The epoch of a channel's log.
+    pub fn epoch(&self, channel: u32) -> Epoch {
+        let planned = self.planned.get();
+        let planned = planned.filter(|planned| channel < planned.channels);
+        planned.map_or(self.epoch, |planned| planned.epoch)
     }
 
     /// Says which schedule is being published from now on, where the log's sequences are its own.
@@ -304,7 +378,7 @@ mod tests {
 
     #[test]
     fn channels_are_found_by_name_and_by_prefix_and_count() {
-        let hub = Hub::new(1).expect("descriptors");
+        let hub = Hub::new(1, None).expect("descriptors");
         hub.declare(&["news", "c*100"]).expect("good names");
         assert_eq!(hub.channel("news"), Some(0));
         assert_eq!(hub.channel("c0"), Some(1));
@@ -318,7 +392,7 @@ mod tests {
 
     #[test]
     fn declarations_that_overlap_or_are_malformed_are_refused() {
-        let hub = Hub::new(1).expect("descriptors");
+        let hub = Hub::new(1, None).expect("descriptors");
         hub.declare(&["c*10"]).expect("good names");
         let error = |spec: &str| hub.declare(&[spec]).expect_err("refused").to_string();
         assert!(error("c5").contains("overlaps with 'c*10'"));
@@ -340,7 +414,7 @@ mod tests {
     #[test]
     fn policies_go_round_within_each_declaration() {
         use Overflow::{Disconnect, DropOldest, LatestOnly};
-        let hub = Hub::new(1).expect("descriptors");
+        let hub = Hub::new(1, None).expect("descriptors");
         hub.declare(&["a", "b*2"]).expect("good names");
         let policies = [LatestOnly, DropOldest, Disconnect];
         hub.declare_with(&["c*4", "d", "e*2"], &policies)
@@ -365,7 +439,7 @@ mod tests {
 
     #[test]
     fn channels_are_declared_all_or_none() {
-        let hub = Hub::new(1).expect("descriptors");
+        let hub = Hub::new(1, None).expect("descriptors");
         hub.declare(&["first"]).expect("a good name");
         hub.declare(&["a", "b*2", "no name", "c"])
             .expect_err("the third is refused");
@@ -376,7 +450,7 @@ mod tests {
 
     #[test]
     fn every_shard_gets_every_message_in_sequence() {
-        let hub = Hub::new(2).expect("descriptors");
+        let hub = Hub::new(2, None).expect("descriptors");
         hub.declare(&["a", "b"]).expect("good names");
         assert_eq!(hub.append(0, Some(5), b"x"), Ok(1));
         assert_eq!(hub.append(1, None, b"y"), Ok(1));
@@ -397,7 +471,7 @@ mod tests {
 
     #[test]
     fn a_full_inbox_refuses_and_uses_no_sequence() {
-        let hub = Hub::new(1).expect("descriptors");
+        let hub = Hub::new(1, None).expect("descriptors");
         hub.declare(&["a"]).expect("good name");
         for _ in 0..MAX_INBOX_MESSAGES {
             hub.append(0, None, b"").expect("room");

@@ -68,6 +68,8 @@ impl Publisher {
         timetable: Option<Arc<Timetable>>,
         first: u64,
     ) -> std::io::Result<Self> {
+        // On a log with a past, the schedule's sequences are not the log's.
+        let is_its_own = timetable.is_none() && hub.claim(plan.schedule.channels);
         let stop = Arc::new(AtomicBool::new(false));
         let report = Arc::new(Mutex::new(PublishReport {
             refilled: first,
@@ -80,8 +82,6 @@ impl Publisher {
                 move || {
                     let timetable = timetable.unwrap_or_else(|| {
                         let timetable = Arc::new(Timetable::new(plan.schedule));
-                        // On a log with a past, the schedule's sequences are not the log's.
-                        let is_its_own = hub.is_empty(plan.schedule.channels);
                         hub.follow(is_its_own.then(|| timetable.clone()));
                         timetable
                     });
@@ -176,7 +176,7 @@ fn run(
                     break;
                 }
                 // Checked when the plan was taken; channels are never withdrawn.
-                Err(AppendError::UnknownChannel(_)) => index = end,
+                Err(AppendError::UnknownChannel(_) | AppendError::Planned) => index = end,
             }
         }
         hub.wake_shards();
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_whole_schedule_is_appended_with_its_intended_times_and_payloads() {
-        let hub = Hub::new(1).expect("descriptors");
+        let hub = Hub::new(1, None).expect("descriptors");
         hub.declare(&["c*3"]).expect("good name");
         let plan = plan(20_000.0, 300, 3);
         let mut publisher = Publisher::start(hub.clone(), plan.clone()).expect("a thread");
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_late_publisher_appends_all_that_is_due_and_keeps_the_intended_times() {
-        let hub = Hub::new(1).expect("descriptors");
+        let hub = Hub::new(1, None).expect("descriptors");
         hub.declare(&["a"]).expect("good name");
         let mut plan = plan(1_000.0, 100, 1);
         // The schedule began a minute ago and is over.

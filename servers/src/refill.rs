@@ -16,7 +16,8 @@ use crate::shard;
 use pushbench_os::sys;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::envelope::{self, HEAD_BYTES};
-use pushbench_protocol::payload;
+use pushbench_protocol::framing::Epoch;
+use pushbench_protocol::payload::{self, SplitMix64};
 use pushbench_protocol::schedule::Timetable;
 
 /// Messages handed to the shard at once, and the most bytes of them: little beside the rings that
@@ -72,6 +73,20 @@ impl Refill {
         } else {
             0
         }
+    }
+
+    /// The epoch of the plan's logs: the same on every server that publishes it, and hardly ever that of
+    /// another plan.
+    pub fn epoch(&self) -> Epoch {
+        let plan = &self.plan;
+        let of = (&plan.schedule, plan.payload, plan.payload_bytes, plan.seed);
+        // Numbers and words always are JSON.
+        let text = serde_json::to_vec(&of).unwrap_or_default();
+        // FNV-1a, which is the same in every build; then mixed, since its bits are not.
+        let hash = text.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Epoch::of(SplitMix64::new(hash).next())
     }
 
     /// Fills the rings of the calling thread, which is shard `number` of `hub`. Nothing may have

@@ -10,6 +10,7 @@ use pushbench_os::allocator;
 use pushbench_os::sys;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::envelope::{HEAD_BYTES, MAX_BYTES};
+use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::payload::PayloadKind;
 use pushbench_protocol::schedule::Schedule;
@@ -58,6 +59,11 @@ pub(super) struct Arguments {
         conflicts_with_all = ["rate", "payload_bytes", "payload"]
     )]
     publish_plan: Option<PublishPlan>,
+    /// What cursors begin with, which tells logs apart: four of 0 to 9 and a to z, or 'none' for plain
+    /// numbers. Give it to servers that have the same log [default: that of the plan with
+    /// '--publish-plan', otherwise drawn at each start]
+    #[arg(long, value_name = "EPOCH|none")]
+    epoch: Option<Epoch>,
     /// Messages a second over all channels; 0 publishes nothing by itself
     #[arg(long, value_name = "PER_S", default_value_t = 1.0, value_parser = rate)]
     rate: f64,
@@ -237,6 +243,7 @@ impl Arguments {
                 channels.map(|c| (c.spec.clone(), overflow(c))).collect()
             },
             publish: self.publish_plan.clone(),
+            epoch: self.epoch,
             allow_origins: self.allow_origins.clone(),
             retry: self.retry_ms.map(Duration::from_millis),
             send_buffer_bytes: self.send_buffer_bytes,

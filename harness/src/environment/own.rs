@@ -83,6 +83,8 @@ impl<'a> OwnServer<'a> {
             ("--control", ANY_PORT.to_owned()),
             ("--transports", self.serve.transport.id().to_owned()),
             ("--profile", self.serve.profile.id().to_owned()),
+            // All servers of a trial have one log, so that nothing has to tell it from others.
+            ("--epoch", "none".to_owned()),
             ("--shards", side.shards.to_string()),
             ("--keep-alive-s", server.keep_alive_s.to_string()),
             ("--poll-timeout-s", server.poll_timeout_s.to_string()),

@@ -19,6 +19,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::framing::Cursor;
 
 use super::handle::{Command, Engine, Mailbox};
 use super::shard::{LAG_TICK_NS, Shard};
@@ -251,7 +252,7 @@ impl<P: Protocol> Poller<P> {
         self.arm_departure(slot);
     }
 
-    fn open(&mut self, slot: usize, since: Option<u64>) {
+    fn open(&mut self, slot: usize, since: Option<Cursor>) {
         let opened = self.with(slot, |connection, _, shared| {
             connection.open(slot, since, shared)
         });

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 use pushbench_os::sys::{monotonic_ns, tcp_counters};
+use pushbench_protocol::framing::{Cursor, Epoch, Lost};
 use pushbench_protocol::{envelope, payload};
 
 use super::MeasurePhase;
@@ -41,6 +42,8 @@ pub(super) struct Client {
     pub(super) ledger: Option<Ledger>,
     /// The end of what the server said was lost; polls resume after it.
     pub(super) lagged_to: u64,
+    /// Of the log that its cursor is of.
+    pub(super) epoch: Epoch,
     pub(super) fd: Option<RawFd>,
     /// When its session began, in ns of `CLOCK_MONOTONIC`.
     pub(super) started_ns: u64,
@@ -61,11 +64,12 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn cursor(&self) -> u64 {
-        self.ledger
-            .as_ref()
-            .map_or(0, Ledger::cursor)
-            .max(self.lagged_to)
+    pub(super) fn cursor(&self) -> Cursor {
+        let received = self.ledger.as_ref().map_or(0, Ledger::cursor);
+        Cursor {
+            epoch: self.epoch,
+            sequence: received.max(self.lagged_to),
+        }
     }
 }
 
@@ -82,7 +86,7 @@ impl Shard {
     }
 
     /// Notes that a session begins; the cursor to resume after, where it does.
-    pub(super) fn begin_session(&self, slot: usize, now_ns: u64) -> Option<u64> {
+    pub(super) fn begin_session(&self, slot: usize, now_ns: u64) -> Option<Cursor> {
         let mut clients = self.clients.borrow_mut();
         let client = &mut clients[slot];
         client.has_cursor = false;
@@ -187,7 +191,7 @@ impl Shard {
     }
 
     /// The cursor to resume from.
-    pub(crate) fn cursor(&self, slot: usize) -> u64 {
+    pub(crate) fn cursor(&self, slot: usize) -> Cursor {
         self.clients.borrow()[slot].cursor()
     }
 
@@ -254,7 +258,7 @@ impl Shard {
             .timetable
             .last_sequence_before(self.channel_of(slot), at_ns);
         let linger_ns = (phase.timing.linger_ms * 1e6) as u64;
-        let departs = self.cursor(slot) >= due || now_ns >= at_ns + linger_ns;
+        let departs = self.cursor(slot).sequence >= due || now_ns >= at_ns + linger_ns;
         (!departs).then_some(recheck)
     }
 
@@ -318,18 +322,43 @@ impl Entry<'_> {
         self.shard.got_cursor(self.slot, self.at_ns, cursor);
         self.conditions = self.shard.conditions_of(self.slot);
     }
+
+    /// The server has another log than the one that the client's cursor is of: settles what was due of
+    /// that one, and begins a new account.
+    #[cold]
+    fn begin_anew(&mut self, cursor: Cursor) {
+        let is_apart = self.is_apart();
+        self.client.lagged_to = 0;
+        let Some(ledger) = &mut self.client.ledger else {
+            return;
+        };
+        if let Some(phase) = self.shard.phase()
+            && phase.upstream.is_none()
+            && !is_apart
+        {
+            let now_ns = monotonic_ns();
+            self.shard.settle_ledger(self.slot, phase, ledger, now_ns);
+        }
+        ledger.rebase(cursor.sequence);
+    }
 }
 
 impl Sink for Entry<'_> {
-    fn subscribed(&mut self, cursor: u64) {
+    fn subscribed(&mut self, cursor: Cursor) {
         self.client.has_cursor = true;
         self.client.away = false;
         let (is_new, is_apart) = (self.client.ledger.is_none(), self.is_apart());
+        let epoch = std::mem::replace(&mut self.client.epoch, cursor.epoch);
+        let goes_on = self.client.connected || self.client.resumes;
+        if goes_on && epoch != cursor.epoch {
+            self.begin_anew(cursor);
+        }
+        let cursor = cursor.sequence;
         let ledger = self
             .client
             .ledger
             .get_or_insert_with(|| Ledger::new(cursor));
-        if !self.client.connected && !self.client.resumes {
+        if !goes_on {
             ledger.rebase(cursor);
         }
         if is_new
@@ -345,7 +374,7 @@ impl Sink for Entry<'_> {
     fn resumed(&mut self) {
         if !std::mem::replace(&mut self.client.has_cursor, true) {
             self.client.away = false;
-            self.got_cursor(self.client.cursor());
+            self.got_cursor(self.client.cursor().sequence);
         }
     }
 
@@ -421,10 +450,13 @@ impl Sink for Entry<'_> {
         Ok(())
     }
 
-    fn lagged(&mut self, from: u64, to: u64) {
-        let cursor = self.client.cursor();
+    fn lagged(&mut self, lost: Lost) -> Result<(), ClientError> {
+        let Lost::Range { from, to } = lost else {
+            return Err(ClientError::Stray);
+        };
+        let cursor = self.client.cursor().sequence;
         self.client.lagged_to = self.client.lagged_to.max(to);
-        let messages = to.saturating_add(1).saturating_sub(from);
+        let messages = lost.messages();
         if self.is_apart() {
             self.shard.lagged_apart(self.slot, messages);
         } else {
@@ -432,6 +464,7 @@ impl Sink for Entry<'_> {
             let from = from.max(cursor.saturating_add(1));
             self.shard.write_off(self.channel, from, to);
         }
+        Ok(())
     }
 
     fn request(&mut self) {
@@ -446,7 +479,7 @@ impl Sink for Entry<'_> {
         }
     }
 
-    fn cursor(&self) -> u64 {
+    fn cursor(&self) -> Cursor {
         self.client.cursor()
     }
 }

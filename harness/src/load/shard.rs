@@ -21,6 +21,7 @@ use super::tally::{CounterId, Counters, Histograms, Tally};
 use super::{MeasurePhase, Setup};
 use crate::load::client::ClientError;
 use crate::load::client::socket::Options;
+use crate::load::ledger::Ledger;
 use crate::load::recorder::{self, Recorded, Recorder};
 use crate::load::turns::PhaseTurns;
 use crate::record::{Cause, Deliveries, HistogramId, Merge, RoundTrip};
@@ -280,11 +281,21 @@ impl Shard {
         if let Some(messages) = &phase.upstream {
             return self.settle_upstream(slot, messages);
         }
-        let channel = self.channel_of(slot);
         let clients = self.clients.borrow();
-        let Some(ledger) = &clients[slot].ledger else {
-            return;
-        };
+        if let Some(ledger) = &clients[slot].ledger {
+            self.settle_ledger(slot, phase, ledger, before_ns);
+        }
+    }
+
+    /// Adds what a client was owed before `before_ns` and what it got of that.
+    pub(super) fn settle_ledger(
+        &self,
+        slot: usize,
+        phase: &MeasurePhase,
+        ledger: &Ledger,
+        before_ns: u64,
+    ) {
+        let channel = self.channel_of(slot);
         let expected = phase.expected(channel, before_ns);
         let counts = ledger.settle(expected.clone());
         self.settled.borrow_mut().merge(counts);

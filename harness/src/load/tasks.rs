@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::framing::Cursor;
 use pushbench_protocol::transport::Transport;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -205,7 +206,7 @@ impl Session {
     }
 
     /// The cursor to resume from.
-    pub(crate) fn cursor(&self) -> u64 {
+    pub(crate) fn cursor(&self) -> Cursor {
         self.shard.cursor(self.slot)
     }
 

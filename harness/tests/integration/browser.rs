@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use crate::support::browser::{Browser, Page};
-use crate::support::{Served, await_some};
+use crate::support::{Served, await_some, pushbench};
 
 /// The sequences in the list of what arrived, oldest first.
 fn sequences(page: &mut Page<'_>) -> Vec<u64> {
@@ -108,6 +108,35 @@ fn the_page_subscribes_stops_and_publishes_at_the_click_of_a_button() {
     assert_eq!(page.text("log"), "1 héllo, 你好");
     page.click("#stop");
     assert_eq!(page.text("state"), "idle");
+}
+
+#[test]
+fn an_eventsource_comes_back_to_a_server_that_has_lost_its_log_and_the_page_says_so() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let options = "--transports sse --rate 20 --retry-ms 50";
+    let first = Served::start(options);
+    let http = first.address("http").to_owned();
+    let link = format!("http://{http}/?transport=sse&channel=news&since=0");
+    let mut page = browser.open(&link);
+    await_some("ten messages in the browser", || {
+        page.number("count").filter(|&count| count >= 10)
+    });
+    drop(first);
+    let _second = Served::by(&mut pushbench(&format!("serve --listen {http} {options}")));
+    await_some("the loss in the browser", || {
+        let log = page.text("log");
+        log.contains("lagged: lost unknown").then_some(())
+    });
+    let before = page.number("count");
+    await_some("messages of the second", || {
+        (page.number("count") > before).then_some(())
+    });
+    assert_eq!(
+        (page.text("state"), page.text("gaps")),
+        ("open".into(), "0".into())
+    );
 }
 
 #[test]

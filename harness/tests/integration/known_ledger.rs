@@ -11,6 +11,7 @@ use pushbench::load::client::{ClientError, Next, Protocol, Sink, Target, WithCli
 use pushbench::load::ledger::Ledger;
 use pushbench::record::{Deliveries, Merge};
 use pushbench_protocol::envelope;
+use pushbench_protocol::framing::{Cursor, Lost};
 use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::Transport;
 use pushbench_protocol::transport::{Framing, sse, tcp, websocket};
@@ -175,9 +176,10 @@ struct Account {
 }
 
 impl Sink for Account {
-    fn subscribed(&mut self, cursor: u64) {
+    fn subscribed(&mut self, cursor: Cursor) {
         // A reconnect goes on with the account, whatever the server answered.
-        self.ledger.get_or_insert_with(|| Ledger::new(cursor));
+        self.ledger
+            .get_or_insert_with(|| Ledger::new(cursor.sequence));
     }
 
     fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
@@ -191,16 +193,16 @@ impl Sink for Account {
         Ok(())
     }
 
-    fn lagged(&mut self, from: u64, to: u64) {
-        panic!("nothing said that {from} to {to} were lost");
+    fn lagged(&mut self, lost: Lost) -> Result<(), ClientError> {
+        panic!("nothing said that {lost} were lost");
     }
 
     fn request(&mut self) {}
 
     fn empty_response(&mut self) {}
 
-    fn cursor(&self) -> u64 {
-        self.ledger.as_ref().map_or(0, Ledger::cursor)
+    fn cursor(&self) -> Cursor {
+        self.ledger.as_ref().map_or(0, Ledger::cursor).into()
     }
 }
 
@@ -345,7 +347,7 @@ impl<'a, P: Protocol> Client<'a, P> {
             account,
             out,
         } = &mut client;
-        protocol.open(TARGET, since, *account, out);
+        protocol.open(TARGET, since.map(Cursor::from), *account, out);
         client
     }
 
@@ -393,7 +395,7 @@ fn play<P: Protocol>(transport: Transport, script: &Script, random: &mut SplitMi
     let polls = matches!(transport, Transport::LongPoll | Transport::ShortPoll);
     let mut highest = 0;
     for (number, sequences) in script.connections.iter().enumerate() {
-        let since = (number > 0).then(|| account.cursor());
+        let since = (number > 0).then(|| account.cursor().sequence);
         assert_eq!(
             since.unwrap_or(0),
             highest,

@@ -21,7 +21,7 @@ fn subscribe(server: &Served) -> TcpStream {
     let mut stream = connect(server.address("tcp"));
     stream.write_all(b"SUBSCRIBE news\n").expect("open");
     stream
-        .read_exact(&mut [0; "SUBSCRIBED 0\n".len()])
+        .read_exact(&mut [0; "SUBSCRIBED k3f9-0\n".len()])
         .expect("an answer");
     stream
 }
@@ -94,12 +94,12 @@ fn a_killed_server_that_is_started_again_on_its_plan_sends_the_same_bytes() {
     let arguments = on_plan(&plan(), rings);
     let first = Served::start(&arguments);
     let (answer, before) = lines_behind(&first, 900, 300);
-    assert_eq!(answer, "SUBSCRIBED 900");
+    assert!(answer.ends_with("-900"), "{answer}");
     // Dropped, it is killed.
     drop(first);
     let second = Served::start(&arguments);
-    let (answer, after) = lines_behind(&second, 900, 300);
-    assert_eq!(answer, "SUBSCRIBED 900");
+    let (again, after) = lines_behind(&second, 900, 300);
+    assert_eq!(again, answer, "the epoch is the plan's");
     assert_eq!(before.len(), 300);
     for ((before, after), sequence) in before.iter().zip(&after).zip(901..) {
         assert!(before.starts_with(&format!("{sequence:016x}:")), "{before}");
@@ -166,7 +166,7 @@ fn a_second_process_takes_the_port_over() {
 
 #[test]
 fn an_event_stream_opens_with_the_time_to_reconnect_where_that_was_set() {
-    let server = Served::start("--rate 0 --retry-ms 2500");
+    let server = Served::start("--rate 0 --retry-ms 2500 --epoch k3f9");
     let mut stream = connect(server.address("http"));
     let request = b"GET /sse?channel=news HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request).expect("open");
@@ -174,7 +174,7 @@ fn an_event_stream_opens_with_the_time_to_reconnect_where_that_was_set() {
         .lines()
         .map(|line| line.expect("open"));
     lines
-        .find(|line| line == "id: 0")
+        .find(|line| line == "id: k3f9-0")
         .expect("the opening block");
     assert_eq!(lines.next().as_deref(), Some("retry: 2500"));
     assert_eq!(lines.next().as_deref(), Some(""));
@@ -198,6 +198,22 @@ fn a_memory_limit_holds_a_server_that_fits_and_refuses_one_that_does_not() {
             "{told}"
         );
     }
+}
+
+#[test]
+fn an_epoch_is_given_or_drawn_at_each_start_and_one_of_another_shape_is_refused() {
+    let of = |options: &str| {
+        let server = Served::start(&format!("--rate 1000 {options}"));
+        lines_behind(&server, 0, 1).0
+    };
+    assert_eq!(of("--epoch k3f9"), "SUBSCRIBED k3f9-0");
+    assert_eq!(of("--epoch none"), "SUBSCRIBED 0");
+    assert_ne!(of(""), of(""));
+    let said = refused("--epoch K3F9");
+    assert!(
+        said.contains("'K3F9' is not an epoch; expected four of"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -227,13 +243,10 @@ fn serve_says_its_addresses_and_answers_over_each_transport() {
     assert_eq!(server.said["pid"], server.process.pid());
     assert_eq!(server.said["channels"], serde_json::json!(["news"]));
     let (answer, lines) = lines_behind(&server, 0, 1);
-    assert_eq!(answer, "SUBSCRIBED 0");
+    assert!(answer.ends_with("-0"), "{answer}");
     assert!(lines[0].starts_with("0000000000000001:"), "{lines:?}");
     for (path, found) in [
-        (
-            "/sse?channel=news&since=0",
-            "id: 1\ndata: 0000000000000001:",
-        ),
+        ("/sse?channel=news&since=0", "-1\ndata: 0000000000000001:"),
         ("/long-poll?channel=news&since=0", "0000000000000001:"),
         ("/poll?channel=news&since=0", "0000000000000001:"),
         ("/", "<title>pushbench server</title>"),
@@ -269,7 +282,7 @@ fn channels_of_serve_have_the_policies_that_they_are_given() {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line).expect("an answer");
-        assert_eq!(line, "SUBSCRIBED 0\n");
+        assert!(line.ends_with("-0\n"), "{line}");
         let mut payloads = Vec::new();
         while payloads.last().map(String::as_str) != Some("z") {
             line.clear();

@@ -424,7 +424,7 @@ impl Connection {
     }
 
     fn act(&mut self, ready: Ready, common: &mut Common) -> io::Result<()> {
-        if matches!(ready, Ready::Lagged { .. }) && self.stream().is_some() {
+        if matches!(ready, Ready::Lagged(_)) && self.stream().is_some() {
             self.socket.informed();
         }
         let socket = &mut self.socket;
@@ -434,10 +434,10 @@ impl Connection {
                 send_pending(subscription, socket)?;
             }
             (Role::Lines(Some(_)), Ready::Quiet) => socket.send([lines::KEEP_ALIVE, &[], &[]])?,
-            (Role::Lines(Some(_)), Ready::Lagged { from, to } | Ready::Skipped { from, to }) => {
-                lines::encode_lagged(from, to, &mut common.out);
+            (Role::Lines(Some(_)), Ready::Lagged(lost) | Ready::Skipped(lost)) => {
+                lines::encode_lagged(lost, &mut common.out);
                 socket.send([&common.out, &[], &[]])?;
-                if matches!(ready, Ready::Lagged { .. }) {
+                if matches!(ready, Ready::Lagged(_)) {
                     self.close();
                 }
             }

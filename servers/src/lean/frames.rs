@@ -69,9 +69,9 @@ impl Frames {
         match ready {
             Ready::Pending => return self.send_pending(socket),
             Ready::Quiet => out.extend_from_slice(websocket::KEEP_ALIVE),
-            Ready::Skipped { from, to } => websocket::encode_lagged_text(from, to, out),
-            Ready::Lagged { from, to } => {
-                websocket::encode_lagged(from, to, out);
+            Ready::Skipped(lost) => websocket::encode_lagged_text(lost, out),
+            Ready::Lagged(lost) => {
+                websocket::encode_lagged(lost, out);
                 self.subscription = None;
             }
             Ready::Closing => {

@@ -18,6 +18,7 @@ use crate::shard::{MAX_WRITE_BYTES, Ready, SubscribeError, Subscription};
 use crate::transport::http::{PAGE, PAGE_FIELDS, Refusal, append, publish_to, subscribe};
 use crate::transport::origin::{self, PREFLIGHT, grant, may_send};
 use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
+use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::framing::http1::{
     Body, BodyLength, RequestHead, ResponseWriter, parse_request,
 };
@@ -187,8 +188,11 @@ fn subscribed(
                 .field("connection", "upgrade")
                 .field("upgrade", "websocket")
                 .field("sec-websocket-accept", &accept)
-                .number("push-cursor", subscription.cursor())
+                .cursor(subscription.cursor())
                 .end(&common.date);
+            if subscription.cursor().epoch != Epoch::NONE {
+                websocket::encode_subscribed_text(subscription.cursor(), &mut common.out);
+            }
             Next::Frames(Frames::new(subscription))
         }
         Delivery::Poll(Polls::Held) if resumed && !head_only => Next::Poll { subscription, end },
@@ -222,7 +226,7 @@ pub(super) fn answer_poll(
         let answered =
             subscription.hand_out::<io::Error>(MAX_WRITE_BYTES, |first, second, last| {
                 let writer = ResponseWriter::start(200, "OK", out)
-                    .number("push-cursor", last)
+                    .cursor(last)
                     .field(NO_STORE.0, NO_STORE.1)
                     .field(TEXT.0, TEXT.1)
                     .number("content-length", (first.len() + second.len()) as u64);
@@ -239,11 +243,11 @@ pub(super) fn answer_poll(
         }
     }
     match ready {
-        Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
+        Ready::Lagged(lost) | Ready::Skipped(lost) => {
             let mut body = Vec::new();
-            poll::encode_lagged(from, to, &mut body);
+            poll::encode_lagged(lost, &mut body);
             let writer = ResponseWriter::start(410, "Gone", out)
-                .number("push-cursor", to)
+                .cursor(subscription.cursor())
                 .field(NO_STORE.0, NO_STORE.1)
                 .number("content-length", body.len() as u64);
             end.write(writer, shared, date);
@@ -252,7 +256,7 @@ pub(super) fn answer_poll(
         // A server that closes answers as at a time-out; the next poll finds it gone.
         Ready::Pending | Ready::Quiet | Ready::Closing => {
             let writer = ResponseWriter::start(204, "No Content", out)
-                .number("push-cursor", subscription.cursor())
+                .cursor(subscription.cursor())
                 .field(NO_STORE.0, NO_STORE.1);
             end.write(writer, shared, date);
         }
@@ -345,13 +349,13 @@ impl Upload {
             Ok(channel) => append(&common.shared.hub, *channel, &self.payload),
             Err(refusal) => return Answer::new(common, self.end).refusal(refusal),
         };
-        let sequence = match appended {
-            Ok(sequence) => sequence,
+        let cursor = match appended {
+            Ok(cursor) => cursor,
             Err(refusal) => return Answer::new(common, self.end).refusal(&refusal),
         };
-        let body = format!("{sequence}\n");
+        let body = format!("{}\n", cursor.sequence);
         let writer = ResponseWriter::start(200, "OK", &mut common.out)
-            .number("push-cursor", sequence)
+            .cursor(cursor)
             .field(NO_STORE.0, NO_STORE.1)
             .number("content-length", body.len() as u64);
         let close = self.end.close || common.drains;

@@ -53,7 +53,7 @@ impl Streamed {
     pub(super) fn write_head(&self, response: &StreamedResponse, end: End, common: &mut Common) {
         let cursor = self.subscription.cursor();
         let mut writer = ResponseWriter::start(200, "OK", &mut common.out)
-            .number("push-cursor", cursor)
+            .cursor(cursor)
             .field(NO_STORE.0, NO_STORE.1)
             .field("content-type", response.content_type);
         for (name, value) in response.fields {
@@ -94,11 +94,12 @@ impl Streamed {
                 self.push(out, |out| out.extend_from_slice(keep_alive));
                 false
             }
-            Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
+            Ready::Lagged(lost) | Ready::Skipped(lost) => {
+                let cursor = self.subscription.cursor();
                 if let Some(response) = self.transport.streamed() {
-                    self.push(out, |out| (response.encode_lagged)(from, to, out));
+                    self.push(out, |out| (response.encode_lagged)(lost, cursor, out));
                 }
-                matches!(ready, Ready::Lagged { .. })
+                matches!(ready, Ready::Lagged(_))
             }
             Ready::Closing => true,
         };

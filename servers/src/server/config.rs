@@ -11,6 +11,7 @@ use crate::ring::RingLimits;
 use crate::transport::origin::Origin;
 use pushbench_os::sys;
 use pushbench_protocol::control::PublishPlan;
+use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::{Framing, Profile, Transport};
 
@@ -51,6 +52,10 @@ pub struct Config {
     /// What it publishes from its start on. Its rings are filled first, before it listens, with
     /// what this schedule had due before, as if the server had run since.
     pub publish: Option<PublishPlan>,
+    /// Which logs these are, to be given where another server has or will have the same ones. Where
+    /// `None`, a log that is filled from [`publish`](Self::publish) has the epoch of that plan, and
+    /// another one is drawn at each start for the rest.
+    pub epoch: Option<Epoch>,
     /// How long an `EventSource` is told to wait before it reconnects; its own choice where `None`.
     pub retry: Option<Duration>,
     /// Origins whose pages may read answers, publish and open a WebSocket, in addition to those of
@@ -80,6 +85,7 @@ impl Config {
             share_port: false,
             channels: Vec::new(),
             publish: None,
+            epoch: None,
             retry: None,
             allow_origins: Vec::new(),
             send_buffer_bytes: None,

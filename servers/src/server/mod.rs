@@ -73,7 +73,7 @@ impl Server {
     pub fn start(config: &Config) -> Result<Self, StartError> {
         check_congestion(config)?;
         check_send_buffer(config)?;
-        let hub = Hub::new(config.shards).map_err(|source| StartError::Hub {
+        let hub = Hub::new(config.shards, config.epoch).map_err(|source| StartError::Hub {
             shards: config.shards,
             source,
         })?;
@@ -153,8 +153,8 @@ impl Server {
             .map_err(StartError::Plan)?;
         let refill = Refill::until_now(plan);
         let channels = 0..refill.plan().schedule.channels;
-        let heads = channels.map(|channel| refill.last_sequence(channel));
-        self.hub.begin_behind(heads);
+        let heads: Vec<u64> = channels.map(|c| refill.last_sequence(c)).collect();
+        self.hub.take_over(&heads, refill.epoch());
         self.hub.follow(Some(refill.timetable().clone()));
         Ok(Arc::new(refill))
     }

@@ -29,6 +29,7 @@ use crate::server::shutdown::{STEP, ShutdownStep};
 use crate::slab::Slab;
 use crate::stall::Watches;
 use crate::wheel::{Place, TICK_MS, Wheel};
+use pushbench_protocol::framing::{Cursor, Epoch};
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::Framing;
 
@@ -79,6 +80,7 @@ struct Channel {
     /// Whether it is in the list of channels to wake.
     dirty: bool,
     overflow: Overflow,
+    epoch: Epoch,
 }
 
 /// Who is woken when a subscriber has something to do.
@@ -297,12 +299,16 @@ impl Shard {
         for message in inbox.drain(..) {
             let number = message.channel as usize;
             self.grow(number);
+            let cursor = Cursor {
+                epoch: self.channels[number].epoch,
+                sequence: message.sequence,
+            };
             for (i, framing) in self.framings.iter().enumerate() {
                 let slot = &mut self.rings[number * self.framings.len() + i];
                 let ring =
                     slot.get_or_insert_with(|| Box::new(Ring::starting_at(message.sequence)));
                 self.framed.clear();
-                framing.encode(message.sequence, &message.envelope, &mut self.framed);
+                framing.encode(cursor, &message.envelope, &mut self.framed);
                 let first = ring.first();
                 ring.push(self.limits, &self.framed);
                 if ring.first() != first {
@@ -337,6 +343,7 @@ impl Shard {
             self.hub.each_overflow(channels.len() as u32, |overflow| {
                 channels.push(Channel {
                     overflow,
+                    epoch: self.hub.epoch(channels.len() as u32),
                     ..Channel::default()
                 });
                 true

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{SHARD, Sleeper, count, with};
+use super::{Channel, SHARD, Shard, Sleeper, count, with};
 use crate::stall::Watch;
-use pushbench_protocol::framing::Start;
+use pushbench_protocol::framing::{Cursor, Epoch, Lost, Start};
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::Framing;
 
@@ -20,16 +20,6 @@ pub enum SubscribeError {
     /// No channel has this name.
     #[error("unknown channel '{0}'; '/info' lists the channels of this server")]
     UnknownChannel(String),
-    /// A cursor that no message has reached yet.
-    #[error("'since' is {since}, but the last message of channel '{channel}' is {tail}")]
-    BeyondTail {
-        /// The channel's name.
-        channel: String,
-        /// What was asked for.
-        since: u64,
-        /// The channel's last sequence.
-        tail: u64,
-    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Closing,
@@ -42,21 +32,11 @@ pub enum Ready {
     Pending,
     /// Nothing came for the quiet period: a keep-alive is due, or a poll's wait is over.
     Quiet,
-    /// The cursor fell off the ring: messages `from..=to` are gone for this subscriber, and its
+    /// The cursor fell off the ring, or is not one of this log: what is gone for this subscriber, whose
     /// stream ends.
-    Lagged {
-        /// First lost sequence.
-        from: u64,
-        /// Last lost sequence.
-        to: u64,
-    },
+    Lagged(Lost),
     /// As [`Self::Lagged`], but the stream goes on after the loss.
-    Skipped {
-        /// First lost sequence.
-        from: u64,
-        /// Last lost sequence.
-        to: u64,
-    },
+    Skipped(Lost),
     /// The server shuts down.
     Closing,
 }
@@ -78,7 +58,11 @@ pub struct Subscription {
     channel: u32,
     /// Sequence of the next message to hand out.
     next: u64,
+    /// Of the channel's log.
+    epoch: Epoch,
     framing: u8,
+    /// It asked for a place that is not of this log, and was not informed of it yet.
+    strays: bool,
     /// It was informed that it lagged and its stream ends: what it loses until then is not counted.
     informed: bool,
 }
@@ -109,45 +93,46 @@ impl Subscription {
             let framing = framing.expect("the shard keeps the framings of its transports") as u8;
             let pending = match start {
                 Start::Tail => false,
-                Start::Since(since) => since > shard.channels[channel as usize].head,
+                Start::Since(since) => since.sequence > shard.channels[channel as usize].head,
                 Start::Last(_) => true,
             };
             if pending {
                 // Another shard may have delivered what still waits in this one's inbox.
                 shard.drain();
             }
-            let tail = shard.channels[channel as usize].head;
+            let Channel {
+                head: tail, epoch, ..
+            } = shard.channels[channel as usize];
+            let ring = shard.ring(channel, framing);
+            let oldest = ring.map_or(tail, |ring| ring.first() - 1);
             let since = match start {
-                Start::Tail => tail,
-                Start::Since(since) => since,
-                Start::Last(count) => {
-                    let oldest = shard.ring(channel, framing);
-                    let oldest = oldest.map_or(tail, |ring| ring.first() - 1);
-                    tail.saturating_sub(count).max(oldest)
-                }
+                Start::Tail => Some(tail),
+                Start::Since(since) => Some(since)
+                    .filter(|since| [Epoch::NONE, epoch].contains(&since.epoch))
+                    .map(|since| since.sequence)
+                    // One that the schedule has due is of this log: another server on it was ahead,
+                    // or this one's publisher is a moment late.
+                    .filter(|&since| since <= tail || since <= shard.hub.last_due(channel)),
+                Start::Last(count) => Some(tail.saturating_sub(count).max(oldest)),
             };
-            // One that the schedule has due is not an error: another server on the same log was ahead,
-            // or this one's publisher is a moment late.
-            if since > tail && since > shard.hub.last_due(channel) {
-                return Err(SubscribeError::BeyondTail {
-                    channel: name.into(),
-                    since,
-                    tail,
-                });
-            }
             Ok(Self {
                 id: shard.subscribe(channel, quiet),
                 channel,
-                next: since + 1,
+                next: since.unwrap_or(oldest) + 1,
+                epoch,
                 framing,
+                strays: since.is_none(),
                 informed: false,
             })
         })
     }
 
     /// The last sequence that was handed out, or the start cursor.
-    pub fn cursor(&self) -> u64 {
-        self.next - 1
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            epoch: self.epoch,
+            sequence: self.next - 1,
+        }
     }
 
     /// Number of the channel.
@@ -208,6 +193,9 @@ impl Subscription {
         with(|shard| {
             let channel = &shard.channels[self.channel as usize];
             let (head, overflow) = (channel.head, channel.overflow);
+            if std::mem::take(&mut self.strays) {
+                return Some(self.lose(shard, overflow, Lost::Unknown));
+            }
             if self.next <= head {
                 if overflow == Overflow::LatestOnly && self.next < head {
                     // What fell off meanwhile is left out like the rest.
@@ -220,20 +208,13 @@ impl Subscription {
                 if self.next >= first {
                     return Some(Ready::Pending);
                 }
-                let (from, to) = (self.next, first - 1);
-                let lagged = match overflow {
-                    Overflow::DropOldest => Ready::Skipped { from, to },
-                    Overflow::Disconnect | Overflow::LatestOnly => {
-                        shard.watches.inform(self.id);
-                        self.informed = true;
-                        Ready::Lagged { from, to }
-                    }
+                let lost = Lost::Range {
+                    from: self.next,
+                    to: first - 1,
                 };
-                count(&shard.stats.lagged, 1);
-                count(&shard.stats.lost_messages, first - self.next);
                 // Resuming after the loss is the cursor's business: it is not reported twice.
                 self.next = first;
-                return Some(lagged);
+                return Some(self.lose(shard, overflow, lost));
             }
             let subscriber = shard
                 .subscribers
@@ -252,6 +233,19 @@ impl Subscription {
             sleep(&mut subscriber.sleeper);
             None
         })
+    }
+
+    /// Counts a loss. What is to be done about it.
+    #[cold]
+    fn lose(&mut self, shard: &mut Shard, overflow: Overflow, lost: Lost) -> Ready {
+        count(&shard.stats.lagged, 1);
+        count(&shard.stats.lost_messages, lost.messages());
+        if overflow != Overflow::Disconnect {
+            return Ready::Skipped(lost);
+        }
+        shard.watches.inform(self.id);
+        self.informed = true;
+        Ready::Lagged(lost)
     }
 
     /// Waits until there is something to do.
@@ -308,15 +302,14 @@ impl Subscription {
         })
     }
 
-    /// Shows what is pending to `take`, in two slices with the last sequence in them, and moves the
-    /// cursor after it. `false` where nothing is.
+    /// Shows what is pending to `take`, in two slices with the cursor after them, and moves there. `false` where nothing is.
     ///
     /// # Errors
     /// Those of `take`; the cursor stays then.
     pub(crate) fn hand_out<E>(
         &mut self,
         max_bytes: usize,
-        take: impl FnOnce(&[u8], &[u8], u64) -> Result<(), E>,
+        take: impl FnOnce(&[u8], &[u8], Cursor) -> Result<(), E>,
     ) -> Result<bool, E> {
         with(|shard| {
             let ring = shard.ring(self.channel, self.framing);
@@ -324,7 +317,11 @@ impl Subscription {
             else {
                 return Ok(false);
             };
-            take(head, tail, last)?;
+            let cursor = Cursor {
+                epoch: self.epoch,
+                sequence: last,
+            };
+            take(head, tail, cursor)?;
             shard.deliver(self.id, last + 1 - self.next);
             self.next = last + 1;
             Ok(true)

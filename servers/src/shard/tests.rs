@@ -1,5 +1,5 @@
 use super::*;
-use pushbench_protocol::framing::Start;
+use pushbench_protocol::framing::{Epoch, Lost, Start};
 use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ impl Wake for Counting {
 }
 
 fn start(limits: RingLimits) -> (Arc<Hub>, Arc<ShardStats>) {
-    let hub = Hub::new(1).expect("descriptors");
+    let hub = Hub::new(1, Some(Epoch::NONE)).expect("descriptors");
     hub.declare(&["a", "b"]).expect("good names");
     let stats = Arc::new(ShardStats::default());
     enter(hub.clone(), 0, &[Framing::Line], limits, stats.clone());
@@ -41,7 +41,7 @@ fn a_subscriber_starts_at_the_tail_and_gets_all_that_is_pending_at_once() {
     let (hub, stats) = start(RingLimits::default());
     publish(&hub, "before");
     let mut subscription = open(None).expect("a channel");
-    assert_eq!(subscription.cursor(), 1);
+    assert_eq!(subscription.cursor(), 1.into());
     assert_eq!(poll(&mut subscription), Poll::Pending);
     publish(&hub, "x");
     publish(&hub, "y");
@@ -49,14 +49,14 @@ fn a_subscriber_starts_at_the_tail_and_gets_all_that_is_pending_at_once() {
     let bytes = subscription.take(MAX_WRITE_BYTES).expect("pending");
     let lines: Vec<&[u8]> = bytes.split(|&b| b == b'\n').collect();
     assert!(lines[0].ends_with(b":x") && lines[1].ends_with(b":y") && lines.len() == 3);
-    assert_eq!(subscription.cursor(), 3);
+    assert_eq!(subscription.cursor(), 3.into());
     assert_eq!(poll(&mut subscription), Poll::Pending);
     assert_eq!(stats.deliveries.load(Ordering::Relaxed), 2);
 }
 
 #[test]
-fn a_cursor_resumes_where_it_was_and_none_beyond_the_tail_is_taken() {
-    let (hub, _) = start(RingLimits::default());
+fn a_cursor_resumes_where_it_was_and_one_beyond_the_tail_is_a_loss_of_unknown_extent() {
+    let (hub, stats) = start(RingLimits::default());
     hub.append(0, None, b"one").expect("room");
     hub.append(0, None, b"two").expect("room");
     // Nothing was drained yet: a resume must not be refused for it.
@@ -67,12 +67,14 @@ fn a_cursor_resumes_where_it_was_and_none_beyond_the_tail_is_taken() {
             .expect("pending")
             .ends_with(b":two\n")
     );
-    let error = open(Some(3)).expect_err("beyond the tail");
-    assert_eq!(
-        error.to_string(),
-        "'since' is 3, but the last message of channel 'a' is 2"
-    );
-    assert!(Subscription::open("c", None, Framing::Line, QUIET).is_err());
+    let mut beyond = open(Some(3)).expect("a channel");
+    assert_eq!(beyond.cursor(), 0.into(), "before the oldest remembered");
+    let lost = Ready::Lagged(Lost::Unknown);
+    assert_eq!(poll(&mut beyond), Poll::Ready(lost));
+    assert_eq!(stats.lagged.load(Ordering::Relaxed), 1);
+    assert_eq!(stats.lost_messages.load(Ordering::Relaxed), 0);
+    assert_eq!(poll(&mut beyond), Poll::Ready(Ready::Pending));
+    assert!(Subscription::open("c", Start::Tail, Framing::Line, QUIET).is_err());
 }
 
 #[test]
@@ -87,7 +89,7 @@ fn a_subscriber_that_falls_off_the_ring_is_told_what_it_lost_and_counted() {
     }
     assert_eq!(
         poll(&mut subscription),
-        Poll::Ready(Ready::Lagged { from: 1, to: 3 })
+        Poll::Ready(Ready::Lagged(Lost::Range { from: 1, to: 3 }))
     );
     assert_eq!(stats.lagged.load(Ordering::Relaxed), 1);
     assert_eq!(stats.lost_messages.load(Ordering::Relaxed), 3);
@@ -106,7 +108,7 @@ fn a_task_is_woken_once_however_many_messages_come_and_others_are_not() {
     let (hub, _) = start(RingLimits::default());
     let (here, there) = (Arc::new(Counting::default()), Arc::new(Counting::default()));
     let mut a = open(None).expect("a channel");
-    let mut b = Subscription::open("b", None, Framing::Line, QUIET).expect("a channel");
+    let mut b = Subscription::open("b", Start::Tail, Framing::Line, QUIET).expect("a channel");
     let waker = Waker::from(here.clone());
     assert!(a.poll_ready(&mut Context::from_waker(&waker)).is_pending());
     let waker = Waker::from(there.clone());
@@ -122,7 +124,8 @@ fn a_task_is_woken_once_however_many_messages_come_and_others_are_not() {
 fn silence_is_reported_once_a_period_and_put_off_by_deliveries() {
     let (hub, stats) = start(RingLimits::default());
     let mut subscription =
-        Subscription::open("a", None, Framing::Line, Duration::from_secs(1)).expect("channel");
+        Subscription::open("a", Start::Tail, Framing::Line, Duration::from_secs(1))
+            .expect("channel");
     let ticks = |n: usize| (0..n).for_each(|_| with(Shard::tick));
     ticks(9);
     assert_eq!(poll(&mut subscription), Poll::Pending);
@@ -218,7 +221,7 @@ fn a_full_socket_is_left_the_rest_of_one_message_and_the_cursor_stays_before_the
             (Written::Short(rest), _) => rest.len(),
             (Written::All, _) => panic!("taken as a whole at {cursor}"),
         };
-        assert_eq!((length, subscription.cursor()), (rest, cursor));
+        assert_eq!((length, subscription.cursor()), (rest, cursor.into()));
         assert_eq!(stats.deliveries.load(Ordering::Relaxed), cursor);
     }
 }
@@ -233,7 +236,7 @@ fn a_start_before_the_tail_is_at_most_at_the_oldest_message() {
         let opened = Subscription::open("a", start, Framing::Line, QUIET);
         opened.expect("a channel").cursor()
     };
-    assert_eq!(cursor(Start::Last(5)), 0);
+    assert_eq!(cursor(Start::Last(5)), 0.into());
     for _ in 0..5 {
         // Nothing was drained yet.
         hub.append(0, None, b"x").expect("room");
@@ -246,7 +249,7 @@ fn a_start_before_the_tail_is_at_most_at_the_oldest_message() {
         (1_000_000, 2),
         (u64::MAX, 2),
     ] {
-        assert_eq!(cursor(Start::Last(count)), expected, "last={count}");
+        assert_eq!(cursor(Start::Last(count)), expected.into(), "last={count}");
     }
 }
 

@@ -19,7 +19,7 @@ use crate::hub::{AppendError, Hub};
 use crate::shard::{SubscribeError, Subscription};
 use pushbench_protocol::envelope::{self, MAX_PAYLOAD_BYTES};
 use pushbench_protocol::framing::http1::RequestError;
-use pushbench_protocol::framing::{Start, parse_decimal};
+use pushbench_protocol::framing::{Cursor, Epoch, Start, parse_decimal};
 use pushbench_protocol::transport::websocket::OpeningError;
 use pushbench_protocol::transport::{Delivery, Framing, Profile, Transport};
 
@@ -103,9 +103,12 @@ pub(crate) enum Refusal {
     Request(#[from] RequestError),
     #[error(transparent)]
     Opening(#[from] OpeningError),
-    #[error("{0}; expected '?channel=NAME' and optionally '&since=SEQUENCE' or '&last=COUNT'")]
+    #[error("{0}; expected '?channel=NAME' and optionally '&since=CURSOR' or '&last=COUNT'")]
     Query(#[from] QueryError),
-    #[error("'Last-Event-ID' is '{0}', expected the id of an event of this stream, a number")]
+    #[error(
+        "'Last-Event-ID' is '{0}', expected the id of an event of this stream, such as '19' or \
+         'k3f9-19'"
+    )]
     LastEventId(String),
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
@@ -143,7 +146,7 @@ impl Refusal {
             Self::Subscribe(SubscribeError::UnknownChannel(_))
             | Self::Append(AppendError::UnknownChannel(_)) => StatusCode::NOT_FOUND,
             Self::Origin(_) => StatusCode::FORBIDDEN,
-            Self::Subscribe(SubscribeError::BeyondTail { .. }) => StatusCode::BAD_REQUEST,
+            Self::Append(AppendError::Planned) => StatusCode::CONFLICT,
             Self::Subscribe(SubscribeError::Closing) | Self::Append(AppendError::Full) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -188,7 +191,7 @@ pub(crate) fn subscribe(
     let last_event_id = last_event_id.map(<[u8]>::trim_ascii);
     let resumed = last_event_id.filter(|id| !id.is_empty()).map(|id| {
         let malformed = || Refusal::LastEventId(String::from_utf8_lossy(id).into());
-        parse_decimal(id).ok_or_else(malformed)
+        Cursor::parse(id).ok_or_else(malformed)
     });
     let resumed = resumed.transpose()?;
     let start = resumed.map_or(query.start, Start::Since);
@@ -199,13 +202,21 @@ pub(crate) fn subscribe(
 }
 
 /// Status and headers of an answer that carries a cursor.
-pub(crate) fn answer(status: StatusCode, cursor: u64, body: Body) -> Response {
+pub(crate) fn answer(status: StatusCode, cursor: Cursor, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(PUSH_CURSOR, HeaderValue::from(cursor));
+    headers.insert(PUSH_CURSOR, push_cursor(cursor));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// The value of [`PUSH_CURSOR`].
+pub(crate) fn push_cursor(cursor: Cursor) -> HeaderValue {
+    let text = (cursor.epoch != Epoch::NONE).then(|| cursor.to_string());
+    // An epoch is ASCII.
+    text.and_then(|text| HeaderValue::try_from(text).ok())
+        .unwrap_or_else(|| HeaderValue::from(cursor.sequence))
 }
 
 /// Appends the body to a channel; answers with its sequence.
@@ -214,12 +225,9 @@ async fn publish(State(http): State<Http>, request: Request) -> Result<Response,
     let channel =
         may_send_from(&http, uri, headers).and_then(|()| publish_to(&http.hub, uri.query()));
     let body = read_body(request, http.patience).await?;
-    let sequence = append(&http.hub, channel?, &body)?;
-    Ok(answer(
-        StatusCode::OK,
-        sequence,
-        Body::from(format!("{sequence}\n")),
-    ))
+    let appended = append(&http.hub, channel?, &body)?;
+    let body = Body::from(format!("{}\n", appended.sequence));
+    Ok(answer(StatusCode::OK, appended, body))
 }
 
 /// The body of a request, which is of no use to anyone before it is whole.
@@ -244,12 +252,14 @@ pub(crate) fn publish_to(hub: &Hub, query: Option<&str>) -> Result<u32, Refusal>
     Ok(channel.ok_or_else(|| SubscribeError::UnknownChannel(name.into_owned()))?)
 }
 
-/// Appends an upstream payload to a channel.
-pub(crate) fn append(hub: &Hub, channel: u32, payload: &[u8]) -> Result<u64, Refusal> {
+/// Appends an upstream payload to a channel. Returns the cursor after it.
+pub(crate) fn append(hub: &Hub, channel: u32, payload: &[u8]) -> Result<Cursor, Refusal> {
     if !envelope::payload_is_valid(payload) {
         return Err(Refusal::Payload);
     }
-    Ok(hub.append(channel, None, payload)?)
+    let sequence = hub.append(channel, None, payload)?;
+    let epoch = hub.epoch(channel);
+    Ok(Cursor { epoch, sequence })
 }
 
 /// A page of this server itself that subscribes and shows what arrives.

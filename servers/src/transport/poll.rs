@@ -67,10 +67,10 @@ fn respond(subscription: &mut Subscription, ready: Ready) -> Response {
         Ready::Quiet | Ready::Closing => {
             answer(StatusCode::NO_CONTENT, subscription.cursor(), Body::empty())
         }
-        Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
+        Ready::Lagged(lost) | Ready::Skipped(lost) => {
             let mut body = Vec::new();
-            poll::encode_lagged(from, to, &mut body);
-            answer(StatusCode::GONE, to, Body::from(body))
+            poll::encode_lagged(lost, &mut body);
+            answer(StatusCode::GONE, subscription.cursor(), Body::from(body))
         }
     }
 }

@@ -118,10 +118,10 @@ impl http_body::Body for Messages {
         let bytes = match ready {
             Ready::Pending => this.subscription.take(this.max_bytes),
             Ready::Quiet => Some(Bytes::from_static(this.streamed.message.keep_alive())),
-            Ready::Lagged { from, to } | Ready::Skipped { from, to } => {
-                this.ended = matches!(ready, Ready::Lagged { .. });
+            Ready::Lagged(lost) | Ready::Skipped(lost) => {
+                this.ended = matches!(ready, Ready::Lagged(_));
                 let mut lagged = Vec::new();
-                (this.streamed.encode_lagged)(from, to, &mut lagged);
+                (this.streamed.encode_lagged)(lost, this.subscription.cursor(), &mut lagged);
                 Some(Bytes::from(lagged))
             }
             Ready::Closing => None,

@@ -158,14 +158,14 @@ async fn follow(
             }
             Step::Downstream(Ready::Pending) => send_pending(stream, subscription).await,
             Step::Downstream(Ready::Quiet) => stream.write_all(b"\n").await,
-            Step::Downstream(Ready::Skipped { from, to }) => {
+            Step::Downstream(Ready::Skipped(lost)) => {
                 let mut line = Vec::new();
-                tcp::encode_lagged(from, to, &mut line);
+                tcp::encode_lagged(lost, &mut line);
                 stream.write_all(&line).await
             }
-            Step::Downstream(Ready::Lagged { from, to }) => {
+            Step::Downstream(Ready::Lagged(lost)) => {
                 let mut line = Vec::new();
-                tcp::encode_lagged(from, to, &mut line);
+                tcp::encode_lagged(lost, &mut line);
                 let _ = tokio::time::timeout(LINGER, stream.write_all(&line)).await;
                 return Ok(End::Ended);
             }

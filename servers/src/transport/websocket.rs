@@ -12,17 +12,18 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{SinkExt, Stream};
 use tokio_tungstenite::tungstenite;
 
-use super::http::{Http, PUSH_CURSOR, Refusal, append, may_send_from, subscribe};
+use super::http::{Http, PUSH_CURSOR, Refusal, append, may_send_from, push_cursor, subscribe};
 use super::library::has_body;
 use super::stream;
 use crate::hub::{AppendError, Hub};
 use crate::shard::{MAX_WRITE_BYTES, Ready, Subscription};
 use pushbench_protocol::envelope::{self, MAX_PAYLOAD_BYTES};
+use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::framing::http1::Upgrade;
 use pushbench_protocol::transport::websocket::{CLOSE_LAGGED, check_opening};
 use pushbench_protocol::transport::{Framing, Profile};
@@ -103,7 +104,7 @@ pub(crate) async fn handler(
     });
     response
         .headers_mut()
-        .insert(PUSH_CURSOR, HeaderValue::from(cursor));
+        .insert(PUSH_CURSOR, push_cursor(cursor));
     response
 }
 
@@ -115,6 +116,14 @@ enum Step {
 
 /// Follows the channel until either side closes.
 async fn follow(mut socket: WebSocket, mut subscription: Subscription, http: Http) {
+    let start = subscription.cursor();
+    if start.epoch != Epoch::NONE {
+        // As [`encode_subscribed_text`](websocket::encode_subscribed_text).
+        let told = format!("SUBSCRIBED {start}");
+        if socket.send(Message::Text(told.into())).await.is_err() {
+            return;
+        }
+    }
     loop {
         let step = std::future::poll_fn(|cx| {
             // Reading first: tungstenite answers pings and closes while it reads.
@@ -191,12 +200,15 @@ pub(crate) fn upstream(hub: &Hub, channel: u32, text: &[u8]) -> Result<(), (u16,
         Err(Refusal::Append(AppendError::Full)) => {
             Err((close_code::AGAIN, "too many messages wait; try again later"))
         }
+        Err(Refusal::Append(AppendError::Planned)) => Err((close_code::POLICY, PLANNED)),
         Err(_) => Err((close_code::POLICY, "a payload must not contain CR or LF")),
     }
 }
 
 /// Reasons of closes, the same in every profile.
 pub(crate) const NOT_TEXT: &str = "expected text messages, got a binary one";
+/// See [`NOT_TEXT`].
+pub(crate) const PLANNED: &str = "the log of this channel is that of a plan; publish to another";
 /// See [`NOT_TEXT`].
 pub(crate) const TOO_LARGE: &str = "the message is too large";
 /// See [`NOT_TEXT`].
@@ -254,12 +266,12 @@ async fn send(
             socket.send(Message::Ping(Default::default())).await?;
             Ok(ControlFlow::Continue(()))
         }
-        Ready::Skipped { from, to } => {
-            let told = format!("LAGGED {from} {to}");
+        Ready::Skipped(lost) => {
+            let told = format!("LAGGED {lost}");
             socket.send(Message::Text(told.into())).await?;
             Ok(ControlFlow::Continue(()))
         }
-        Ready::Lagged { from, to } => Ok(close(CLOSE_LAGGED, format!("{from} {to}"))),
+        Ready::Lagged(lost) => Ok(close(CLOSE_LAGGED, lost.to_string())),
         Ready::Closing => Ok(close(close_code::AWAY, CLOSING)),
     }
 }

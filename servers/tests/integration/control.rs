@@ -6,10 +6,12 @@
 
 use std::net::SocketAddr;
 
+use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::histogram;
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::control;
+use pushbench_servers::hub::AppendError;
 use serde_json::{Value, json};
 
 use crate::support::controlled::{Controlled, expect_error};
@@ -175,7 +177,7 @@ fn a_schedule_is_published_to_its_subscribers_and_reported() {
     control.declare(&["c*2"]);
     let http = control.server.addresses.http.expect("serves HTTP");
     let mut subscriber = Wire::open(http, bytes::subscribe(Transport::Sse, "c1", Some(0)));
-    subscriber.expect(bytes::at_tail(Transport::Sse, 0));
+    subscriber.expect(bytes::at_tail(Transport::Sse, control.start_cursor()));
 
     control.publish(&overdue(MESSAGES, 2));
     // Ten of them went to 'c1', as the schedule goes round.
@@ -218,6 +220,38 @@ fn a_schedule_is_published_to_its_subscribers_and_reported() {
     );
     control.publish(&overdue(2, 1));
     assert_eq!(control.published()["published"], 2);
+}
+
+#[test]
+fn logs_that_another_server_is_to_have_are_those_of_one_plan_alone() {
+    let of_one_plan = "the logs of these channels are to be those of one plan, and have messages \
+                       already; publish another plan with another server";
+    let mut control = Controlled::start_with(Some(Epoch::NONE));
+    control.declare(&["a", "b", "c"]);
+    // Until there is a plan, and where it does not go, they are the clients'.
+    assert_eq!(control.server.hub.append(2, None, b"x"), Ok(1));
+    control.publish(&overdue(2, 2));
+    assert_eq!(control.published()["published"], 2);
+    for channel in [0, 1] {
+        let refused = control.server.hub.append(channel, None, b"x");
+        assert_eq!(refused, Err(AppendError::Planned));
+    }
+    assert_eq!(control.server.hub.append(2, None, b"x"), Ok(2));
+    expect_error(
+        control.post("/v1/publish", &overdue(1, 1)),
+        409,
+        of_one_plan,
+    );
+    assert_eq!(control.server.hub.epoch(0), Epoch::NONE);
+
+    let mut control = Controlled::start_with(Some(Epoch::NONE));
+    control.declare(&["a"]);
+    assert_eq!(control.server.hub.append(0, None, b"x"), Ok(1));
+    expect_error(
+        control.post("/v1/publish", &overdue(1, 1)),
+        409,
+        of_one_plan,
+    );
 }
 
 #[test]

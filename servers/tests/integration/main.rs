@@ -8,6 +8,7 @@ mod support;
 
 mod conformance;
 mod control;
+mod cursors;
 mod drain;
 mod endings;
 mod http;

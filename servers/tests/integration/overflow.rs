@@ -105,7 +105,7 @@ fn drop_oldest_tells_the_loss_within_the_stream_and_goes_on() {
         let mut wire = subscribe(&server, transport, Some(1));
         if bytes::is_stream(transport) {
             wire.expect(bytes::at_tail(transport, 1));
-            wire.expect(bytes::skipped(transport, 2, 3));
+            wire.expect(bytes::told(transport, "2 3", 3));
             wire.expect(bytes::streamed(transport, profile, &messages[3..]));
             let more = publish(&server, 5, &["f"]);
             wire.expect(bytes::streamed(transport, profile, &more));

@@ -6,26 +6,7 @@ use pushbench_protocol::transport::Transport;
 use pushbench_servers::server::{Config, Server};
 
 use crate::support::wire::Wire;
-use crate::support::{
-    address, ask, assert_serves, bytes, config, for_each, publish, start, subscribe, subscribe_to,
-};
-
-#[test]
-fn a_cursor_beyond_the_tail_is_refused() {
-    for_each(|transport, profile| {
-        let server = start(&config(transport, profile));
-        publish(&server, 0, &["a"]);
-        for since in [2, u64::MAX] {
-            let mut wire = subscribe(&server, transport, Some(since));
-            wire.expect(bytes::refusal(
-                transport,
-                "400 Bad Request",
-                &format!("'since' is {since}, but the last message of channel 'news' is 1"),
-            ));
-        }
-        assert_serves(&server, transport, profile, 1);
-    });
-}
+use crate::support::{address, ask, assert_serves, bytes, config, for_each, start, subscribe_to};
 
 #[test]
 fn an_unknown_channel_is_refused_by_name() {
@@ -53,12 +34,18 @@ const QUERIES: &[(&str, &str)] = &[
     ("?channel=news&channel=other", "duplicate field `channel`"),
     (
         "?channel=news&since=",
-        "cannot parse integer from empty string",
+        "since: expected a cursor such as '19' or 'k3f9-19', got ''",
     ),
-    ("?channel=news&since=x", "invalid digit"),
-    ("?channel=news&since=-1", "invalid digit"),
-    ("?channel=news&since=1.0", "invalid digit"),
-    ("?channel=news&since=18446744073709551616", "too large"),
+    ("?channel=news&since=x", ", got 'x'"),
+    ("?channel=news&since=-1", ", got '-1'"),
+    ("?channel=news&since=%2B1", ", got '+1'"),
+    ("?channel=news&since=1.0", ", got '1.0'"),
+    ("?channel=news&since=K3F9-1", ", got 'K3F9-1'"),
+    ("?channel=news&since=k3f9-", ", got 'k3f9-'"),
+    (
+        "?channel=news&since=18446744073709551616",
+        ", got '18446744073709551616'",
+    ),
     ("?channel=news&since=0&since=1", "duplicate field `since`"),
 ];
 
@@ -74,19 +61,19 @@ const LINES: &[(&str, &str)] = &[
     ),
     (
         "SUBSCRIBE news x\n",
-        "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got 'x'",
+        "expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got 'x'",
     ),
     (
         "SUBSCRIBE news -1\n",
-        "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '-1'",
+        "expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got '-1'",
     ),
     (
         "SUBSCRIBE news 0 0\n",
-        "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '0 0'",
+        "expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got '0 0'",
     ),
     (
         "SUBSCRIBE news \n",
-        "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got ''",
+        "expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got ''",
     ),
     (
         "\n",

@@ -103,7 +103,7 @@ fn a_count_that_is_none_and_two_places_to_start_are_refused() {
         ),
         (
             "1 last=1",
-            "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '1 last=1'",
+            "expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got '1 last=1'",
         ),
     ];
     for_each(|transport, profile| {
@@ -122,7 +122,7 @@ fn a_count_that_is_none_and_two_places_to_start_are_refused() {
             Wire::open(address, request).expect(bytes::refused_response(
                 "400 Bad Request",
                 &format!(
-                    "{text}; expected '?channel=NAME' and optionally '&since=SEQUENCE' or \
+                    "{text}; expected '?channel=NAME' and optionally '&since=CURSOR' or \
                      '&last=COUNT'"
                 ),
             ));

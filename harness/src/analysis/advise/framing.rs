@@ -3,7 +3,7 @@
 //! Payload of TCP: heads of HTTP are in it, headers of TCP and IP are not. Checked against the
 //! kernel's counters of every record by [`check`](super::check).
 
-use pushbench_protocol::framing::Start;
+use pushbench_protocol::framing::{Cursor, Start};
 use pushbench_protocol::transport::{Delivery, Framing, Profile, Transport, tcp};
 
 use super::workload::Workload;
@@ -98,7 +98,7 @@ fn connect(transport: Transport) -> (f64, f64) {
     let down = match transport.info().delivery {
         Delivery::Lines => length_of(|out| tcp::encode_subscribed(SEQUENCE, out)),
         Delivery::Response(response) => {
-            let open = length_of(|out| (response.encode_open)(SEQUENCE, None, out));
+            let open = length_of(|out| (response.encode_open)(SEQUENCE.into(), None, out));
             let open = if open > 0.0 {
                 open + around_chunk(open)
             } else {
@@ -133,6 +133,7 @@ fn upstream(length: f64, transport: Transport) -> (f64, f64) {
 
 /// Bytes of a request that subscribes at the tail, or after a cursor.
 fn request(transport: Transport, since: Option<u64>) -> f64 {
+    let since = since.map(Cursor::from);
     length_of(|out| transport.encode_subscribe(HOST, NAME, Start::Tail, since, out))
 }
 

@@ -11,6 +11,7 @@ use std::os::fd::AsRawFd;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use pushbench_protocol::framing::Cursor;
 
 use super::socket;
 use super::{ClientError, Next, Protocol};
@@ -62,7 +63,7 @@ impl<P: Protocol> Connection<P> {
     pub(crate) fn open(
         &mut self,
         slot: usize,
-        since: Option<u64>,
+        since: Option<Cursor>,
         shared: &mut Shared<'_>,
     ) -> Result<(), ClientError> {
         let shard = shared.shard;

@@ -14,7 +14,8 @@ use eventsource_stream::Eventsource;
 use futures_util::future::LocalBoxFuture;
 use futures_util::{SinkExt, Stream};
 use pushbench_os::sys::monotonic_ns;
-use pushbench_protocol::framing::{parse_decimal, parse_range};
+use pushbench_protocol::framing::{Cursor, Lost};
+use pushbench_protocol::transport::tcp::parse_subscribed;
 use pushbench_protocol::transport::websocket::CLOSE_LAGGED;
 use pushbench_protocol::transport::{Polls, poll as framing};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -66,7 +67,7 @@ async fn sse(session: &Session) -> Result<(), ClientError> {
         let event = event.map_err(|e| ClientError::Protocol(e.to_string()))?;
         if event.event == "lagged" {
             // Whether the stream goes on after it is the channel's policy.
-            lagged(session, &event.data);
+            lagged(session, &event.data)?;
             continue;
         }
         session.receive_at(monotonic_ns(), |_, sink| {
@@ -125,15 +126,19 @@ async fn websocket(session: &Session) -> Result<(), ClientError> {
     let cursor = answer
         .headers()
         .get("push-cursor")
-        .and_then(|c| parse_decimal(c.as_bytes()));
+        .and_then(|c| Cursor::parse(c.as_bytes()));
     subscribed(session, cursor.ok_or_else(no_cursor)?);
     let mut departure = session.departure();
     while let Some(message) = next(session, &mut departure, &mut socket).await? {
         match message.map_err(|e| ClientError::Protocol(e.to_string()))? {
             Message::Text(text) => {
                 let bytes = text.as_bytes();
-                if let Some((from, to)) = framing::parse_lagged(bytes) {
-                    session.with_sink(|_, sink| sink.lagged(from, to));
+                if let Some(lost) = framing::parse_lagged(bytes) {
+                    session.with_sink(|_, sink| sink.lagged(lost))?;
+                    continue;
+                }
+                if parse_subscribed(bytes).is_some() {
+                    // For pages, which have not seen the head.
                     continue;
                 }
                 session.receive_at(monotonic_ns(), |_, sink| sink.envelope(bytes))?;
@@ -149,7 +154,7 @@ async fn websocket(session: &Session) -> Result<(), ClientError> {
                 if let Some(frame) = frame
                     && u16::from(frame.code) == CLOSE_LAGGED
                 {
-                    lagged(session, &frame.reason);
+                    lagged(session, &frame.reason)?;
                 }
                 return Err(ClientError::Eof("after saying why"));
             }
@@ -226,8 +231,8 @@ async fn poll(session: &Session) -> Result<(), ClientError> {
                     .await
                     .map_err(|e| connect_error(session, e))?;
                 if status == 410 {
-                    if let Some((from, to)) = framing::parse_lagged(&body) {
-                        session.with_sink(|_, sink| sink.lagged(from, to));
+                    if let Some(lost) = framing::parse_lagged(&body) {
+                        session.with_sink(|_, sink| sink.lagged(lost))?;
                     }
                 } else {
                     let at_ns = monotonic_ns();
@@ -264,7 +269,7 @@ fn http_client(session: &Session) -> Result<reqwest::Client, ClientError> {
         .map_err(|e| ClientError::Protocol(format!("cannot set up reqwest: {e}")))
 }
 
-fn url(session: &Session, since: Option<u64>) -> String {
+fn url(session: &Session, since: Option<Cursor>) -> String {
     let target = session.target();
     let path = session.transport().info().path.unwrap_or_default();
     let since = since
@@ -277,7 +282,7 @@ fn url(session: &Session, since: Option<u64>) -> String {
     )
 }
 
-fn cursor_of(answer: &reqwest::Response, expected: &[u16]) -> Result<u64, ClientError> {
+fn cursor_of(answer: &reqwest::Response, expected: &[u16]) -> Result<Cursor, ClientError> {
     let got = answer.status().as_u16();
     if !expected.contains(&got) {
         return Err(ClientError::Status {
@@ -287,7 +292,7 @@ fn cursor_of(answer: &reqwest::Response, expected: &[u16]) -> Result<u64, Client
     }
     let cursor = answer.headers().get("push-cursor");
     cursor
-        .and_then(|c| parse_decimal(c.as_bytes()))
+        .and_then(|c| Cursor::parse(c.as_bytes()))
         .ok_or_else(no_cursor)
 }
 
@@ -295,15 +300,16 @@ fn no_cursor() -> ClientError {
     ClientError::Protocol("the answer has no 'Push-Cursor' header".into())
 }
 
-fn subscribed(session: &Session, cursor: u64) {
+fn subscribed(session: &Session, cursor: Cursor) {
     session.with_sink(|_, sink| sink.subscribed(cursor));
     session.connected();
 }
 
-fn lagged(session: &Session, range: &str) {
-    if let Some((from, to)) = parse_range(range.as_bytes()) {
-        session.with_sink(|_, sink| sink.lagged(from, to));
-    }
+fn lagged(session: &Session, lost: &str) -> Result<(), ClientError> {
+    let lost = Lost::parse(lost.as_bytes());
+    lost.map_or(Ok(()), |lost| {
+        session.with_sink(|_, sink| sink.lagged(lost))
+    })
 }
 
 fn connect_error(session: &Session, error: reqwest::Error) -> ClientError {

@@ -11,7 +11,7 @@
 
 use std::net::SocketAddr;
 
-use pushbench_protocol::framing::{Start, http1};
+use pushbench_protocol::framing::{Cursor, Lost, Start, http1};
 use pushbench_protocol::transport::{self, Transport};
 
 use self::library::LibraryClient;
@@ -106,7 +106,7 @@ impl Target<'_> {
 
     /// Appends what a client of `transport` sends to subscribe: after `since` where it resumes, otherwise
     /// with a snapshot or at the tail.
-    fn encode_subscribe(&self, transport: Transport, since: Option<u64>, out: &mut Vec<u8>) {
+    fn encode_subscribe(&self, transport: Transport, since: Option<Cursor>, out: &mut Vec<u8>) {
         let start = match self.snapshot_messages {
             0 => Start::Tail,
             messages => Start::Last(messages),
@@ -118,20 +118,23 @@ impl Target<'_> {
 /// Where a client hands what it receives.
 pub trait Sink {
     /// The server answered a subscribe: delivery starts after `cursor`.
-    fn subscribed(&mut self, cursor: u64);
+    fn subscribed(&mut self, cursor: Cursor);
     /// One message arrived, complete.
     ///
     /// # Errors
     /// [`ClientError::Envelope`] where it is not what a message must be.
     fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError>;
-    /// The server says that messages `from..=to` are lost to this client.
-    fn lagged(&mut self, from: u64, to: u64);
+    /// The server says what is lost to this client.
+    ///
+    /// # Errors
+    /// [`ClientError::Stray`] where nobody knows what that is.
+    fn lagged(&mut self, lost: Lost) -> Result<(), ClientError>;
     /// A request was sent.
     fn request(&mut self);
     /// A request was answered without a message.
     fn empty_response(&mut self);
-    /// The highest sequence received, or the start cursor: where to resume.
-    fn cursor(&self) -> u64;
+    /// After the highest sequence received, or the start cursor: where to resume.
+    fn cursor(&self) -> Cursor;
     /// The first answer came to a poll that resumes after a cursor: delivery goes on.
     fn resumed(&mut self) {}
     /// The server asks for this wait before a reconnect, in ms (`retry` of an event stream).
@@ -162,7 +165,7 @@ pub trait Protocol: Default {
     fn open(
         &mut self,
         target: Target<'_>,
-        since: Option<u64>,
+        since: Option<Cursor>,
         sink: &mut impl Sink,
         out: &mut Vec<u8>,
     ) {
@@ -231,6 +234,12 @@ pub enum ClientError {
     /// The server said why it ended the session.
     #[error("the server ended the session: {0}")]
     Ended(String),
+    /// The cursor of a client that came back is not one of the server's log.
+    #[error(
+        "the server's log is not the one that this client had a cursor of, or ends before it; what \
+         was lost is unknown"
+    )]
+    Stray,
     /// What arrived is not a message.
     #[error("not an envelope: {0}")]
     Envelope(#[from] pushbench_protocol::envelope::DecodeError),

@@ -4,6 +4,7 @@
 //! Place on the data path: socket → **client** → sink.
 
 use pushbench_protocol::framing::http1::Body;
+use pushbench_protocol::framing::{Cursor, Lost};
 use pushbench_protocol::transport::{Transport, poll};
 
 use super::http::HeadReader;
@@ -39,6 +40,7 @@ enum State {
 #[derive(Debug)]
 struct Reading {
     status: u16,
+    cursor: Cursor,
     body: Body,
     text: Vec<u8>,
 }
@@ -125,12 +127,13 @@ impl<const HELD: bool> Polled<HELD> {
             let mut body = Body::new(head.body);
             let progress = body.decode(bytes)?;
             if progress.finished {
-                finish(head.status, &bytes[..progress.payload_len], sink)?;
+                finish(head.status, cursor, &bytes[..progress.payload_len], sink)?;
                 return Ok(true);
             }
             let text = bytes[..progress.payload_len].to_vec();
             self.state = State::Body(Box::new(Reading {
                 status: head.status,
+                cursor,
                 body,
                 text,
             }));
@@ -146,19 +149,27 @@ impl<const HELD: bool> Polled<HELD> {
         if !progress.finished {
             return Ok(false);
         }
-        finish(reading.status, &reading.text, sink)?;
+        finish(reading.status, reading.cursor, &reading.text, sink)?;
         self.state = State::default();
         Ok(true)
     }
 }
 
-fn finish(status: u16, text: &[u8], sink: &mut impl Sink) -> Result<(), ClientError> {
+fn finish(
+    status: u16,
+    cursor: Cursor,
+    text: &[u8],
+    sink: &mut impl Sink,
+) -> Result<(), ClientError> {
     if status == 410 {
-        let (from, to) = poll::parse_lagged(text).ok_or_else(|| {
+        let lost = poll::parse_lagged(text).ok_or_else(|| {
             ClientError::Protocol("expected 'LAGGED from to' in the body of a 410".into())
         })?;
-        sink.lagged(from, to);
-        return Ok(());
+        if lost == Lost::Unknown {
+            // Its own cursor is of no use any more.
+            sink.subscribed(cursor);
+        }
+        return sink.lagged(lost);
     }
     let mut result = Ok(());
     poll::lines(text, |line| {

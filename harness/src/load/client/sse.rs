@@ -2,7 +2,7 @@
 //!
 //! Place on the data path: socket → **client** → sink.
 
-use pushbench_protocol::framing::parse_range;
+use pushbench_protocol::framing::Lost;
 use pushbench_protocol::transport::{Transport, sse};
 
 use super::streamed::Messages;
@@ -19,11 +19,12 @@ impl Messages for sse::Decoder {
             }
             let Some(data) = &block.data else { return };
             // Whether the stream goes on after it is the channel's policy.
-            if block.event == sse::LAGGED_EVENT {
-                if let Some((from, to)) = parse_range(data) {
-                    sink.lagged(from, to);
-                }
-            } else if let Err(error) = sink.envelope(data) {
+            let taken = if block.event == sse::LAGGED_EVENT {
+                Lost::parse(data).map_or(Ok(()), |lost| sink.lagged(lost))
+            } else {
+                sink.envelope(data)
+            };
+            if let Err(error) = taken {
                 result = Err(error);
             }
         })?;
@@ -35,6 +36,7 @@ impl Messages for sse::Decoder {
 mod tests {
     use super::*;
     use crate::load::client::{Next, Protocol, Streamed, Target};
+    use pushbench_protocol::framing::Cursor;
 
     type Sse = Streamed<sse::Decoder>;
 
@@ -42,20 +44,21 @@ mod tests {
     struct Heard(Vec<String>);
 
     impl Sink for Heard {
-        fn subscribed(&mut self, cursor: u64) {
+        fn subscribed(&mut self, cursor: Cursor) {
             self.0.push(format!("subscribed {cursor}"));
         }
         fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
             self.0.push(String::from_utf8_lossy(bytes).into_owned());
             Ok(())
         }
-        fn lagged(&mut self, from: u64, to: u64) {
-            self.0.push(format!("lagged {from} {to}"));
+        fn lagged(&mut self, lost: Lost) -> Result<(), ClientError> {
+            self.0.push(format!("lagged {lost}"));
+            Ok(())
         }
         fn request(&mut self) {}
         fn empty_response(&mut self) {}
-        fn cursor(&self) -> u64 {
-            9
+        fn cursor(&self) -> Cursor {
+            9.into()
         }
         fn retry(&mut self, ms: u64) {
             self.0.push(format!("retry {ms}"));
@@ -107,7 +110,7 @@ mod tests {
     #[test]
     fn a_reconnect_names_its_cursor_as_last_event_id() {
         let mut out = Vec::new();
-        Sse::default().open(TARGET, Some(7), &mut Heard::default(), &mut out);
+        Sse::default().open(TARGET, Some(7.into()), &mut Heard::default(), &mut out);
         let text = String::from_utf8(out).expect("ASCII");
         assert!(text.starts_with("GET /sse?channel=c0 HTTP/1.1\r\n"));
         assert!(text.contains("\r\nLast-Event-ID: 7\r\n"), "{text}");

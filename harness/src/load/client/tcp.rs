@@ -47,7 +47,11 @@ impl Messages for Decoder {
             Line::KeepAlive => {}
             Line::Subscribed(cursor) => sink.subscribed(cursor),
             // Whether the stream goes on after it is the channel's policy: its end is seen as such.
-            Line::Lagged { from, to } => sink.lagged(from, to),
+            Line::Lagged(lost) => {
+                if let Err(error) = sink.lagged(lost) {
+                    result = Err(error);
+                }
+            }
             Line::Error(text) => result = Err(ClientError::Ended(text.to_owned())),
         })?;
         result

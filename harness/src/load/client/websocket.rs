@@ -3,9 +3,9 @@
 //! Place on the data path: socket → **client** → sink.
 
 use pushbench_protocol::envelope;
-use pushbench_protocol::framing::parse_range;
+use pushbench_protocol::framing::Lost;
 use pushbench_protocol::transport::Transport;
-use pushbench_protocol::transport::tcp::parse_lagged;
+use pushbench_protocol::transport::tcp::{parse_lagged, parse_subscribed};
 use pushbench_protocol::transport::websocket::{
     self, CLIENT_KEY, CLOSE_LAGGED, Decoder, Event, Opcode, Role,
 };
@@ -71,9 +71,15 @@ impl Protocol for WebSocket {
         decoder.feed(bytes, |event| match event {
             Event::Text(text) => {
                 // A loss after which the stream goes on is reported by a message.
-                if let Some((from, to)) = parse_lagged(text) {
-                    sink.lagged(from, to);
-                } else if let Err(error) = sink.envelope(text) {
+                let taken = if let Some(lost) = parse_lagged(text) {
+                    sink.lagged(lost)
+                } else if parse_subscribed(text).is_some() {
+                    // For pages, which have not seen the head.
+                    Ok(())
+                } else {
+                    sink.envelope(text)
+                };
+                if let Err(error) = taken {
                     result = Err(error);
                 }
             }
@@ -89,12 +95,9 @@ impl Protocol for WebSocket {
             Event::Close { code, reason } => {
                 // Echoed (RFC 6455, section 5.5.1); the server then ends the connection.
                 websocket::encode_close(code.unwrap_or(1000), "", Some(MASK), out);
-                if code == Some(CLOSE_LAGGED)
-                    && let Some((from, to)) = parse_range(reason.as_bytes())
-                {
-                    sink.lagged(from, to);
-                }
-                result = Ok(Next::Closed);
+                let lost = Lost::parse(reason.as_bytes()).filter(|_| code == Some(CLOSE_LAGGED));
+                let taken = lost.map_or(Ok(()), |lost| sink.lagged(lost));
+                result = taken.map(|()| Next::Closed);
             }
         })?;
         result

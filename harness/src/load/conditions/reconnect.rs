@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use pushbench_os::sys::monotonic_ns;
+use pushbench_protocol::framing::Cursor;
 use pushbench_protocol::payload::SplitMix64;
 
 use super::{Account, After, ConditionReport, End, Hook, Missed, MissedBecause, Sees};
@@ -186,7 +187,7 @@ impl Shard {
     }
 
     /// A client tries again; the cursor to resume after, where it holds one.
-    pub(in crate::load) fn attempt(&self, slot: usize, now_ns: u64) -> Option<u64> {
+    pub(in crate::load) fn attempt(&self, slot: usize, now_ns: u64) -> Option<Cursor> {
         let mut clients = self.clients.borrow_mut();
         let client = &mut clients[slot];
         client.has_cursor = false;
@@ -216,7 +217,7 @@ impl Shard {
             let channel = self.channel_of(slot);
             phase.timetable.last_sequence_before(channel, before_ns)
         });
-        self.cursor(slot) >= due
+        self.cursor(slot).sequence >= due
     }
 
     /// A client resumes with a request that stands at the server and is owed nothing: no answer is

@@ -48,7 +48,7 @@ fn session(shard: &Shard, began_ns: u64, messages_ns: [u64; 2]) {
         let mut bytes = Vec::new();
         envelope::encode(sequence, 1_000, 1_000, b"", &mut bytes);
         shard.receive(0, arrived, |_, entry| {
-            entry.subscribed(0);
+            entry.subscribed(0.into());
             entry.envelope(&bytes).expect("a good envelope");
         });
     }
@@ -122,4 +122,36 @@ fn a_session_ends_with_its_stream_and_the_next_begins_when_it_is_due_however_lat
         3_000 * MS,
         "at once where it is late"
     );
+}
+
+#[test]
+fn a_cursor_of_a_log_that_is_gone_ends_the_session_and_its_account() {
+    let shard = shard();
+    let of = |text: &str| Cursor::parse(text.as_bytes()).expect("a cursor");
+    shard.begin_session(0, 500);
+    let message = |sequence: u64| {
+        let mut bytes = Vec::new();
+        envelope::encode(sequence, 1_000, 1_000, b"", &mut bytes);
+        bytes
+    };
+    shard.with_sink(0, |_, entry| {
+        entry.subscribed(of("aaaa-1"));
+        entry.envelope(&message(2)).expect("a good envelope");
+        entry.envelope(&message(3)).expect("a good envelope");
+    });
+    assert_eq!(shard.attempt(0, 1_500), Some(of("aaaa-3")));
+    shard.with_sink(0, |_, entry| {
+        entry.subscribed(of("bbbb-1"));
+        let error = entry.lagged(Lost::Unknown).expect_err("nobody knows");
+        assert!(error.to_string().ends_with("what was lost is unknown"));
+    });
+    // The second message of the new log is not the one that it has.
+    assert_eq!(shard.attempt(0, 1_600), Some(of("bbbb-1")));
+    shard.with_sink(0, |_, entry| {
+        entry.subscribed(of("bbbb-1"));
+        entry.envelope(&message(2)).expect("a good envelope");
+    });
+    let counts = shard.report(u64::MAX).counts;
+    assert_eq!((counts.expected, counts.received), (2, 2));
+    assert_eq!((counts.missing, counts.duplicate), (0, 0));
 }

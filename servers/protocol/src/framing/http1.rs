@@ -14,7 +14,7 @@ pub use request::{
     is_host, parse_request,
 };
 
-use super::{Start, excerpt, parse_decimal, push_decimal};
+use super::{Cursor, Start, excerpt, parse_decimal, push_decimal};
 use crate::transport::Transport;
 
 /// Longest response head that is read, in bytes. A tenth of it is plenty for the servers of this
@@ -74,13 +74,17 @@ fn push_target(path: &str, channel: &str, start: Start, out: &mut Vec<u8>) {
             out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
         }
     }
-    let (name, number) = match start {
-        Start::Tail => return,
-        Start::Since(since) => (&b"&since="[..], since),
-        Start::Last(count) => (&b"&last="[..], count),
-    };
-    out.extend_from_slice(name);
-    push_decimal(number, out);
+    match start {
+        Start::Tail => {}
+        Start::Since(since) => {
+            out.extend_from_slice(b"&since=");
+            since.push(out);
+        }
+        Start::Last(count) => {
+            out.extend_from_slice(b"&last=");
+            push_decimal(count, out);
+        }
+    }
 }
 
 /// Appends request line and Host.
@@ -125,8 +129,8 @@ pub struct ResponseHead {
     pub status: u16,
     /// How the body ends.
     pub body: BodyLength,
-    /// `Push-Cursor`: the first message to come is the one after this sequence.
-    pub push_cursor: Option<u64>,
+    /// `Push-Cursor`: the first message to come is the one after it.
+    pub push_cursor: Option<Cursor>,
     /// The transport that streams with this content type, with any parameters.
     pub streams: Option<Transport>,
     /// Whether the connection ends with this response (RFC 9112, section 9.3).
@@ -152,8 +156,8 @@ pub enum HeadError {
     /// A transfer coding that was not asked for (RFC 9112, section 7).
     #[error("expected no 'Transfer-Encoding' but 'chunked', got '{0}'")]
     TransferEncoding(String),
-    /// The cursor is not a number.
-    #[error("expected a 'Push-Cursor' in decimal, got '{0}'")]
+    /// It is not a cursor.
+    #[error("expected a 'Push-Cursor' such as '19' or 'k3f9-19', got '{0}'")]
     PushCursor(String),
 }
 
@@ -212,7 +216,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<Option<(ResponseHead, usize)>, HeadErr
 struct Fields {
     content_length: Option<u64>,
     is_chunked: bool,
-    push_cursor: Option<u64>,
+    push_cursor: Option<Cursor>,
     streams: Option<Transport>,
     close: bool,
     keep_alive: bool,
@@ -242,7 +246,7 @@ impl Fields {
                 self.is_chunked = true;
             }
         } else if is("push-cursor") {
-            let cursor = parse_decimal(value.trim_ascii());
+            let cursor = Cursor::parse(value.trim_ascii());
             self.push_cursor = Some(cursor.ok_or_else(|| HeadError::PushCursor(excerpt(value)))?);
         } else if is("content-type") {
             let essence = value.split(|&byte| byte == b';').next().unwrap_or_default();

@@ -1,13 +1,15 @@
-//! What the framings of the transports share: numbers, ranges, lines, HTTP/1.1.
+//! What the framings of the transports share: numbers, cursors, lines, HTTP/1.1.
 //!
 //! Place on the data path: under the [transports](crate::transport). Pure functions and small
 //! decoders without any I/O, so that servers and clients of every kind share one reading of each
 //! protocol. The transports over HTTP and the WebSocket handshake stand on [`http1`]
 //! ([RFC 9112](https://www.rfc-editor.org/rfc/rfc9112)).
 
+mod cursor;
 pub mod http1;
 mod lines;
 
+pub use cursor::{Cursor, Epoch, Lost};
 pub use lines::{LineTooLong, Lines};
 
 use crate::envelope;
@@ -25,17 +27,17 @@ pub enum Start {
     /// Behind the last message there is: only what is still to come.
     #[default]
     Tail,
-    /// Behind this sequence.
-    Since(u64),
+    /// Behind this cursor.
+    Since(Cursor),
     /// So many messages before the tail, or at the oldest one remembered: a snapshot, then what is
     /// to come. At most [`MAX_LAST`].
     Last(u64),
 }
 
-impl From<Option<u64>> for Start {
+impl<C: Into<Cursor>> From<Option<C>> for Start {
     /// Behind a cursor, or at the tail without one.
-    fn from(since: Option<u64>) -> Self {
-        since.map_or(Self::Tail, Self::Since)
+    fn from(since: Option<C>) -> Self {
+        since.map_or(Self::Tail, |cursor| Self::Since(cursor.into()))
     }
 }
 
@@ -44,7 +46,7 @@ pub fn parse_last(text: &[u8]) -> Option<u64> {
     parse_decimal(text).filter(|&count| count <= MAX_LAST)
 }
 
-/// Reads a decimal number of ASCII digits, the form of every sequence and cursor on the wire.
+/// Reads a decimal number of ASCII digits, the form of every sequence on the wire.
 /// `None` for anything else: no digits, a sign, a space, or more than 64 bits.
 pub fn parse_decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
@@ -71,25 +73,6 @@ pub fn push_decimal(mut value: u64, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&digits[start..]);
-}
-
-/// Appends a lost range, `<from> <to>`: the first and the last sequence that fell off the ring
-/// before the subscriber read them. A subscriber resumes with `since` = `to`.
-pub fn encode_range(from: u64, to: u64, out: &mut Vec<u8>) {
-    push_decimal(from, out);
-    out.push(b' ');
-    push_decimal(to, out);
-}
-
-/// Reads what [`encode_range`] wrote: the data of SSE's `lagged` event, the reason of WebSocket's
-/// close 4001. `None` where it has another shape or its end is before its start.
-pub fn parse_range(text: &[u8]) -> Option<(u64, u64)> {
-    let space = text.iter().position(|&byte| byte == b' ')?;
-    let (from, to) = (
-        parse_decimal(&text[..space])?,
-        parse_decimal(&text[space + 1..])?,
-    );
-    (from <= to).then_some((from, to))
 }
 
 /// Position of the first byte for which `is` holds.
@@ -189,18 +172,6 @@ mod tests {
             "١",
         ] {
             assert_eq!(parse_decimal(bad.as_bytes()), None, "'{bad}'");
-        }
-    }
-
-    #[test]
-    fn ranges_are_two_decimals_in_order() {
-        let mut out = Vec::new();
-        encode_range(7, 12, &mut out);
-        assert_eq!(out, b"7 12");
-        assert_eq!(parse_range(b"7 12"), Some((7, 12)));
-        assert_eq!(parse_range(b"7 7"), Some((7, 7)));
-        for bad in ["", "7", "7 ", " 7", "7  12", "12 7", "7 12\n", "a b"] {
-            assert_eq!(parse_range(bad.as_bytes()), None, "'{bad}'");
         }
     }
 

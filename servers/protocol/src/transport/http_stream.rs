@@ -6,7 +6,7 @@
 //! chunks, and back.
 //!
 //! The lines are those of [`tcp`]: an envelope, which begins with a hexadecimal digit in lower case; an
-//! empty line as keep-alive; `LAGGED <from> <to>`, which no envelope can be mistaken for. The cursor that
+//! empty line as keep-alive; `LAGGED <from> <to>` or `LAGGED unknown`, which no envelope can be mistaken for. The cursor that
 //! the stream starts behind is in the head, as `Push-Cursor`; a client that comes back passes its own as
 //! `since`, since nothing does that for it.
 //!
@@ -29,7 +29,7 @@ pub const RESPONSE: StreamedResponse = StreamedResponse {
     chunk: Framing::LineChunk,
     // The head has the cursor.
     encode_open: |_, _, _| {},
-    encode_lagged: tcp::encode_lagged,
+    encode_lagged: |lost, _, out| tcp::encode_lagged(lost, out),
     event_source: false,
 };
 
@@ -39,21 +39,22 @@ pub const KEEP_ALIVE_CHUNK: &[u8] = b"1\r\n\n\r\n";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::framing::Lost;
 
     #[test]
     fn a_stream_is_lines_and_says_in_a_line_of_its_own_what_was_lost() {
         let mut out = Vec::new();
-        (RESPONSE.encode_open)(41, None, &mut out);
+        (RESPONSE.encode_open)(41.into(), None, &mut out);
         assert_eq!(out, b"");
         RESPONSE.message.encode(42, b"0000envelope", &mut out);
         out.extend_from_slice(RESPONSE.message.keep_alive());
-        (RESPONSE.encode_lagged)(43, 50, &mut out);
+        (RESPONSE.encode_lagged)(Lost::Range { from: 43, to: 50 }, 50.into(), &mut out);
         assert_eq!(out, b"0000envelope\n\nLAGGED 43 50\n");
         let mut found = Vec::new();
         Decoder::default()
             .feed(&out, |line| found.push(format!("{line:?}")))
             .expect("lines");
         assert_eq!(found.len(), 3);
-        assert_eq!(found[2], "Lagged { from: 43, to: 50 }");
+        assert_eq!(found[2], "Lagged(Range { from: 43, to: 50 })");
     }
 }

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use profile::Profile;
 
-use crate::framing::{Start, http1};
+use crate::framing::{Cursor, Lost, Start, http1};
 
 /// Defines [`Transport`] and [`TRANSPORTS`] from one list, so that neither can lack a transport that
 /// the other has.
@@ -188,9 +188,9 @@ pub struct StreamedResponse {
     pub chunk: Framing,
     /// Appends what the body opens with: a cursor, and the time that a client should wait before it
     /// reconnects.
-    pub encode_open: fn(u64, Option<Duration>, &mut Vec<u8>),
-    /// Appends the report of a lost range.
-    pub encode_lagged: fn(u64, u64, &mut Vec<u8>),
+    pub encode_open: fn(Cursor, Option<Duration>, &mut Vec<u8>),
+    /// Appends the report of a loss, after which a client stands at the cursor.
+    pub encode_lagged: fn(Lost, Cursor, &mut Vec<u8>),
     /// Whether an `EventSource` reads it: one that reconnects to the address that it was given, with
     /// its cursor as `Last-Event-ID`, and gives up for good at any status but 200.
     pub event_source: bool,
@@ -274,7 +274,7 @@ impl Transport {
         host: &str,
         channel: &str,
         start: Start,
-        since: Option<u64>,
+        since: Option<Cursor>,
         out: &mut Vec<u8>,
     ) {
         let events = self.streamed().is_some_and(|r| r.event_source);
@@ -320,7 +320,7 @@ pub enum Framing {
     Line,
     /// The same in a chunk of its own, where no library makes the chunks.
     LineChunk,
-    /// One server-sent event with the sequence as its id.
+    /// One server-sent event with the cursor after it as its id.
     Sse,
     /// One server-sent event in a chunk of its own, where no library makes the chunks.
     SseChunk,
@@ -329,14 +329,15 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// Appends one message. `sequence` must be the envelope's own; only server-sent events repeat
-    /// it outside of the envelope.
-    pub fn encode(self, sequence: u64, envelope: &[u8], out: &mut Vec<u8>) {
+    /// Appends one message, after which a client stands at `cursor`: with the envelope's own sequence.
+    /// Only server-sent events repeat it outside of the envelope.
+    pub fn encode(self, cursor: impl Into<Cursor>, envelope: &[u8], out: &mut Vec<u8>) {
+        let cursor = cursor.into();
         match self {
             Self::Line => tcp::encode(envelope, out),
             Self::LineChunk => http1::encode_chunk(out, |out| tcp::encode(envelope, out)),
-            Self::Sse => sse::encode(sequence, envelope, out),
-            Self::SseChunk => http1::encode_chunk(out, |out| sse::encode(sequence, envelope, out)),
+            Self::Sse => sse::encode(cursor, envelope, out),
+            Self::SseChunk => http1::encode_chunk(out, |out| sse::encode(cursor, envelope, out)),
             Self::WebSocket => websocket::encode_text(envelope, out),
         }
     }
@@ -387,8 +388,9 @@ mod tests {
 
     #[test]
     fn every_transport_subscribes_with_its_exact_bytes() {
-        let encoded = |transport: Transport, start, since| {
+        let encoded = |transport: Transport, start, since: Option<u64>| {
             let mut out = Vec::new();
+            let since = since.map(Cursor::from);
             transport.encode_subscribe("127.0.0.1:80", "a b", start, since, &mut out);
             String::from_utf8(out).expect("ASCII")
         };

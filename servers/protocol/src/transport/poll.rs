@@ -8,7 +8,7 @@
 //! |---|---|
 //! | 200 | all that is pending after `since`, one envelope a line |
 //! | 204 | none: nothing came until the time-out, which `short_poll` does without |
-//! | 410 | `LAGGED <from> <to>`: the subscriber fell off the ring |
+//! | 410 | `LAGGED <from> <to>`: the subscriber fell off the ring; `LAGGED unknown`: its cursor is of another log, or beyond the tail |
 //!
 //! Every answer carries `Push-Cursor`, the `since` of the next request: a message published
 //! between two polls is after that cursor, so none is lost.

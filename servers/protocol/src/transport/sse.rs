@@ -12,7 +12,7 @@ pub use decoder::{Block, DecodeError, Decoder};
 use std::time::Duration;
 
 use super::{Framing, StreamedResponse};
-use crate::framing::{encode_range, http1, push_decimal};
+use crate::framing::{Cursor, Lost, http1, push_decimal};
 
 /// What a response with events carries.
 pub const RESPONSE: StreamedResponse = StreamedResponse {
@@ -33,18 +33,17 @@ pub const KEEP_ALIVE: &[u8] = b":\n";
 /// The same as one chunk (RFC 9112, section 7.1).
 pub const KEEP_ALIVE_CHUNK: &[u8] = b"2\r\n:\n\r\n";
 
-/// Type of the event that reports a lost range; its data is read by
-/// [`parse_range`](crate::framing::parse_range).
+/// Type of the event that reports a loss; its data is read by [`Lost::parse`].
 pub const LAGGED_EVENT: &[u8] = b"lagged";
 
 /// Appends one message: `id: N`, `data: envelope`, a blank line.
 ///
 /// An envelope has neither CR nor LF, so one `data` field carries it.
-pub fn encode(sequence: u64, envelope: &[u8], out: &mut Vec<u8>) {
+pub fn encode(id: impl Into<Cursor>, envelope: &[u8], out: &mut Vec<u8>) {
     // The two field names, the longest id, and the line ends.
-    out.reserve(envelope.len() + 34);
+    out.reserve(envelope.len() + 39);
     out.extend_from_slice(b"id: ");
-    push_decimal(sequence, out);
+    id.into().push(out);
     out.extend_from_slice(b"\ndata: ");
     out.extend_from_slice(envelope);
     out.extend_from_slice(b"\n\n");
@@ -52,15 +51,15 @@ pub fn encode(sequence: u64, envelope: &[u8], out: &mut Vec<u8>) {
 
 /// Appends how a stream opens: `id: N` and a blank line. It sets the last event id, so that a
 /// client cut before its first message can resume, and dispatches nothing.
-pub fn encode_open(cursor: u64, out: &mut Vec<u8>) {
-    encode_open_with_retry(cursor, None, out);
+pub fn encode_open(cursor: impl Into<Cursor>, out: &mut Vec<u8>) {
+    encode_open_with_retry(cursor.into(), None, out);
 }
 
 /// As [`encode_open`], with the time that an EventSource is to wait before it reconnects, in whole
 /// milliseconds, in the same block (section 9.2.6).
-pub fn encode_open_with_retry(cursor: u64, retry: Option<Duration>, out: &mut Vec<u8>) {
+pub fn encode_open_with_retry(cursor: Cursor, retry: Option<Duration>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"id: ");
-    push_decimal(cursor, out);
+    cursor.push(out);
     if let Some(retry) = retry {
         out.extend_from_slice(b"\nretry: ");
         push_decimal(retry.as_millis().try_into().unwrap_or(u64::MAX), out);
@@ -68,19 +67,19 @@ pub fn encode_open_with_retry(cursor: u64, retry: Option<Duration>, out: &mut Ve
     out.extend_from_slice(b"\n\n");
 }
 
-/// Appends the event that reports a lost range. Its id is the last sequence lost, so that an
-/// EventSource that reconnects resumes behind the loss.
-pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
+/// Appends the event that reports a loss. Its id is the cursor after it, so that an EventSource that
+/// reconnects resumes there.
+pub fn encode_lagged(lost: Lost, id: Cursor, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: lagged\nid: ");
-    push_decimal(to, out);
+    id.push(out);
     out.extend_from_slice(b"\ndata: ");
-    encode_range(from, to, out);
+    lost.push(out);
     out.extend_from_slice(b"\n\n");
 }
 
 /// Appends the header fields of an EventSource, but for the line that ends the head. `last_event_id`:
 /// that of one that reconnects (WHATWG HTML, section 9.2.2).
-pub(super) fn push_fields(last_event_id: Option<u64>, out: &mut Vec<u8>) {
+pub(super) fn push_fields(last_event_id: Option<Cursor>, out: &mut Vec<u8>) {
     http1::push_header("Accept", RESPONSE.content_type, out);
     if let Some(id) = last_event_id {
         http1::push_header("Last-Event-ID", &id.to_string(), out);
@@ -96,7 +95,7 @@ mod tests {
         let mut out = Vec::new();
         encode_open(41, &mut out);
         encode(u64::MAX, b"envelope", &mut out);
-        encode_lagged(42, 50, &mut out);
+        encode_lagged(Lost::Range { from: 42, to: 50 }, 50.into(), &mut out);
         assert_eq!(
             String::from_utf8(out).expect("UTF-8"),
             "id: 41\n\n\
@@ -108,7 +107,7 @@ mod tests {
     #[test]
     fn a_stream_may_open_with_a_time_to_reconnect_in_the_same_block() {
         let mut out = Vec::new();
-        encode_open_with_retry(41, Some(Duration::from_millis(2500)), &mut out);
+        encode_open_with_retry(41.into(), Some(Duration::from_millis(2500)), &mut out);
         assert_eq!(out, b"id: 41\nretry: 2500\n\n");
         let mut blocks = Vec::new();
         Decoder::default()

@@ -12,6 +12,8 @@
 //!                               ←    (an empty line: keep-alive)
 //!                               ←    LAGGED <from> <to>      fell off the ring; the last line, or the
 //!                                                          stream goes on ('drop-oldest')
+//!                               ←    LAGGED unknown          the cursor is of another log, or beyond
+//!                                                          the tail; goes on as after a range
 //!                               ←    ERROR <text>            and the connection is closed
 //! PUBLISH <channel> <payload>   →
 //! ```
@@ -20,10 +22,8 @@
 //! with an upper-case letter.
 
 use crate::envelope;
-use crate::framing::{
-    LineTooLong, Lines, MAX_BUFFERED_BYTES, encode_range, excerpt, parse_decimal,
-};
-use crate::framing::{MAX_LAST, Start, parse_last, parse_range, push_decimal};
+use crate::framing::{Cursor, LineTooLong, Lines, Lost, MAX_BUFFERED_BYTES, excerpt};
+use crate::framing::{MAX_LAST, Start, parse_last, push_decimal};
 
 /// An empty line.
 pub const KEEP_ALIVE: &[u8] = b"\n";
@@ -63,8 +63,8 @@ pub enum RequestError {
         /// What stands in the channel's place.
         found: String,
     },
-    /// The cursor is not a decimal number.
-    #[error("expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '{0}'")]
+    /// It is not a cursor.
+    #[error("expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got '{0}'")]
     Since(String),
     /// The count behind `last=` is not a decimal number up to [`MAX_LAST`].
     #[error("expected a count of 0 to {MAX_LAST} after 'last=', got '{0}'")]
@@ -133,7 +133,7 @@ fn start(text: &[u8]) -> Result<Start, RequestError> {
         let last = parse_last(count).map(Start::Last);
         return last.ok_or_else(|| RequestError::Last(excerpt(count)));
     }
-    let since = parse_decimal(text).map(Start::Since);
+    let since = Cursor::parse(text).map(Start::Since);
     since.ok_or_else(|| RequestError::Since(excerpt(text)))
 }
 
@@ -163,7 +163,7 @@ pub fn encode_subscribe(channel: &str, start: impl Into<Start>, out: &mut Vec<u8
         Start::Tail => {}
         Start::Since(since) => {
             out.push(b' ');
-            push_decimal(since, out);
+            since.push(out);
         }
         Start::Last(count) => {
             out.extend_from_slice(b" last=");
@@ -184,24 +184,29 @@ pub fn encode_publish(channel: &str, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends `SUBSCRIBED <cursor>`: the first message to come is the one after `cursor`.
-pub fn encode_subscribed(cursor: u64, out: &mut Vec<u8>) {
+pub fn encode_subscribed(cursor: impl Into<Cursor>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"SUBSCRIBED ");
-    push_decimal(cursor, out);
+    cursor.into().push(out);
     out.push(b'\n');
 }
 
-/// Appends `LAGGED <from> <to>`: the first and the last sequence that were lost.
-pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
+/// Appends `LAGGED <from> <to>`, the first and the last sequence that were lost, or `LAGGED unknown`.
+pub fn encode_lagged(lost: Lost, out: &mut Vec<u8>) {
     out.extend_from_slice(b"LAGGED ");
-    encode_range(from, to, out);
+    lost.push(out);
     out.push(b'\n');
 }
 
 /// Reads what [`encode_lagged`] wrote, with or without its LF: the body of a poll's status 410, a text
 /// message of a WebSocket. `None` where it has another shape.
-pub fn parse_lagged(line: &[u8]) -> Option<(u64, u64)> {
+pub fn parse_lagged(line: &[u8]) -> Option<Lost> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    parse_range(word(line, b"LAGGED")?)
+    Lost::parse(word(line, b"LAGGED")?)
+}
+
+/// Reads what [`encode_subscribed`] wrote, without its LF. `None` where it has another shape.
+pub fn parse_subscribed(line: &[u8]) -> Option<Cursor> {
+    Cursor::parse(word(line, b"SUBSCRIBED")?)
 }
 
 /// Appends `ERROR <text>`. Line ends in `text` become spaces: an error stays one line.
@@ -221,18 +226,13 @@ pub fn encode_error(text: &str, out: &mut Vec<u8>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
     /// The subscription stands; the first message to come is the one after this cursor.
-    Subscribed(u64),
+    Subscribed(Cursor),
     /// A message.
     Envelope(&'a [u8]),
     /// An empty line.
     KeepAlive,
-    /// The subscriber fell off the ring.
-    Lagged {
-        /// First sequence lost.
-        from: u64,
-        /// Last sequence lost.
-        to: u64,
-    },
+    /// The subscriber fell off the ring, or its cursor was not of this log.
+    Lagged(Lost),
     /// The server refuses or gives up, in its own words.
     Error(&'a str),
 }
@@ -245,7 +245,7 @@ pub enum DecodeError {
     TooLong(#[from] LineTooLong),
     /// Neither an envelope nor a control line of the protocol.
     #[error(
-        "expected an envelope, 'SUBSCRIBED <cursor>', 'LAGGED <from> <to>' or 'ERROR <text>', got \
+        "expected an envelope, 'SUBSCRIBED <cursor>', 'LAGGED <from> <to> | unknown' or 'ERROR <text>', got \
          '{0}'"
     )]
     Unknown(String),
@@ -290,10 +290,10 @@ fn parse_line(line: &[u8]) -> Result<Line<'_>, DecodeError> {
 }
 
 fn parse_control(line: &[u8]) -> Option<Line<'_>> {
-    if let Some(cursor) = word(line, b"SUBSCRIBED") {
-        parse_decimal(cursor).map(Line::Subscribed)
-    } else if let Some((from, to)) = parse_lagged(line) {
-        Some(Line::Lagged { from, to })
+    if let Some(cursor) = parse_subscribed(line) {
+        Some(Line::Subscribed(cursor))
+    } else if let Some(lost) = parse_lagged(line) {
+        Some(Line::Lagged(lost))
     } else {
         std::str::from_utf8(word(line, b"ERROR")?)
             .ok()

@@ -13,14 +13,15 @@ pub use handshake::{
     encode_upgrade_response, push_upgrade,
 };
 
-use crate::framing::encode_range;
+use super::tcp;
+use crate::framing::{Cursor, Lost};
 
 /// An unmasked ping without payload. Control frames may stand between any two frames (section
 /// 5.4), and a client answers with a pong.
 pub const KEEP_ALIVE: &[u8] = &[0x89, 0x00];
 
-/// Close code of a subscriber that fell off the ring; its reason is read by
-/// [`parse_range`](crate::framing::parse_range). From the range for private use (section 7.4.2).
+/// Close code of a subscriber that fell off the ring; its reason is read by [`Lost::parse`]. From the
+/// range for private use (section 7.4.2).
 pub const CLOSE_LAGGED: u16 = 4001;
 
 /// Longest payload of a control frame, in bytes (section 5.5).
@@ -119,21 +120,31 @@ pub fn encode_close(code: u16, reason: &str, mask: Option<[u8; 4]>, out: &mut Ve
     encode_frame(Opcode::Close, &payload[..2 + end], mask, out);
 }
 
-/// Appends the close frame of a server that reports a lost range: the first and the last sequence
-/// that fell off the ring.
-pub fn encode_lagged(from: u64, to: u64, out: &mut Vec<u8>) {
+/// Appends the close frame of a server that reports a loss.
+pub fn encode_lagged(lost: Lost, out: &mut Vec<u8>) {
     let mut payload = CLOSE_LAGGED.to_be_bytes().to_vec();
-    encode_range(from, to, &mut payload);
+    lost.push(&mut payload);
     encode_frame(Opcode::Close, &payload, None, out);
 }
 
-/// Appends the text message that tells a lost range on a channel whose stream goes on
-/// ([`DropOldest`](crate::overflow::Overflow::DropOldest)); read by
-/// [`parse_lagged`](super::tcp::parse_lagged).
-pub fn encode_lagged_text(from: u64, to: u64, out: &mut Vec<u8>) {
-    let mut payload = b"LAGGED ".to_vec();
-    encode_range(from, to, &mut payload);
-    encode_text(&payload, out);
+/// Appends the text message that reports a loss on a channel whose stream goes on
+/// ([`DropOldest`](crate::overflow::Overflow::DropOldest)); read by [`parse_lagged`](tcp::parse_lagged).
+pub fn encode_lagged_text(lost: Lost, out: &mut Vec<u8>) {
+    encode_line(|line| tcp::encode_lagged(lost, line), out);
+}
+
+/// Appends the text message that opens the stream of a log with an epoch, for pages: they cannot read
+/// the head of the answer, and without their cursor could not come back. Read by
+/// [`parse_subscribed`](tcp::parse_subscribed).
+pub fn encode_subscribed_text(cursor: Cursor, out: &mut Vec<u8>) {
+    encode_line(|line| tcp::encode_subscribed(cursor, line), out);
+}
+
+/// Appends a line of the line protocol as a text message, without its LF.
+fn encode_line(line: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    let mut payload = Vec::new();
+    line(&mut payload);
+    encode_text(payload.strip_suffix(b"\n").unwrap_or(&payload), out);
 }
 
 /// Masks and unmasks, which is the same (section 5.3): octet i is xored with octet i mod 4 of the
@@ -219,11 +230,15 @@ mod tests {
         encode_close(1000, "bye", None, &mut out);
         assert_eq!(out, b"\x88\x05\x03\xe8bye");
         out.clear();
-        encode_lagged(7, 12, &mut out);
+        let lost = Lost::Range { from: 7, to: 12 };
+        encode_lagged(lost, &mut out);
         assert_eq!(out, b"\x88\x06\x0f\xa17 12");
         out.clear();
-        encode_lagged_text(7, 12, &mut out);
+        encode_lagged_text(lost, &mut out);
         assert_eq!(out, b"\x81\x0bLAGGED 7 12");
+        out.clear();
+        encode_subscribed_text(41.into(), &mut out);
+        assert_eq!(out, b"\x81\x0dSUBSCRIBED 41");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! No `match` over transports here has a wildcard: a new transport does not compile before it says
 //! what its bytes are, and is tested from then on.
 
+use std::fmt::Display;
+
 use pushbench_protocol::transport::{Profile, Transport};
 
 /// The intended time of all messages published by a test.
@@ -18,6 +20,8 @@ const ANY_DATE: &str = "*****************************";
 #[derive(Clone)]
 pub(crate) struct Message {
     pub(crate) sequence: u64,
+    /// The cursor after it.
+    cursor: String,
     envelope: Vec<u8>,
 }
 
@@ -26,15 +30,26 @@ impl Message {
     pub(crate) fn planned(sequence: u64, payload: &[u8]) -> Self {
         let mut envelope = format!("{sequence:016x}:{INTENDED_NS:016x}:{ANY_TIME}:").into_bytes();
         envelope.extend_from_slice(payload);
-        Self { sequence, envelope }
+        Self {
+            sequence,
+            cursor: sequence.to_string(),
+            envelope,
+        }
     }
 
     /// Sent by a client: intended when it was appended.
     pub(crate) fn upstream(sequence: u64, payload: &str) -> Self {
         Self {
             sequence,
+            cursor: sequence.to_string(),
             envelope: format!("{sequence:016x}:{ANY_TIME}:{ANY_TIME}:{payload}").into_bytes(),
         }
+    }
+
+    /// In a log whose cursors begin so.
+    pub(crate) fn in_log(self, prefix: &str) -> Self {
+        let cursor = format!("{prefix}{}", self.sequence);
+        Self { cursor, ..self }
     }
 
     fn line(&self) -> Vec<u8> {
@@ -42,7 +57,7 @@ impl Message {
     }
 
     fn event(&self) -> Vec<u8> {
-        let id = format!("id: {}\ndata: ", self.sequence);
+        let id = format!("id: {}\ndata: ", self.cursor);
         [id.as_bytes(), &self.envelope, b"\n\n"].concat()
     }
 }
@@ -110,18 +125,18 @@ pub(crate) fn subscribe(transport: Transport, channel: &str, since: Option<u64>)
 }
 
 /// The head of a response that does not end, so that it is chunked (RFC 9112, section 7.1).
-fn streamed_head(cursor: u64, fields: &str) -> String {
+fn streamed_head(cursor: impl Display, fields: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\npush-cursor: {cursor}\r\ncache-control: no-store\r\n\
          {fields}x-accel-buffering: no\r\ntransfer-encoding: chunked\r\ndate: {ANY_DATE}\r\n\r\n"
     )
 }
 
-fn sse_head(cursor: u64) -> String {
+fn sse_head(cursor: impl Display) -> String {
     streamed_head(cursor, "content-type: text/event-stream\r\n")
 }
 
-fn http_stream_head(cursor: u64) -> String {
+fn http_stream_head(cursor: impl Display) -> String {
     streamed_head(
         cursor,
         "content-type: text/plain; charset=utf-8\r\nx-content-type-options: nosniff\r\n",
@@ -134,7 +149,7 @@ fn chunk(data: &[u8]) -> Vec<u8> {
 }
 
 /// The answer that upgrades (RFC 6455, section 4.2.2); its accept key is the one of section 1.3.
-fn websocket_head(cursor: u64) -> String {
+fn websocket_head(cursor: impl Display) -> String {
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\npush-cursor: {cursor}\r\n\
@@ -143,7 +158,7 @@ fn websocket_head(cursor: u64) -> String {
 }
 
 /// 204 has no body and no `Content-Length` (RFC 9110, section 8.6).
-pub(crate) fn no_content(cursor: u64) -> String {
+pub(crate) fn no_content(cursor: impl Display) -> String {
     format!(
         "HTTP/1.1 204 No Content\r\npush-cursor: {cursor}\r\ncache-control: no-store\r\n\
          date: {ANY_DATE}\r\n\r\n"
@@ -198,7 +213,8 @@ pub(crate) fn close_payload(code: u16, reason: &str) -> Vec<u8> {
 }
 
 /// What answers a subscribe without `since` where `cursor` is the tail.
-pub(crate) fn at_tail(transport: Transport, cursor: u64) -> Vec<u8> {
+pub(crate) fn at_tail(transport: Transport, cursor: impl Display) -> Vec<u8> {
+    let cursor = cursor.to_string();
     match transport {
         Transport::Tcp => format!("SUBSCRIBED {cursor}\n").into_bytes(),
         Transport::Sse => {
@@ -206,7 +222,16 @@ pub(crate) fn at_tail(transport: Transport, cursor: u64) -> Vec<u8> {
             [sse_head(cursor).into_bytes(), open].concat()
         }
         Transport::HttpStream => http_stream_head(cursor).into_bytes(),
-        Transport::WebSocket => websocket_head(cursor).into_bytes(),
+        Transport::WebSocket => {
+            // A page does not see the head of the answer.
+            let told = server_frame(0x1, format!("SUBSCRIBED {cursor}").as_bytes());
+            let told = if cursor.contains('-') {
+                told
+            } else {
+                Vec::new()
+            };
+            [websocket_head(cursor).into_bytes(), told].concat()
+        }
         Transport::LongPoll | Transport::ShortPoll => no_content(cursor).into_bytes(),
     }
 }
@@ -216,7 +241,7 @@ pub(crate) fn at_tail(transport: Transport, cursor: u64) -> Vec<u8> {
 pub(crate) fn behind(
     transport: Transport,
     profile: Profile,
-    since: u64,
+    since: impl Display,
     messages: &[Message],
 ) -> Vec<u8> {
     match transport {
@@ -234,7 +259,7 @@ pub(crate) fn behind(
                 "HTTP/1.1 200 OK\r\npush-cursor: {}\r\ncache-control: no-store\r\n\
                  content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\
                  date: {ANY_DATE}\r\n\r\n",
-                last.sequence,
+                last.cursor,
                 body.len()
             );
             [head.into_bytes(), body].concat()
@@ -282,41 +307,43 @@ pub(crate) fn keep_alive(transport: Transport) -> Option<&'static [u8]> {
 /// What a subscriber gets that asked for what came behind `since` and lost `since + 1..=to`, up to
 /// where the connection ends or waits for the client.
 pub(crate) fn lagged(transport: Transport, since: u64, to: u64) -> Vec<u8> {
-    let from = since + 1;
-    let told = match transport {
-        Transport::Tcp => format!("LAGGED {from} {to}\n").into_bytes(),
-        Transport::Sse => {
-            let event = format!("event: lagged\nid: {to}\ndata: {from} {to}\n\n");
-            [&chunk(event.as_bytes())[..], LAST_CHUNK].concat()
-        }
-        Transport::HttpStream => {
-            let line = chunk(format!("LAGGED {from} {to}\n").as_bytes());
-            [&line[..], LAST_CHUNK].concat()
-        }
-        Transport::WebSocket => server_frame(0x8, &close_payload(4001, &format!("{from} {to}"))),
-        Transport::LongPoll | Transport::ShortPoll => {
-            let body = format!("LAGGED {from} {to}\n");
-            return format!(
-                "HTTP/1.1 410 Gone\r\npush-cursor: {to}\r\ncache-control: no-store\r\n\
-                 content-length: {}\r\ndate: {ANY_DATE}\r\n\r\n{body}",
-                body.len()
-            )
-            .into_bytes();
-        }
-    };
-    [at_tail(transport, since), told].concat()
+    let range = format!("{} {to}", since + 1);
+    lost(transport, since, &range, to)
 }
 
-/// What tells a loss on a stream that goes on: polls are told as in [`lagged`].
-pub(crate) fn skipped(transport: Transport, from: u64, to: u64) -> Vec<u8> {
-    match transport {
-        Transport::Tcp => format!("LAGGED {from} {to}\n").into_bytes(),
-        Transport::Sse => {
-            chunk(format!("event: lagged\nid: {to}\ndata: {from} {to}\n\n").as_bytes())
+/// As [`lagged`], for one that is answered with `start`, told to have lost `range`, and to resume
+/// behind `end`.
+pub(crate) fn lost(
+    transport: Transport,
+    start: impl Display,
+    range: &str,
+    end: impl Display,
+) -> Vec<u8> {
+    let told = match transport {
+        Transport::Tcp => told(transport, range, end),
+        Transport::Sse | Transport::HttpStream => {
+            [&told(transport, range, end)[..], LAST_CHUNK].concat()
         }
-        Transport::HttpStream => chunk(format!("LAGGED {from} {to}\n").as_bytes()),
-        Transport::WebSocket => server_frame(0x1, format!("LAGGED {from} {to}").as_bytes()),
-        Transport::LongPoll | Transport::ShortPoll => Vec::new(),
+        Transport::WebSocket => server_frame(0x8, &close_payload(4001, range)),
+        Transport::LongPoll | Transport::ShortPoll => return told(transport, range, end),
+    };
+    [at_tail(transport, start), told].concat()
+}
+
+/// What tells a loss on a stream that goes on, and a poll.
+pub(crate) fn told(transport: Transport, range: &str, end: impl Display) -> Vec<u8> {
+    let line = format!("LAGGED {range}\n");
+    match transport {
+        Transport::Tcp => line.into_bytes(),
+        Transport::Sse => chunk(format!("event: lagged\nid: {end}\ndata: {range}\n\n").as_bytes()),
+        Transport::HttpStream => chunk(line.as_bytes()),
+        Transport::WebSocket => server_frame(0x1, line.trim_end().as_bytes()),
+        Transport::LongPoll | Transport::ShortPoll => format!(
+            "HTTP/1.1 410 Gone\r\npush-cursor: {end}\r\ncache-control: no-store\r\n\
+             content-length: {}\r\ndate: {ANY_DATE}\r\n\r\n{line}",
+            line.len()
+        )
+        .into_bytes(),
     }
 }
 

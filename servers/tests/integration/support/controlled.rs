@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::transport::Transport;
 use pushbench_servers::control;
 use pushbench_servers::server::{Config, Server};
@@ -25,9 +26,15 @@ pub(crate) struct Controlled {
 
 impl Controlled {
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// One whose logs have this epoch.
+    pub(crate) fn start_with(epoch: Option<Epoch>) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config {
             shards: 2,
+            epoch,
             ..Config::new(any)
         };
         let server = Arc::new(Server::start(&config).expect("a free port on loopback"));
@@ -95,8 +102,13 @@ impl Controlled {
     pub(crate) fn subscriber(&self, channel: &str) -> Wire {
         let tcp = self.server.addresses.tcp.expect("serves raw TCP");
         let mut wire = Wire::open(tcp, bytes::subscribe(Transport::Tcp, channel, None));
-        wire.expect(bytes::at_tail(Transport::Tcp, 0));
+        wire.expect(bytes::at_tail(Transport::Tcp, self.start_cursor()));
         wire
+    }
+
+    /// Of a log without a message.
+    pub(crate) fn start_cursor(&self) -> String {
+        format!("{}-0", self.server.hub.epoch(0))
     }
 
     #[track_caller]

@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::overflow::Overflow;
 use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::ring::RingLimits;
@@ -79,6 +80,8 @@ pub(crate) fn config(transport: Transport, profile: Profile) -> Config {
     Config {
         transports: vec![transport],
         profile,
+        // Plain cursors, but where a test is about others.
+        epoch: Some(Epoch::NONE),
         ..Config::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 }
@@ -119,6 +122,14 @@ pub(crate) fn address(server: &Server, transport: Transport) -> SocketAddr {
     address.expect("the server serves this transport")
 }
 
+/// What the cursors of `news` begin with.
+pub(crate) fn log_of(server: &Server) -> String {
+    match server.hub.epoch(0) {
+        Epoch::NONE => String::new(),
+        epoch => format!("{epoch}-"),
+    }
+}
+
 /// Appends messages with these payloads to `news`, so that the shards see all of them at once.
 /// They follow the first `before` of the channel.
 pub(crate) fn publish<P: AsRef<[u8]>>(
@@ -136,7 +147,7 @@ pub(crate) fn publish<P: AsRef<[u8]>>(
                 .append_quietly(0, Some(INTENDED_NS), payload)
                 .expect("room in the inbox");
             assert_eq!(receipt.sequence, expected);
-            Message::planned(expected, payload)
+            Message::planned(expected, payload).in_log(&log_of(server))
         });
     let messages = messages.collect();
     server.hub.wake_shards();
@@ -208,7 +219,8 @@ pub(crate) fn wait_at(server: &Server, transport: Transport, tail: u64) -> Wire 
         | Transport::HttpStream
         | Transport::WebSocket
         | Transport::ShortPoll => {
-            wire.expect(bytes::at_tail(transport, tail));
+            let cursor = format!("{}{tail}", log_of(server));
+            wire.expect(bytes::at_tail(transport, cursor));
         }
     }
     wire

@@ -7,7 +7,7 @@
 use std::mem::MaybeUninit;
 
 use super::{BodyLength, list};
-use crate::framing::{excerpt, parse_decimal, push_decimal};
+use crate::framing::{Cursor, excerpt, parse_decimal, push_decimal};
 
 /// Longest request head that is taken, in bytes: the buffer of the `tuned` profile, so that both
 /// refuse alike. Browsers with their cookies stay far below.
@@ -266,6 +266,15 @@ impl<'a> ResponseWriter<'a> {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
         push_decimal(value, self.out);
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Appends `Push-Cursor`.
+    #[must_use]
+    pub fn cursor(self, cursor: Cursor) -> Self {
+        self.out.extend_from_slice(b"push-cursor: ");
+        cursor.push(self.out);
         self.out.extend_from_slice(b"\r\n");
         self
     }

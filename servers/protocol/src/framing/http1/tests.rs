@@ -46,7 +46,7 @@ fn channels_are_percent_encoded_where_they_must_be() {
         ("a-Z_0.9~", Start::Tail, "/p?channel=a-Z_0.9~"),
         (
             "a b&c=ż/\r\n",
-            Start::Since(0),
+            Start::Since(0.into()),
             "/p?channel=a%20b%26c%3D%C5%BC%2F%0D%0A&since=0",
         ),
     ] {
@@ -69,7 +69,7 @@ fn the_head_of_a_stream_says_what_push_needs() {
         Ok(ResponseHead {
             status: 200,
             body: BodyLength::Chunked,
-            push_cursor: Some(41),
+            push_cursor: Some(41.into()),
             streams: Some(Transport::Sse),
             close: false,
             upgrade: false,
@@ -88,7 +88,7 @@ fn a_head_is_whole_at_its_last_byte_and_no_sooner() {
     let (head, consumed) = parse_head(&with_more)
         .expect("a head")
         .expect("a whole head");
-    assert_eq!((head.push_cursor, consumed), (Some(7), text.len()));
+    assert_eq!((head.push_cursor, consumed), (Some(7.into()), text.len()));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn fields_that_cannot_be_right_are_errors_with_their_value() {
         ),
         (
             "Push-Cursor: tail",
-            "expected a 'Push-Cursor' in decimal, got 'tail'",
+            "expected a 'Push-Cursor' such as '19' or 'k3f9-19', got 'tail'",
         ),
     ] {
         let error = head(&["HTTP/1.1 200 OK", line]).expect_err("a bad field");

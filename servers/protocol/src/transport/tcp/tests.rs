@@ -14,13 +14,15 @@ fn decode(feeds: &[&[u8]]) -> (Vec<String>, Option<DecodeError>) {
 #[test]
 fn requests_have_the_documented_bytes() {
     let mut out = Vec::new();
-    encode_subscribe("news", None, &mut out);
+    encode_subscribe("news", Start::Tail, &mut out);
     encode_subscribe("news", Some(7), &mut out);
+    let cursor = Cursor::parse(b"k3f9-7").expect("a cursor");
+    encode_subscribe("news", Some(cursor), &mut out);
     encode_subscribe("news", Start::Last(7), &mut out);
     encode_publish("news", "zażółć gęślą".as_bytes(), &mut out);
     assert_eq!(
         String::from_utf8(out).expect("UTF-8"),
-        "SUBSCRIBE news\nSUBSCRIBE news 7\nSUBSCRIBE news last=7\n\
+        "SUBSCRIBE news\nSUBSCRIBE news 7\nSUBSCRIBE news k3f9-7\nSUBSCRIBE news last=7\n\
          PUBLISH news zażółć gęślą\n"
     );
 }
@@ -30,21 +32,23 @@ fn answers_have_the_documented_bytes() {
     let mut out = Vec::new();
     encode_subscribed(0, &mut out);
     encode(b"envelope", &mut out);
-    encode_lagged(3, 9, &mut out);
+    encode_lagged(Lost::Range { from: 3, to: 9 }, &mut out);
+    encode_lagged(Lost::Unknown, &mut out);
     encode_error("no\r\nsuch channel", &mut out);
     assert_eq!(
         out,
-        b"SUBSCRIBED 0\nenvelope\nLAGGED 3 9\nERROR no  such channel\n"
+        b"SUBSCRIBED 0\nenvelope\nLAGGED 3 9\nLAGGED unknown\nERROR no  such channel\n"
     );
 }
 
 #[test]
-fn a_lost_range_reads_back_as_written() {
-    let mut out = Vec::new();
-    encode_lagged(3, 9, &mut out);
+fn a_loss_reads_back_as_written() {
+    let (mut out, lost) = (Vec::new(), Lost::Range { from: 3, to: 9 });
+    encode_lagged(lost, &mut out);
     assert_eq!(out, b"LAGGED 3 9\n");
-    assert_eq!(parse_lagged(&out), Some((3, 9)));
-    assert_eq!(parse_lagged(b"LAGGED 3 9"), Some((3, 9)));
+    assert_eq!(parse_lagged(&out), Some(lost));
+    assert_eq!(parse_lagged(b"LAGGED 3 9"), Some(lost));
+    assert_eq!(parse_lagged(b"LAGGED unknown"), Some(Lost::Unknown));
     for bad in ["", "LAGGED", "LAGGED 9 3", "lagged 3 9", "gone"] {
         assert_eq!(parse_lagged(bad.as_bytes()), None, "'{bad}'");
     }
@@ -75,7 +79,7 @@ fn requests_parse_with_and_without_their_line_end() {
             parse("SUBSCRIBE news 18446744073709551615"),
             Ok(Request::Subscribe {
                 channel: "news",
-                start: Start::Since(u64::MAX)
+                start: Start::Since(u64::MAX.into())
             })
         );
         assert_eq!(
@@ -126,11 +130,11 @@ fn a_bad_request_says_what_was_expected_and_what_was_found() {
         ),
         (
             b"SUBSCRIBE news -1",
-            "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '-1'",
+            "expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got '-1'",
         ),
         (
             b"SUBSCRIBE news 1 2",
-            "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '1 2'",
+            "expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got '1 2'",
         ),
         (
             b"SUBSCRIBE news last=1000001",
@@ -142,7 +146,7 @@ fn a_bad_request_says_what_was_expected_and_what_was_found() {
         ),
         (
             b"SUBSCRIBE news 3 last=1",
-            "expected a cursor in decimal after 'SUBSCRIBE <channel> ', got '3 last=1'",
+            "expected a cursor such as '19' or 'k3f9-19' after 'SUBSCRIBE <channel> ', got '3 last=1'",
         ),
         (
             b"PUBLISH news",
@@ -164,7 +168,7 @@ fn a_stream_decodes_the_same_at_every_split() {
     let mut stream = b"SUBSCRIBED 41\n".to_vec();
     encode(&envelope(42, 60), &mut stream);
     stream.extend_from_slice(KEEP_ALIVE);
-    encode_lagged(43, 50, &mut stream);
+    encode_lagged(Lost::Range { from: 43, to: 50 }, &mut stream);
     encode(&envelope(0xf << 60, 52), &mut stream);
     encode_error("shutting down", &mut stream);
     stream.extend_from_slice(b"unfinished");
@@ -172,10 +176,10 @@ fn a_stream_decodes_the_same_at_every_split() {
     assert_eq!(
         found,
         [
-            "Subscribed(41)".to_owned(),
+            format!("{:?}", Line::Subscribed(41.into())),
             format!("{:?}", Line::Envelope(&envelope(42, 60))),
             "KeepAlive".to_owned(),
-            "Lagged { from: 43, to: 50 }".to_owned(),
+            "Lagged(Range { from: 43, to: 50 })".to_owned(),
             format!("{:?}", Line::Envelope(&envelope(0xf << 60, 52))),
             "Error(\"shutting down\")".to_owned(),
         ]

@@ -246,7 +246,7 @@ mod tests {
         let (head, _) = http1::parse_head(text.as_bytes())
             .expect("a head")
             .expect("whole");
-        assert_eq!(head.push_cursor, Some(12));
+        assert_eq!(head.push_cursor, Some(12.into()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use super::super::{KEEP_ALIVE, encode, encode_lagged, encode_open};
 use super::*;
+use crate::framing::Lost;
 use crate::framing::testing::{at_every_split, envelope, feeds, feeds_of};
 
 fn decode(feeds: &[&[u8]]) -> (Vec<String>, u32) {
@@ -40,7 +41,7 @@ fn a_stream_of_the_server_decodes_the_same_at_every_split() {
     encode(42, &envelope(42, 60), &mut stream);
     stream.extend_from_slice(KEEP_ALIVE);
     stream.extend_from_slice(KEEP_ALIVE);
-    encode_lagged(43, 50, &mut stream);
+    encode_lagged(Lost::Range { from: 43, to: 50 }, 50.into(), &mut stream);
     encode(51, &envelope(51, 52), &mut stream);
     stream.extend_from_slice(KEEP_ALIVE);
     let (found, comments) = at_every_split(&stream, decode);
