@@ -2,6 +2,8 @@
 
 use super::Evidence;
 use super::findings::{Found, Row, percent, row, timed};
+use super::harness::NO_STAMPS;
+use super::ledger::{NOTHING_CAME, NOTHING_OWED};
 use crate::analysis::stats::stationarity::STRICT;
 use crate::analysis::stats::{Stationarity, stationarity};
 use crate::record::{Trial, Verdict};
@@ -20,10 +22,11 @@ const DELIVERIES_FOR_MEDIAN: f64 = 12.0;
 pub(super) const CLOCKS: &[Row] = &[
     row(
         "clock",
-        |_, evidence| {
+        |trial, evidence| {
             let negative = evidence.report.negative_latencies;
-            Found::count(
-                negative,
+            Found::count_of(
+                (negative, trial.deliveries.received),
+                NOTHING_CAME,
                 format!("{negative} messages were received before they were published"),
             )
         },
@@ -34,7 +37,10 @@ pub(super) const CLOCKS: &[Row] = &[
         |trial, evidence| {
             let impossible = evidence.report.impossible_stamps;
             let reads = trial.probe.map_or(0, |probe| probe.reads);
-            let share = impossible as f64 / (impossible + reads).max(1) as f64;
+            if impossible + reads == 0 {
+                return Found::not_tested(NO_STAMPS);
+            }
+            let share = impossible as f64 / (impossible + reads) as f64;
             let message = format!(
                 "{} of the kernel's timestamps are impossible",
                 percent(share)
@@ -71,7 +77,7 @@ pub(super) const SAMPLES: &[Row] = &[row(
     "samples",
     |trial, _| {
         if trial.deliveries.expected == Some(0) {
-            return Found::not_tested("no delivery was expected");
+            return Found::not_tested(NOTHING_OWED);
         }
         let latency = trial.latency_ns;
         let verdict = match latency.p50 {

@@ -73,6 +73,18 @@ impl Found {
         Self::above(found as f64, 0.0, Verdict::Void, message)
     }
 
+    /// As [`Found::count`], out of so many; not tested where that is `nothing`, in words.
+    pub(super) fn count_of(
+        (found, of): (u64, u64),
+        nothing: &'static str,
+        message: String,
+    ) -> Self {
+        match (found, of) {
+            (0, 0) => Self::not_tested(nothing),
+            _ => Self::count(found, message),
+        }
+    }
+
     /// `worse` where the figure lies above its limit.
     pub(super) fn above(found: f64, limit: f64, worse: Verdict, message: String) -> Self {
         let verdict = if found > limit { worse } else { Verdict::Valid };

@@ -19,15 +19,24 @@ pub const VOID_HARNESS_CPU: f64 = 0.95;
 /// client's read, on the probes: above half, the harness is what was measured.
 pub const MAX_HARNESS_SHARE: f64 = 0.5;
 
+/// Why nothing can be said of shares of a window that has no length.
+pub(super) const NO_TIME: &str = "there was no time over which CPU was read";
+
+/// Why nothing can be said of the kernel's time stamps.
+pub(super) const NO_STAMPS: &str = "no kernel timestamps: no probe client, or not on this platform";
+
 pub(super) const CHECKS: &[Row] = &[
     timed(
         "harness_cpu",
         |trial, evidence| {
             let available = evidence.window_ns as f64 * evidence.fleet_cores as f64;
+            if available == 0.0 {
+                return Found::not_tested(NO_TIME);
+            }
             let Some(used) = trial.harness.cpu_ns else {
                 return Found::not_tested("the fleet's CPU clock cannot be read");
             };
-            let used = used as f64 / available.max(1.0);
+            let used = used as f64 / available;
             let message = format!("the clients used {} of their cores", percent(used));
             Found::above_two(used, MAX_HARNESS_CPU, VOID_HARNESS_CPU, message)
         },
@@ -65,7 +74,7 @@ fn scheduler_lag(trial: &Trial, _: &Evidence<'_>) -> Found {
 
 fn harness_share(trial: &Trial, _: &Evidence<'_>) -> Found {
     let Some(probe) = trial.probe else {
-        return Found::not_tested("no kernel timestamps: no probe client, or not on this platform");
+        return Found::not_tested(NO_STAMPS);
     };
     // Of the same reads: where one brings several messages, the first of them waited longer.
     let (share, rest) = (probe.harness_ns, probe.server_and_network_ns);

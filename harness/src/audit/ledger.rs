@@ -4,6 +4,12 @@ use super::findings::{Found, Row, row};
 use crate::record::Capability::Cursor;
 use crate::record::Trial;
 
+/// Why nothing can be said of a ledger that was never written in.
+pub(super) const NOTHING_OWED: &str = "no delivery was expected";
+
+/// Why nothing can be said of what came.
+pub(super) const NOTHING_CAME: &str = "no delivery was received";
+
 const BUG: &str = "report this as a bug";
 
 pub(super) const CHECKS: &[Row] = &[
@@ -18,8 +24,9 @@ pub(super) const CHECKS: &[Row] = &[
                 lost => format!(", and the server reported {lost} as lost"),
             };
             let first = the_first(&evidence.report.first_missing);
-            Found::count(
-                missing.saturating_sub(evidence.told_lost),
+            Found::count_of(
+                (missing.saturating_sub(evidence.told_lost), expected),
+                NOTHING_OWED,
                 format!("expected {expected} deliveries, got {received}{reported}{first}"),
             )
         },
@@ -30,7 +37,8 @@ pub(super) const CHECKS: &[Row] = &[
         "ledger_duplicate",
         |trial, _| {
             let twice = trial.deliveries.duplicate;
-            Found::count(twice, format!("{twice} messages came twice"))
+            let message = format!("{twice} messages came twice");
+            Found::count_of((twice, trial.deliveries.received), NOTHING_CAME, message)
         },
         BUG,
     ),
@@ -38,7 +46,8 @@ pub(super) const CHECKS: &[Row] = &[
         "ledger_order",
         |trial, _| {
             let late = trial.deliveries.out_of_order;
-            Found::count(late, format!("{late} messages came after a later one"))
+            let message = format!("{late} messages came after a later one");
+            Found::count_of((late, trial.deliveries.received), NOTHING_CAME, message)
         },
         BUG,
     ),
@@ -53,11 +62,12 @@ pub(super) const CHECKS: &[Row] = &[
     row("ledger_balance", balance, BUG).needs(Cursor),
     row(
         "payload",
-        |_, evidence| {
+        |trial, evidence| {
             let corrupt = evidence.report.corrupt;
             let first = the_first(&evidence.report.first_corrupt);
-            Found::count(
-                corrupt,
+            Found::count_of(
+                (corrupt, trial.deliveries.received),
+                NOTHING_CAME,
                 format!("{corrupt} messages are not what was published{first}"),
             )
         },
@@ -68,8 +78,9 @@ pub(super) const CHECKS: &[Row] = &[
 fn balance(trial: &Trial, _: &super::Evidence<'_>) -> Found {
     let (expected, missing, received) = owed(trial);
     let accounted = received + missing;
-    Found::count(
-        expected.abs_diff(accounted),
+    Found::count_of(
+        (expected.abs_diff(accounted), expected),
+        NOTHING_OWED,
         format!("expected {expected} deliveries, but received and missing make {accounted}"),
     )
 }

@@ -4,6 +4,8 @@ use super::Evidence;
 use super::findings::{Found, Row, row};
 use crate::record::{Cause, Verdict};
 
+const NOBODY_CONNECTED: &str = "no client connected";
+
 pub(super) const CONNECTED: &[Row] = &[
     row(
         "fleet_shards",
@@ -20,6 +22,9 @@ pub(super) const CONNECTED: &[Row] = &[
         "clients_connected",
         |trial, evidence| {
             let (connected, target) = (trial.clients.connected, trial.clients.target);
+            if target == 0 {
+                return Found::not_tested("no client was to connect");
+            }
             let verdict = if connected < target {
                 Verdict::Void
             } else {
@@ -41,8 +46,9 @@ pub(super) const CONNECTED: &[Row] = &[
                 trial.clients.refused
             };
             let why = first_error(evidence);
-            Found::count(
-                refused,
+            Found::count_of(
+                (refused, trial.clients.connected),
+                NOBODY_CONNECTED,
                 format!("{refused} connects failed or were refused{why}"),
             )
         },
@@ -53,8 +59,9 @@ pub(super) const CONNECTED: &[Row] = &[
         |trial, evidence| {
             let gone = trial.clients.disconnected;
             let why = first_error(evidence);
-            Found::count(
-                gone,
+            Found::count_of(
+                (gone, trial.clients.connected),
+                NOBODY_CONNECTED,
                 format!("{gone} clients were disconnected before the end{why}"),
             )
         },
@@ -104,8 +111,9 @@ pub(super) const RETURNED: &[Row] = &[row(
     |_, evidence| match &evidence.report.measures.recovery {
         // Clients of most scenarios do not reconnect.
         None => Found::Absent,
-        Some(found) => Found::count(
-            found.not_back + found.gave_up,
+        Some(found) => Found::count_of(
+            (found.not_back + found.gave_up, found.lost + found.cut),
+            "no client lost its connection",
             format!(
                 "{} clients had not returned by the end, and {} had stopped retrying",
                 found.not_back, found.gave_up

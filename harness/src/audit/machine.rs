@@ -2,6 +2,7 @@
 
 use super::Evidence;
 use super::findings::{Found, Row, ms, percent, row, timed};
+use super::harness::NO_TIME;
 use crate::observe::run_queue::RunQueue;
 use crate::record::{Trial, Verdict};
 
@@ -41,7 +42,10 @@ pub(super) const CHECKS: &[Row] = &[
             let Some(counted) = evidence.measuring else {
                 return Found::not_tested("the kernel's counters cannot be read");
             };
-            let share = counted.segments_retransmitted as f64 / counted.segments_out.max(1) as f64;
+            if counted.segments_out == 0 {
+                return Found::not_tested("no segment was sent");
+            }
+            let share = counted.segments_retransmitted as f64 / counted.segments_out as f64;
             let message = format!("{} of all segments were retransmitted", percent(share));
             Found::above(share, MAX_RETRANSMITTED, Verdict::Suspect, message)
         },
@@ -53,7 +57,10 @@ pub(super) const CHECKS: &[Row] = &[
             let Some(steal) = trial.machine.steal_ns else {
                 return Found::not_tested(UNKNOWN);
             };
-            let share = steal as f64 / available(evidence);
+            let Some(available) = available(evidence) else {
+                return Found::not_tested(NO_TIME);
+            };
+            let share = steal as f64 / available;
             let message = format!(
                 "the hypervisor gave {} of the CPU to others",
                 percent(share)
@@ -68,7 +75,10 @@ pub(super) const CHECKS: &[Row] = &[
             let Some(other) = trial.machine.unattributed_cpu_ns else {
                 return Found::not_tested(UNKNOWN);
             };
-            let share = other as f64 / available(evidence);
+            let Some(available) = available(evidence) else {
+                return Found::not_tested(NO_TIME);
+            };
+            let share = other as f64 / available;
             let message = format!("other programs used {} of the CPU", percent(share));
             Found::above(share, MAX_OTHER_LOAD, Verdict::Suspect, message)
         },
@@ -85,7 +95,10 @@ pub(super) const CHECKS: &[Row] = &[
                  from running for {}",
                 ms(throttled as f64)
             );
-            let share = throttled as f64 / available(evidence);
+            let Some(available) = available(evidence) else {
+                return Found::not_tested(NO_TIME);
+            };
+            let share = throttled as f64 / available;
             Found::above(share, MAX_THROTTLED, Verdict::Suspect, message)
         },
         "raise the quota ('cpu.max' or 'cpu.cfs_quota_us' of the group), or run outside the group",
@@ -116,16 +129,20 @@ pub(super) const CHECKS: &[Row] = &[
     ),
 ];
 
-/// CPU time of the whole machine over the window, in ns.
-fn available(evidence: &Evidence<'_>) -> f64 {
-    (evidence.window_ns as f64 * evidence.cores as f64).max(1.0)
+/// CPU time of the whole machine over the window, in ns; `None` where it has no length.
+fn available(evidence: &Evidence<'_>) -> Option<f64> {
+    let available = evidence.window_ns as f64 * evidence.cores as f64;
+    (available > 0.0).then_some(available)
 }
 
 /// Cores that other programs took: the CPU clocks of both sides cannot see them.
 fn run_queue(trial: &Trial, who: &str, waited: Option<RunQueue>, evidence: &Evidence<'_>) -> Found {
     // A thread that is kept from running for its group's quota waits in the same queue.
     let throttled = trial.machine.throttled_ns.unwrap_or(0) as f64;
-    if throttled > MAX_THROTTLED * available(evidence) {
+    let Some(available) = available(evidence) else {
+        return Found::not_tested(NO_TIME);
+    };
+    if throttled > MAX_THROTTLED * available {
         return Found::not_tested("the wait is the CPU quota's: see 'throttled'");
     }
     let Some(waited) = waited else {
@@ -133,6 +150,9 @@ fn run_queue(trial: &Trial, who: &str, waited: Option<RunQueue>, evidence: &Evid
             "the kernel does not report how long threads wait, or a relay shares their cores",
         );
     };
+    if waited.ran_ns + waited.displaced_ns == 0 {
+        return Found::not_tested("none of its threads was ready to run");
+    }
     let share = waited.share();
     let displaced = waited.displaced_ns as f64;
     let message = format!(

@@ -323,13 +323,50 @@ fn what_cannot_be_tested_says_so_and_is_held_against_nobody() {
     assert_eq!(
         names,
         [
+            "ledger_missing",
+            "ledger_duplicate",
+            "ledger_order",
+            "ledger_balance",
+            "payload",
             "achieved_rate",
             "publish_lag",
             "arrivals",
             "scheduler_lag",
             "harness_share",
+            "clock",
+            "wall_clock",
             "stationary",
             "samples"
+        ]
+    );
+}
+
+#[test]
+fn of_a_trial_in_which_nothing_happened_only_counts_of_what_went_wrong_pass() {
+    let mut case = good();
+    case.trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
+    case.trial.harness.cpu_ns = Some(0);
+    case.trial.machine.steal_ns = Some(0);
+    case.trial.machine.unattributed_cpu_ns = Some(0);
+    case.trial.machine.throttled_ns = Some(0);
+    case.report = FleetReport::default();
+    case.report.measures.recovery = Some(Default::default());
+    case.window_ns = 0;
+    case.measuring = NetworkCounters::default();
+    case.waited.server = Some(RunQueue::default());
+    case.waited.fleet = Some(RunQueue::default());
+    let trial = judge(case);
+    let checks = trial.validity.checks.iter();
+    let passed = checks.filter(|check| check.outcome == Outcome::Passed);
+    let passed: Vec<&str> = passed.map(|check| check.check.as_str()).collect();
+    assert_eq!(
+        passed,
+        [
+            "fleet_shards",
+            "descriptors",
+            "ports",
+            "backlog",
+            "ledger_overflow"
         ]
     );
 }
