@@ -163,7 +163,7 @@ impl Arguments {
         if scenario.publish.is_none() {
             let needs = if self.of == LimitOf::Rate {
                 Some("'--of rate' grows what is published".to_owned())
-            } else if self.objective.asks_for_latency() {
+            } else if self.objective.asks_for_deliveries() {
                 Some(format!("'--objective' is '{}'", self.objective))
             } else {
                 None
@@ -171,7 +171,7 @@ impl Arguments {
             if let Some(needs) = needs {
                 return Err(usage(anyhow::anyhow!(
                     "{needs}, but scenario '{name}' publishes nothing; choose another scenario, or \
-                     an objective without a latency"
+                     an objective without deliveries, such as 'connects=all'"
                 )));
             }
         }

@@ -101,6 +101,8 @@ pub struct Metric {
     pub window: Window,
     /// How trials add up.
     pub pool: Pool,
+    /// What it is counted out of: the id of a metric. Where that is 0, this one says nothing.
+    pub out_of: Option<&'static str>,
     /// What a target must be able to do for it; a trial of one that cannot does not have it.
     pub capability: Option<Capability>,
     /// Its value in a trial; `None` where the trial does not have it.
@@ -213,6 +215,7 @@ const fn metric(
         role: Role::Context,
         window,
         pool: Pool::Median,
+        out_of: None,
         capability: None,
         read,
         in_slice: None,
@@ -236,8 +239,14 @@ impl Metric {
         self.role(Role::Detail)
     }
 
-    const fn count(self) -> Self {
-        self.role(Role::Count).pool(Pool::Sum)
+    /// A count, out of those of the metric `of`.
+    const fn count(self, of: &'static str) -> Self {
+        self.role(Role::Count).pool(Pool::Sum).out_of(of)
+    }
+
+    const fn out_of(self, of: &'static str) -> Self {
+        let out_of = Some(of);
+        Self { out_of, ..self }
     }
 
     const fn higher(self) -> Self {

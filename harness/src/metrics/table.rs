@@ -152,5 +152,8 @@ mod tests {
         let first: Vec<&str> = compared().take(3).map(|metric| metric.id).collect();
         assert_eq!(first, ["p50", "p99", "cpu"]);
         assert!(compared().all(|m| (m.role == Role::Count) == (m.pool == Pool::Sum)));
+        for of in compared().filter_map(|metric| metric.out_of) {
+            assert!(find(of).is_some(), "{of}");
+        }
     }
 }

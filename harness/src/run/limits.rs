@@ -252,10 +252,7 @@ impl LimitSearch<'_> {
     ) -> Result<Found, RunError> {
         let options = self.options;
         let cores = self.cores();
-        let short_of = match &trial.error {
-            Some(error) => vec![error.clone()],
-            None => options.objective.short_of(&trial),
-        };
+        let short_of = options.objective.short_of(&trial);
         let void = voided(&trial, |check| options.objective.covers(check)).count() > 0;
         let held = short_of.is_empty() && !void;
         let subscribers = f64::from(at.clients.count) / f64::from(at.channel_count());

@@ -1,13 +1,15 @@
 //! Whether a gate holds. In: a gate and the rows of a comparison. Out: what failed, and why.
 //!
 //! A gate that cannot be judged has failed: a check that passes because nothing was measured is
-//! worse than none.
+//! worse than none. So it is with a row of which only a part can be judged: one that a record lacks, a
+//! trial that is void, one without the metric, a count out of nothing.
 
 use serde::Serialize;
 
 use super::gate::{Bound, Gate};
 use super::records::{CompareError, Line, Report, Row};
-use crate::metrics::Role;
+use crate::metrics::{Role, find};
+use crate::record::Variant;
 
 /// What a gate says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,7 +24,11 @@ pub struct Judged {
 ///
 /// # Errors
 /// [`CompareError::NoSuchGateRow`], [`CompareError::NoSuchMetric`]
-pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError> {
+pub(super) fn judge(
+    gate: &Gate,
+    report: &Report,
+    left_out: &[(Variant, String)],
+) -> Result<Judged, CompareError> {
     let meant = |row: &&Row| gate.only.is_none_or(|only| only.takes(row.pair.b));
     let rows: Vec<&Row> = report.rows.iter().filter(meant).collect();
     if rows.is_empty() {
@@ -57,37 +63,52 @@ pub(super) fn judge(gate: &Gate, report: &Report) -> Result<Judged, CompareError
     let failures = rows.iter().zip(&lines).filter_map(|(row, line)| {
         let why = match line {
             // What is beyond the bound already is said first.
-            Some(line) => fails(gate, line).or_else(|| hollow(gate, row, report))?,
+            Some(line) => fails(gate, line).or_else(|| hollow(gate, row, line, report))?,
             // What neither of one record has told has not changed.
             None if report.identical && needs_a => return None,
             None => "cannot be judged: no trial tells it".to_owned(),
         };
         Some(format!("{}: {} {why}", row.pair, gate.metric.id))
     });
+    let meant = |variant: &Variant| gate.only.is_none_or(|only| only.takes(variant.side));
+    let absent = left_out.iter().filter(|(variant, _)| meant(variant));
+    let absent = absent
+        .map(|(variant, why)| format!("{variant}: {} cannot be judged: it {why}", gate.metric.id));
     Ok(Judged {
         gate: gate.text.clone(),
-        failures: failures.collect(),
+        failures: failures.chain(absent).collect(),
     })
 }
 
-/// Why a row whose numbers are within the bound cannot be judged: nothing was there to go wrong.
-fn hollow(gate: &Gate, row: &Row, report: &Report) -> Option<String> {
+/// Why a row whose numbers are within the bound cannot be judged: something of it was not measured, or
+/// nothing was there to go wrong.
+fn hollow(gate: &Gate, row: &Row, line: &Line, report: &Report) -> Option<String> {
     let needs_a = !matches!(gate.bound, Bound::Value(_));
     // What is compared with itself has not changed, whatever it is worth.
     if report.identical && needs_a {
         return None;
     }
-    let counts_deliveries = gate.metric.key.starts_with("deliveries.");
-    [(true, "B", 1), (needs_a, "A", 0)]
-        .into_iter()
-        .filter(|(needed, ..)| *needed)
-        .find_map(|(_, side, at)| match (row.trials[at], row.expected[at]) {
-            (0, _) => Some(format!("cannot be judged: no trial of {side} is usable")),
-            (_, Some(0)) if counts_deliveries => Some(format!(
-                "cannot be judged: no trial of {side} expected a delivery"
-            )),
-            _ => None,
-        })
+    let why = |side: &str, at: usize| {
+        let (trials, void, told) = (row.trials[at], row.void[at], line.told[at]);
+        if trials == 0 {
+            return Some(format!("no trial of {side} is usable"));
+        }
+        if void > 0 {
+            return Some(format!(
+                "{void} of {} trials of {side} are void",
+                trials + void
+            ));
+        }
+        if told < trials {
+            return Some(format!("{told} of {trials} trials of {side} tell it"));
+        }
+        let of = find(gate.metric.out_of?)?.title;
+        let nothing = line.out_of[at].is_some_and(|sum| sum <= 0.0);
+        nothing.then(|| format!("it is counted out of {of}, of which {side} has none"))
+    };
+    let sides = [(true, "B", 1), (needs_a, "A", 0)].into_iter();
+    let mut whys = sides.filter_map(|(needed, side, at)| why(side, at).filter(|_| needed));
+    whys.next().map(|why| format!("cannot be judged: {why}"))
 }
 
 /// Why `line` fails the gate.
@@ -111,7 +132,7 @@ fn fails(gate: &Gate, line: &Line) -> Option<String> {
     ) {
         (_, Some(near)) => near,
         // No change at all where both records are one, and where both are 0 throughout.
-        (_, None) if a == b => 0.0,
+        (_, None) if a == b && line.why.is_none() => 0.0,
         (Role::Count, None) => match (gate.bound, line.change) {
             (Bound::Relative(_), None) => f64::INFINITY,
             (_, change) => change.unwrap_or(0.0),

@@ -26,7 +26,7 @@ use crate::analysis::stats::{
     Decision, decide, decide_unpaired, holm, paired_log_ratio, unpaired_log_ratio,
 };
 use crate::metrics::table::compared;
-use crate::metrics::{Better, Metric, Role};
+use crate::metrics::{Better, Metric, Role, find};
 use crate::record::{Pair, Record, Selector, Trial, Variant, Verdict};
 
 /// One side of the comparison.
@@ -86,9 +86,6 @@ pub struct Row {
     pub trials: [u32; 2],
     /// Trials that are void.
     pub void: [u32; 2],
-    /// Deliveries that the witnesses expected; `None` where one cannot count them.
-    #[serde(skip)]
-    pub expected: [Option<u64>; 2],
     /// Whether the trials were paired by round.
     pub paired: bool,
     /// Metric by metric; one that neither tells is left out.
@@ -124,6 +121,12 @@ pub struct Line {
     pub more_trials: Option<u32>,
     /// Why nothing can be said, where that is so.
     pub why: Option<String>,
+    /// Witnesses of A and of B that tell it.
+    #[serde(skip)]
+    pub told: [u32; 2],
+    /// What it is counted out of, summed over the witnesses of A and of B; `None` where that is not known.
+    #[serde(skip)]
+    pub out_of: [Option<f64>; 2],
 }
 
 /// What a line says of B against A.
@@ -259,20 +262,23 @@ pub fn compare_records(
             Says::Undecided => &mut tally.undecided,
         } += 1;
     }
+    let absent = left_out
+        .iter()
+        .map(|(variant, why)| format!("{variant} {why}"));
     let mut report = Report {
         a: origin(a),
         b: origin(b),
         identical: one_record && pairs.iter().all(|(a, b)| a == b),
         different_machines: environment::different_machines(a.record, b.record),
         differences: environment::differences(a.record, b.record),
-        left_out,
+        left_out: absent.collect(),
         rows,
         tally,
         gates: Vec::new(),
     };
     report.gates = gates
         .iter()
-        .map(|gate| judge(gate, &report))
+        .map(|gate| judge(gate, &report, &left_out))
         .collect::<Result<_, _>>()?;
     Ok(report)
 }
@@ -344,10 +350,11 @@ fn pairs(
     pairs.filter(|(_, b)| wanted_b.contains(b)).collect()
 }
 
-fn left_out(a: (&str, &Rows<'_>), b: (&str, &Rows<'_>)) -> Vec<String> {
-    let only = |(label, has): (&str, &Rows<'_>), other: &Rows<'_>| -> Vec<String> {
+/// Rows of one that the other has not, each with where it is.
+fn left_out(a: (&str, &Rows<'_>), b: (&str, &Rows<'_>)) -> Vec<(Variant, String)> {
+    let only = |(label, has): (&str, &Rows<'_>), other: &Rows<'_>| -> Vec<(Variant, String)> {
         let only = has.keys().filter(|variant| !other.contains_key(variant));
-        only.map(|variant| format!("{variant} is only in '{label}'"))
+        only.map(|variant| (*variant, format!("is only in '{label}'")))
             .collect()
     };
     [only(a, b.1), only(b, a.1)].concat()
@@ -385,6 +392,13 @@ fn row(
             };
             measured(metric, &kept, paired, level)?
         };
+        let tells = |side: usize| kept[side].iter().filter(|t| (metric.read)(t).is_some());
+        line.told = [0, 1].map(|side| tells(side).count() as u32);
+        line.out_of = [0, 1].map(|side| {
+            let of = find(metric.out_of?)?;
+            let counted = kept[side].iter().map(|t| (of.read)(t));
+            counted.sum()
+        });
         if identity {
             line = Line {
                 change: line.a.map(|_| 0.0),
@@ -408,7 +422,6 @@ fn row(
         },
         trials: [kept[0].len() as u32, kept[1].len() as u32],
         void,
-        expected: [0, 1].map(|side: usize| kept[side].iter().map(|t| t.deliveries.expected).sum()),
         paired,
         lines: lines.collect(),
     }
@@ -430,6 +443,8 @@ impl Line {
             says: Says::Undecided,
             more_trials: None,
             why: None,
+            told: [0; 2],
+            out_of: [None; 2],
         }
     }
 

@@ -6,7 +6,7 @@ use super::prelude::*;
 pub(super) const METRICS: &[Metric] = &[
     metric(Measure, "arrivals", of!(measures.arrivals?.arrivals), "arrivals", "arrivals", Count),
     metric(Measure, "arrival_rate", of!(measures.arrivals?.achieved_per_s), "arrivals a second", "arrivals", PerS),
-    metric(Measure, "failed_arrivals", of!(measures.arrivals?.failed), "failed arrivals", "failed", Count).count(),
+    metric(Measure, "failed_arrivals", of!(measures.arrivals?.failed), "failed arrivals", "failed", Count).count("arrivals"),
     metric(Measure, "set_up_p50", of!(measures.arrivals?.set_up_ns.p50), "median set-up of an arrival", "set-up p50", Ms).secondary(),
     metric(Measure, "set_up_p99", of!(measures.arrivals?.set_up_ns.p99), "p99 set-up of an arrival", "set-up p99", Ms).secondary(),
     metric(Measure, "set_up_max", of!(measures.arrivals?.set_up_ns.max), "greatest set-up of an arrival", "set-up max", Ms),

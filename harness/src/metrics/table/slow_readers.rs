@@ -20,7 +20,7 @@ pub(super) const METRICS: &[Metric] = &[
     metric(Measure, "slow_memory_added", ("measures.slow_readers.user_added_bytes", |_| None), "server memory added by slow readers", "server added", MB).pool(Row),
     metric(Measure, "slow_kernel_added", ("measures.slow_readers.kernel_added_bytes", |_| None), "kernel memory added by slow readers", "kernel added", MB).pool(Row),
     metric(Trial, "overflow_lagged", of!(measures.overflow?.lagged), "times that a subscriber fell behind", "lagged", Count).pool(Sum),
-    metric(Trial, "overflow_lost", of!(measures.overflow?.lost_messages), "messages lost by lagging", "lost", Count).count(),
+    metric(Trial, "overflow_lost", of!(measures.overflow?.lost_messages), "messages lost by lagging", "lost", Count).count("expected"),
     metric(Trial, "overflow_conflated", of!(measures.overflow?.conflated_messages), "messages replaced by a newer one", "conflated", Count).pool(Sum),
-    metric(Trial, "overflow_cut_off", of!(measures.overflow?.cut_off), "subscribers cut off", "cut off", Count).count(),
+    metric(Trial, "overflow_cut_off", of!(measures.overflow?.cut_off), "subscribers cut off", "cut off", Count).count("connected"),
 ];

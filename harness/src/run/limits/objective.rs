@@ -55,9 +55,10 @@ fn needed(quantile: &Metric) -> u64 {
 }
 
 impl Objective {
-    /// Whether a term asks for a latency, which only what is published has.
-    pub fn asks_for_latency(&self) -> bool {
-        self.terms.iter().any(|t| matches!(t, Term::Latency(..)))
+    /// Whether a term asks for deliveries, which only what is published has.
+    pub fn asks_for_deliveries(&self) -> bool {
+        let mut terms = self.terms.iter();
+        terms.any(|t| matches!(t, Term::Latency(..) | Term::Missing(_)))
     }
 
     /// Whether a term speaks of what the check of the audit called `check` looks at: then the term
@@ -70,8 +71,12 @@ impl Objective {
         })
     }
 
-    /// The terms that `trial` falls short of, each with what was found.
+    /// The terms that `trial` falls short of, each with what was found; what ended it early falls short of
+    /// all. A term of which nothing is known does not hold: that nothing was lost of nothing is no merit.
     pub fn short_of(&self, trial: &Trial) -> Vec<String> {
+        if let Some(error) = &trial.error {
+            return vec![error.clone()];
+        }
         self.terms
             .iter()
             .filter_map(|t| t.short_of(trial))
@@ -105,17 +110,24 @@ impl Term {
                 }
             }
             Self::Missing(most) => match (trial.deliveries.missing, trial.deliveries.expected) {
+                (_, Some(0)) => Some("no delivery was owed, so none could be missing".to_owned()),
                 (Some(found), Some(owed)) if found > most => {
                     Some(format!("{found} of {owed} deliveries were missing"))
                 }
-                (None, _) if !trial.has(Capability::Cursor) => {
-                    let why = Capability::Cursor.lacking();
-                    Some(format!("what was missing is not known: {why}"))
-                }
-                _ => None,
+                (Some(_), Some(_)) => None,
+                _ => Some(match trial.has(Capability::Cursor) {
+                    true => "what was missing is not known".to_owned(),
+                    false => {
+                        let why = Capability::Cursor.lacking();
+                        format!("what was missing is not known: {why}")
+                    }
+                }),
             },
             Self::Connects(share) => {
                 let (connected, target) = (trial.clients.connected, trial.clients.target);
+                if target == 0 {
+                    return Some("no client was to connect".to_owned());
+                }
                 let needed = (share * target as f64).ceil() as u64;
                 (connected < needed).then(|| format!("{connected} of {target} clients connected"))
             }
@@ -236,6 +248,7 @@ mod tests {
         let mut trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
         (trial.clients.target, trial.clients.connected) = (1_000, 1_000);
         (trial.deliveries.expected, trial.deliveries.received) = (Some(5_000), 5_000);
+        trial.deliveries.missing = Some(0);
         trial.latency_ns = Quantiles {
             count: 5_000,
             p50: Some(2_000_000),
@@ -290,6 +303,53 @@ mod tests {
             short_of("p99<=1s", &trial),
             ["nothing was delivered, so there is no p99"]
         );
+    }
+
+    #[test]
+    fn no_term_holds_where_nothing_is_known_of_it() {
+        type Spoil = fn(&mut Trial);
+        let nothing: Spoil = |trial| *trial = Trial::new(Transport::Sse, Profile::Tuned, 1);
+        let interrupted: Spoil = |trial| {
+            *trial = trial
+                .clone()
+                .failed("interrupted".to_owned(), String::new());
+        };
+        let idle: Spoil = |trial| {
+            (trial.deliveries.expected, trial.deliveries.received) = (Some(0), 0);
+            trial.latency_ns = Quantiles::default();
+        };
+        let unknown: Spoil = |trial| {
+            (trial.deliveries.expected, trial.deliveries.missing) = (None, None);
+            trial.latency_ns = Quantiles::default();
+        };
+        let absent: Spoil = |trial| trial.clients = Default::default();
+        let of_deliveries = [
+            "p50<=1s",
+            "p90<=1s",
+            "p99<=1s",
+            "p999<=1s",
+            "max<=1s",
+            "missing<=9",
+        ];
+        let of_clients = ["connects=all", "connects=1%"];
+        let all = [&of_deliveries[..], &of_clients].concat();
+        for (spoil, terms) in [
+            (nothing, &all[..]),
+            (interrupted, &all),
+            (idle, &of_deliveries),
+            (unknown, &of_deliveries),
+            (absent, &of_clients),
+        ] {
+            let mut trial = trial();
+            for term in &all {
+                let long = term.replace("1s", "2s");
+                assert_eq!(short_of(&long, &trial), [""; 0]);
+            }
+            spoil(&mut trial);
+            for term in terms {
+                assert_ne!(short_of(term, &trial), [""; 0], "{term} of {trial:?}");
+            }
+        }
     }
 
     #[test]

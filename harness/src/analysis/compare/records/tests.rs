@@ -137,41 +137,124 @@ fn void_trials_are_no_witnesses_but_what_they_lost_counts() {
     assert!(report.gates[1].failures.is_empty());
 }
 
+/// Puts `value` in the place of what `trial` has as `metric`; `false` where its type does not allow it.
+fn put(trial: &mut Trial, metric: &Metric, value: serde_json::Value) -> bool {
+    let mut tree = serde_json::to_value(&*trial).expect("serialisable");
+    let Some(place) = tree.pointer_mut(&format!("/{}", metric.in_trial())) else {
+        return false;
+    };
+    *place = value;
+    let put = serde_json::from_value(tree).map(|changed| *trial = changed);
+    put.is_ok()
+}
+
+/// What makes a row one of which something is not known.
+type Spoil = fn(&mut Record);
+
+/// What may be wrong with a row, whatever the metric: what a gate then says, and how that comes about.
+const OF_ROWS: [(&str, Spoil); 4] = [
+    ("no trial of ", |record| {
+        let trials = record.trials.iter_mut();
+        trials.for_each(|trial| trial.validity.verdict = Verdict::Void);
+    }),
+    ("1 of 6 trials of ", |record| {
+        record.trials[7].validity.verdict = Verdict::Void;
+    }),
+    ("1 of 6 trials of ", |record| {
+        let last = record.trials.pop().expect("a trial");
+        let last = last.failed("interrupted in phase 'measure'".to_owned(), String::new());
+        record.trials.push(last);
+    }),
+    ("is only in ", |record| record.trials.truncate(6)),
+];
+
+/// Gates that hold on anything good, of every metric of `trial`: on the value, and on the change.
+fn generous(trial: &Trial) -> Vec<(&'static Metric, [String; 2])> {
+    let told = compared().filter(|metric| (metric.read)(trial).is_some());
+    let gates = told.map(|metric| {
+        let id = metric.id;
+        let mut units = crate::metrics::unit::UNITS.iter();
+        let unit = units.find(|(_, of, _)| *of == metric.unit.quantity());
+        let unit = unit.map_or("", |(name, ..)| name);
+        let gates = match metric.better {
+            Better::Lower => [
+                format!("{id}>999999999999999{unit}"),
+                format!("{id}>+999999999%"),
+            ],
+            Better::Higher => [format!("{id}<0{unit}"), format!("{id}<-999999999%")],
+        };
+        (metric, gates)
+    });
+    gates.collect()
+}
+
 #[test]
-fn a_row_without_a_usable_trial_or_without_anything_expected_holds_no_gate() {
-    let void = |trial: &mut Trial| trial.validity.verdict = Verdict::Void;
-    let idle = |trial: &mut Trial| trial.deliveries.expected = Some(0);
-    let unusable = "no trial of B is usable";
-    let nothing = "no trial of B expected a delivery";
-    type Change = fn(&mut Trial);
-    for (change, gate, why) in [
-        (void as Change, "missing>0", unusable),
-        (void, "missing>+0", unusable),
-        (void, "missing<-5%", unusable),
-        (idle, "missing>0", nothing),
-        (idle, "missing>+3", nothing),
-    ] {
-        let (a, mut b) = (scaled(1.0), scaled(1.0));
-        for trial in &mut b.trials {
-            trial.deliveries.missing = Some(0);
-            change(trial);
-        }
-        let report = against(&a, &b, &[gate]).expect("rows");
-        let failures = &report.gates[0].failures;
-        assert_eq!(failures.len(), 2, "{gate}");
-        assert!(
-            failures[0].ends_with(&format!("cannot be judged: {why}")),
-            "{failures:?}"
-        );
+fn no_gate_holds_on_a_row_of_which_something_is_not_known() {
+    let mut good = scaled(1.0);
+    for trial in &mut good.trials {
+        let (variant, index) = (trial.variant, trial.index);
+        *trial = sample::measured();
+        (trial.variant, trial.index) = (variant, index);
+        // What a good trial has none of is what is counted, and not out of what.
+        trial.deliveries.expected = Some(9_000);
     }
-    // What is not a delivery is judged without any.
-    let mut b = scaled(1.0);
-    b.trials.iter_mut().for_each(idle);
-    assert!(
-        against(&scaled(1.0), &b, &["cpu>+50%"])
-            .expect("rows")
-            .holds()
-    );
+    let mut other = good.clone();
+    other.environment.started_utc = "later".to_owned();
+    let fails = |(a, b): (&Record, &Record), gates: &[&str], why: &str| {
+        let Ok(report) = against(a, b, gates) else {
+            return; // No row has a number: an error in place of a report.
+        };
+        for gate in &report.gates {
+            let said = gate.failures.join("; ");
+            assert!(said.contains(why), "{} where {why}: '{said}'", gate.gate);
+        }
+    };
+    let gates = generous(&good.trials[0]);
+    assert!(gates.len() > 50, "{}", gates.len());
+    let [values, changes] = [0, 1].map(|kind: usize| {
+        let of_kind = gates.iter().map(|(_, texts)| texts[kind].as_str());
+        of_kind.collect::<Vec<_>>()
+    });
+    let all = [&values[..], &changes].concat();
+    assert!(against(&good, &other, &all).expect("rows").holds());
+    for (why, spoil) in OF_ROWS {
+        let mut bad = other.clone();
+        spoil(&mut bad);
+        fails((&good, &bad), &all, why);
+        fails((&bad, &good), &changes, why);
+    }
+    let mut counted = 0;
+    for (metric, [value, change]) in &gates {
+        let mut null = other.clone();
+        if put(&mut null.trials[8], metric, serde_json::Value::Null) {
+            fails(
+                (&good, &null),
+                &[value, change],
+                "5 of 6 trials of B tell it",
+            );
+            fails((&null, &good), &[change], "5 of 6 trials of A tell it");
+        }
+        let Some(of) = metric.out_of.and_then(find) else {
+            continue;
+        };
+        let mut nothing = other.clone();
+        for trial in &mut nothing.trials {
+            assert!(put(trial, of, 0.into()), "{}", of.id);
+        }
+        fails((&good, &nothing), &[value, change], "it is counted out of ");
+        fails((&nothing, &good), &[change], "it is counted out of ");
+        counted += 1;
+    }
+    assert!(counted > 14, "{counted}");
+}
+
+#[test]
+fn what_is_not_counted_out_of_deliveries_is_judged_without_any() {
+    let mut idle = scaled(1.0);
+    let trials = idle.trials.iter_mut();
+    trials.for_each(|trial| trial.deliveries.expected = Some(0));
+    let report = against(&scaled(1.0), &idle, &["cpu>+50%"]).expect("rows");
+    assert!(report.holds());
 }
 
 #[test]
@@ -346,8 +429,13 @@ fn two_sweeps_are_compared_point_by_point_whatever_place_a_point_has_in_its_swee
     );
     let says = |row: usize| line(&report, row, "p50").says;
     assert_eq!((says(2), says(3)), (Says::Same, Says::Worse));
-    assert_eq!(report.gates[0].failures.len(), 1, "{:?}", report.gates);
-    assert!(report.gates[0].failures[0].starts_with("sse tuned at clients 1,000: p50 went"));
+    let failures = &report.gates[0].failures;
+    assert_eq!(failures.len(), 2, "{failures:?}");
+    assert!(failures[0].starts_with("sse tuned at clients 1,000: p50 went"));
+    assert_eq!(
+        failures[1],
+        "sse tuned at clients 10: p50 cannot be judged: it is only in 'b'"
+    );
     assert_eq!(
         report.left_out,
         [
