@@ -25,6 +25,7 @@ mod known_stall;
 mod licences;
 mod limits;
 mod limits_met;
+mod numbers_of_pages;
 mod posts;
 mod reconnect;
 mod report;
