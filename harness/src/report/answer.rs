@@ -15,7 +15,9 @@ use super::view::View;
 use crate::analysis::compare::Says;
 use crate::metrics::{Metric, named};
 use pushbench_protocol::transport::Profile;
-use words::{certainty, clause, cost, latency, not_tested, observed, scenario, why_no_winner};
+use words::{
+    certainty, clause, cost, late_receipts, latency, not_tested, observed, scenario, why_no_winner,
+};
 
 /// What decides, in the order in which people choose: latency, then cost.
 pub(super) const DECISIVE: [&str; 6] = ["p50", "p99", "cpu", "user_memory", "down", "connect_p50"];
@@ -102,6 +104,7 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
         }
     }
     sentences.extend(of_all);
+    sentences.extend(late_receipts(view));
     sentences.extend(not_tested(view));
     sentences.extend(view.record.conversion_note());
     Answer {

@@ -233,6 +233,36 @@ fn words_are_made_of_two_rows_that_can_be_compared_or_of_none() {
 }
 
 #[test]
+fn a_rate_that_looks_like_a_loss_where_nothing_is_missing_is_explained() {
+    let mut record = rounds();
+    for trial in &mut record.trials {
+        trial.deliveries.received = 9_000;
+        trial.deliveries.missing = Some(0);
+        let polls = trial.variant.transport == Transport::ShortPoll;
+        let rate = if polls { 2_264.0 } else { 2_990.0 };
+        trial.throughput.received_per_s = Some(rate);
+    }
+    let told = |record: &Record| {
+        let sentences = of(record).sentences.into_iter();
+        sentences
+            .filter(|text| text.starts_with("All that was owed"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told(&record),
+        [
+            "All that was owed to short_poll stock and short_poll tuned arrived, the last of it up to 0.975 s \
+          after the measure phase; the rate received is over that time, too."
+        ]
+    );
+    // Where something is missing, the ledger says so, and nothing is explained away.
+    for trial in &mut record.trials {
+        trial.deliveries.missing = Some(1);
+    }
+    assert_eq!(told(&record), [""; 0]);
+}
+
+#[test]
 fn figures_of_what_a_target_lacks_are_dashes_and_a_sentence_says_why() {
     let mut record = sample::record();
     for trial in &mut record.trials {

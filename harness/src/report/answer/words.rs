@@ -4,7 +4,7 @@ use super::{DECISIVE, Finding, LATENCIES};
 use crate::analysis::compare::MIN_ROUNDS;
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::{Metric, all, named};
-use crate::record::{Capability, Record, Status, Variant, Verdict};
+use crate::record::{Capability, Record, Status, Trial, Variant, Verdict};
 use crate::report::relation::Relation;
 use crate::report::view::View;
 use crate::scenario::ChannelCount;
@@ -70,11 +70,17 @@ fn names(view: &View<'_>, rows: &[usize]) -> String {
         .iter()
         .map(|&row| view.rows[row].transport.id())
         .collect();
-    match &ids[..] {
-        [] => "none".to_owned(),
-        [one] => (*one).to_owned(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
+    listed(&ids).unwrap_or_else(|| "none".to_owned())
+}
+
+/// `a, b and c`; `None` of nothing.
+fn listed<T: AsRef<str>>(names: &[T]) -> Option<String> {
+    let (last, most) = names.split_last()?;
+    let most: Vec<&str> = most.iter().map(AsRef::as_ref).collect();
+    Some(match &most[..] {
+        [] => last.as_ref().to_owned(),
+        most => format!("{} and {}", most.join(", "), last.as_ref()),
+    })
 }
 
 /// A share in percent; the nearer to all of it, the more digits, so that 99.98% is not 100%.
@@ -287,6 +293,36 @@ pub(super) fn not_tested(view: &View<'_>) -> impl Iterator<Item = String> {
             lack.lacking()
         )
     })
+}
+
+/// A receipt so much of the phase later than its end makes the rate received look like a loss.
+const LATE: f64 = 0.01;
+
+/// Rows that received all that they were owed, but some of it so late that their rate looks like a loss: it is
+/// counted to the last receipt.
+pub(super) fn late_receipts(view: &View<'_>) -> Option<String> {
+    let phase_s = view.record.scenario.phases.measure_s;
+    let late_s = |trial: &Trial| {
+        let received = trial.deliveries.received as f64;
+        let whole = trial.deliveries.missing == Some(0);
+        let seconds = received / trial.throughput.received_per_s.filter(|rate| *rate > 0.0)?;
+        Some(seconds - phase_s).filter(|late| whole && *late > LATE * phase_s)
+    };
+    let mut most = 0.0_f64;
+    let of = |row: &Variant| {
+        let mut trials = view.trials_of(row).map(|place| &view.record.trials[place]);
+        trials.try_fold(0.0, |most: f64, trial| Some(most.max(late_s(trial)?)))
+    };
+    let late = view.rows.iter().filter_map(|row| {
+        most = most.max(of(row)?);
+        Some(row.to_string())
+    });
+    let late = listed(&late.collect::<Vec<_>>())?;
+    Some(format!(
+        "All that was owed to {late} arrived, the last of it up to {} s after the measure phase; the rate \
+         received is over that time, too.",
+        three(most)
+    ))
 }
 
 /// The least that was seen, called what it is. It takes two rows to have a least; rows that are void are
