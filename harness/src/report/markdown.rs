@@ -7,11 +7,11 @@ use std::fmt::Write;
 
 use super::answer::{Answer, answer, board, trials_in_words};
 use super::columns::{COST, Column, DELIVERY, DIFFERENCE, LEDGER, of_rows};
+use super::doubts::doubts;
 use super::measures;
 use super::repeat::repeat;
 use super::view::View;
 use crate::analysis::compare::Comparison;
-use crate::record::Verdict;
 use crate::text::markdown as escape;
 
 /// The whole report.
@@ -127,30 +127,20 @@ pub(super) fn differences(view: &View<'_>) -> String {
     table(view, "pair", &rows, DIFFERENCE)
 }
 
-/// Every trial that is not valid, with its reasons.
+/// Why trials are not valid.
 pub(super) fn verdicts(view: &View<'_>) -> String {
     let mut out = format!("{}\n", trials_in_words(view));
-    for verdict in [Verdict::Void, Verdict::Suspect] {
-        for (place, trial) in view.record.trials.iter().enumerate() {
-            if trial.validity.verdict != verdict {
-                continue;
-            }
-            let _ = write!(
-                out,
-                "\n- **{verdict}**: {}",
-                escape(&view.record.trials[place].label())
-            );
-            for reason in &trial.validity.reasons {
-                let _ = write!(
-                    out,
-                    "\n  - {}: {}",
-                    escape(&reason.check),
-                    escape(&reason.message)
-                );
-                if !reason.remedy.is_empty() {
-                    let _ = write!(out, "; {}", escape(&reason.remedy));
-                }
-            }
+    for doubt in doubts(view.record) {
+        let _ = write!(
+            out,
+            "\n- **{}**: {}\n  - {}: {}",
+            doubt.verdict,
+            escape(&doubt.of()),
+            escape(&doubt.reason.check),
+            escape(&doubt.message())
+        );
+        if !doubt.reason.remedy.is_empty() {
+            let _ = write!(out, "; {}", escape(&doubt.reason.remedy));
         }
     }
     if out.ends_with('\n') { out } else { out + "\n" }

@@ -12,6 +12,7 @@ mod claims;
 mod columns;
 pub mod csv;
 mod distribution;
+mod doubts;
 pub mod hgrm;
 mod html;
 pub mod json;

@@ -6,6 +6,7 @@
 
 use super::answer::{answer, trials_of_each};
 use super::columns::{COST, of_rows};
+use super::doubts::doubts;
 use super::limits;
 use super::measures;
 use super::sweep::{ends, growth, points};
@@ -13,7 +14,7 @@ use super::view::View;
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
 use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::find;
-use crate::record::{Pair, Record, SummaryRow, Verdict};
+use crate::record::{Pair, Record, SummaryRow};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
@@ -89,7 +90,7 @@ pub fn render(record: &Record, width: u16) -> String {
     out.push('\n');
     paragraph(&mut out, width, "", &found.sentences.join(" "));
     differences(&mut out, record, width);
-    doubts(&mut out, record, width);
+    print_doubts(&mut out, record, width);
     out
 }
 
@@ -343,23 +344,21 @@ fn headline(record: &Record) -> String {
     )
 }
 
-/// A paragraph for each check that did not pass, worst verdict first.
-fn doubts(out: &mut String, record: &Record, width: u16) {
-    for verdict in [Verdict::Void, Verdict::Suspect] {
-        for trial in record
-            .trials
-            .iter()
-            .filter(|trial| trial.validity.verdict == verdict)
-        {
-            let _ = writeln!(out, "\n{verdict}: {}", trial.label());
-            for reason in &trial.validity.reasons {
-                let remedy = match reason.remedy.as_str() {
-                    "" => String::new(),
-                    remedy => format!("; {remedy}"),
-                };
-                paragraph(out, width, "  ", &format!("{}{remedy}", reason.message));
-            }
-        }
+/// A paragraph for each reason why trials are not valid, worst verdict first.
+fn print_doubts(out: &mut String, record: &Record, width: u16) {
+    for doubt in doubts(record) {
+        out.push('\n');
+        paragraph(
+            out,
+            width,
+            "",
+            &format!("{}: {}", doubt.verdict, doubt.of()),
+        );
+        let remedy = match doubt.reason.remedy.as_str() {
+            "" => String::new(),
+            remedy => format!("; {remedy}"),
+        };
+        paragraph(out, width, "  ", &format!("{}{remedy}", doubt.message()));
     }
 }
 
@@ -367,7 +366,7 @@ fn doubts(out: &mut String, record: &Record, width: u16) {
 mod tests {
     use super::*;
     use crate::metrics::summarise;
-    use crate::record::{Reason, Status, sample};
+    use crate::record::{Reason, Status, Verdict, sample};
 
     #[test]
     fn the_closing_table_of_a_run_reads_like_this() {

@@ -8,6 +8,7 @@ use super::super::answer::{Answer, Finding, answer, board};
 use super::super::columns::{
     CHECK, COST, DELIVERY, DIFFERENCE, LEDGER, MEMORY_POINT, Show, TRIAL_LEDGER, of_rows, of_trials,
 };
+use super::super::doubts::doubts;
 use super::super::measures;
 use super::super::repeat::repeat;
 use super::super::tree::Tree;
@@ -15,12 +16,11 @@ use super::super::view::View;
 use super::table::{Row, boxed, cell, fold, summary_rows, swatch, table, trial_rows, verdict};
 use super::{cost, growth, latency, moments};
 use crate::analysis::compare::Comparison;
-use crate::record::Verdict;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// Reasons of so many trials are shown at once; of more, behind a fold.
+/// So many reasons are shown at once; more are in a fold.
 const OPEN_REASONS: usize = 12;
 
 /// The page of a record, with the logs in `folder`, the folder of its run.
@@ -171,14 +171,7 @@ fn ledger(view: &View<'_>) -> Markup {
 
 fn verdicts(view: &View<'_>) -> Markup {
     let trials = &view.record.trials;
-    let doubtful = |verdict: Verdict| {
-        let of_it = trials.iter().enumerate();
-        of_it.filter(move |(_, trial)| trial.validity.verdict == verdict)
-    };
-    let reasons: Vec<usize> = doubtful(Verdict::Void)
-        .chain(doubtful(Verdict::Suspect))
-        .map(|(place, _)| place)
-        .collect();
+    let reasons = doubts(view.record);
     let rounds = trials.iter().map(|trial| trial.index).max().unwrap_or(0);
     html! {
         p { (super::super::answer::trials_in_words(view)) }
@@ -199,14 +192,11 @@ fn verdicts(view: &View<'_>) -> Markup {
             } } }
         }))
         @if !reasons.is_empty() {
-            (fold("Reasons, trial by trial", reasons.len() <= OPEN_REASONS, &html! {
-                dl.reasons { @for &place in &reasons {
-                    @let trial = &trials[place];
-                    dt { (verdict(trial.validity.verdict.id())) " " (view.record.trials[place].label()) }
-                    @for reason in &trial.validity.reasons {
-                        dd { code { (reason.check) } ": " (reason.message)
-                            @if !reason.remedy.is_empty() { "; " em { (reason.remedy) } } }
-                    }
+            (fold("Reasons", reasons.len() <= OPEN_REASONS, &html! {
+                dl.reasons { @for doubt in &reasons {
+                    dt { (verdict(doubt.verdict.id())) " " (doubt.of()) }
+                    dd { code { (doubt.reason.check) } ": " (doubt.message())
+                        @if !doubt.reason.remedy.is_empty() { "; " em { (doubt.reason.remedy) } } }
                 } }
             }))
         }
