@@ -14,7 +14,9 @@
 //! | `DELETE /v1/publish` | | 200 [`PublishReport`]: the schedule is stopped first |
 //! | `POST /v1/drain` | `{"over_ms": 5000}` | 202; 409 where it drains already |
 //!
-//! Errors are 4xx with `{"error": "…"}`. A server publishes message *i* of the plan's schedule at
+//! Errors are 4xx with `{"error": "…"}`. `Host` has to be an address of loopback or `localhost`, or it is
+//! 421; a request from a page, which has an `Origin`, is 403; and where the server was started with a
+//! token, one without `Authorization: Bearer TOKEN` is 401 ([`Guard`]). A server publishes message *i* of the plan's schedule at
 //! its intended time ([`pushbench_protocol::schedule`]), in the envelope of [`pushbench_protocol::envelope`], with the
 //! payload of [`pushbench_protocol::payload`]; it ends when its standard input does.
 //!
@@ -26,9 +28,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::uri::Authority;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -37,7 +41,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::publisher::Publisher;
 use crate::server::{MAX_DRAIN, Server};
 use pushbench_protocol::control::{
-    Declare, Drain, PROTOCOL, PublishPlan, PublishReport, ServerInfo, Stats,
+    Declare, Drain, Guard, PROTOCOL, PublishPlan, PublishReport, ServerInfo, Stats,
 };
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -48,8 +52,14 @@ struct Control {
     profile: Profile,
 }
 
-/// The control interface of a server. Serve it on a loopback address only.
-pub fn router(server: Arc<Server>, transports: &[Transport], profile: Profile) -> Router {
+/// The control interface of a server, for those whom `guard` lets in. Serve it on a loopback address
+/// only.
+pub fn router(
+    server: Arc<Server>,
+    transports: &[Transport],
+    profile: Profile,
+    guard: Guard,
+) -> Router {
     let control = Control {
         server,
         transports: transports.into(),
@@ -74,6 +84,21 @@ pub fn router(server: Arc<Server>, transports: &[Transport], profile: Profile) -
             )
         })
         .with_state(control)
+        .layer(middleware::from_fn_with_state(guard, guarded))
+}
+
+/// Carries out what may be asked for.
+async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let authority = request.uri().authority().map(Authority::as_str);
+    match guard.check(authority, fields) {
+        Ok(()) => next.run(request).await,
+        Err(stranger) => {
+            let status = StatusCode::from_u16(stranger.status());
+            error(status.unwrap_or(StatusCode::FORBIDDEN), stranger)
+        }
+    }
 }
 
 /// The address of a control interface may be reached from this machine only.

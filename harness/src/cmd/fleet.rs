@@ -19,13 +19,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     sys::raise_descriptor_limit();
     pin(&arguments.process.cpus)?;
     runtime()?.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(failed)?;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let interrupted = interrupt();
+        let control = crate::load::control::router(super::guard(None)?);
         let line = serde_json::json!({ "control": address, "allocator": allocator::in_use() });
         print(&format!("{line}\n"))?;
         tokio::select! {
-            served = axum::serve(listener, crate::load::control::router()) => served.map_err(failed)?,
+            served = axum::serve(listener, control) => served.map_err(failed)?,
             () = end_of_input() => {}
             () = interrupted => {}
         }

@@ -3,12 +3,14 @@
 //! Results go to standard output, everything else to standard error. Exit status: 0 valid, or
 //! suspect with a warning; 1 void, failed, or short of a gate; 2 wrong usage or bad input.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::{Parser, Subcommand};
 
 use pushbench_os::sys;
+use pushbench_protocol::control::{Guard, TOKEN_VARIABLE};
 
 use crate::report::DEFAULT_WIDTH;
 use crate::text;
@@ -86,6 +88,27 @@ pub enum Failure {
 }
 
 /// Marks an error as one for the user to fix.
+/// Who may command this process: whoever has the token of `file` or of the environment, or, where there
+/// is none, any process of this machine.
+fn guard(file: Option<&Path>) -> Result<Guard, Failure> {
+    let (token, place) = match (file, std::env::var(TOKEN_VARIABLE)) {
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(file).map_err(|error| {
+                usage(anyhow!(
+                    "cannot read '--control-token-file' {}: {}",
+                    file.display(),
+                    text::io_reason(&error)
+                ))
+            })?;
+            (text, format!("'--control-token-file' {}", file.display()))
+        }
+        (None, Ok(token)) => (token, TOKEN_VARIABLE.to_owned()),
+        (None, Err(std::env::VarError::NotPresent)) => return Ok(Guard::default()),
+        (None, Err(error)) => return Err(usage(anyhow!("{TOKEN_VARIABLE}: {error}"))),
+    };
+    Guard::with_token(token.trim()).map_err(|error| usage(anyhow!("{place}: {error}")))
+}
+
 pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Failure {
     Failure::Usage(error.into())
 }

@@ -1,6 +1,7 @@
 //! `pushbench serve`: the servers by themselves.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::anyhow;
 use clap::builder::RangedU64ValueParser;
 use pushbench_os::allocator;
 use pushbench_os::sys;
-use pushbench_protocol::control::PublishPlan;
+use pushbench_protocol::control::{Addresses, PublishPlan};
 use pushbench_protocol::envelope::{HEAD_BYTES, MAX_BYTES};
 use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::overflow::Overflow;
@@ -18,7 +19,7 @@ use pushbench_protocol::transport::{Profile, Transport};
 use pushbench_servers::control;
 use pushbench_servers::publisher::Publisher;
 use pushbench_servers::ring::RingLimits;
-use pushbench_servers::server::{Config, MAX_DRAIN, Server, StartError};
+use pushbench_servers::server::{Config, MAX_DRAIN, Server, StartError, is_loopback};
 use pushbench_servers::transport::origin::{MAX_ORIGINS, Origin};
 
 use crate::text;
@@ -79,6 +80,10 @@ pub(super) struct Arguments {
     /// Where the control interface listens: loopback only
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     control: SocketAddr,
+    /// A file with the token that requests to the control interface have to bring, as 'Authorization:
+    /// Bearer TOKEN'; the environment's PUSHBENCH_CONTROL_TOKEN does the same
+    #[arg(long, value_name = "FILE")]
+    control_token_file: Option<PathBuf>,
     /// Silence before a keep-alive on a stream, in s
     #[arg(long, value_name = "S", default_value = "15", value_parser = seconds)]
     keep_alive_s: Duration,
@@ -327,6 +332,22 @@ fn limit_memory(bytes: u64, shards: usize) -> Result<(), Failure> {
     })
 }
 
+/// What an operator should know of addresses that other machines reach.
+fn exposed(addresses: Addresses) -> Option<String> {
+    let all = [addresses.http, addresses.tcp].into_iter().flatten();
+    let open: Vec<String> = all
+        .filter(|address| !is_loopback(address.ip()))
+        .map(|address| format!("'{address}'"))
+        .collect();
+    (!open.is_empty()).then(|| {
+        format!(
+            "warning: {} is not a loopback address: whoever reaches it may subscribe and publish, \
+             without encryption; use '--listen 127.0.0.1:8080' unless that is what you want",
+            open.join(" and ")
+        )
+    })
+}
+
 async fn serve(
     arguments: &Arguments,
     config: &Config,
@@ -342,7 +363,8 @@ async fn serve(
         ))
     })?;
     let control_address = listener.local_addr().map_err(failed)?;
-    let control = control::router(server.clone(), &config.transports, config.profile);
+    let guard = super::guard(arguments.control_token_file.as_deref())?;
+    let control = control::router(server.clone(), &config.transports, config.profile, guard);
     tokio::spawn(async move { axum::serve(listener, control).await });
     let ids: Vec<&str> = config.transports.iter().map(|t| t.id()).collect();
     let mut line = serde_json::json!({
@@ -358,6 +380,9 @@ async fn serve(
     }
     if let Some(tcp) = server.addresses.tcp {
         line["tcp"] = serde_json::json!(tcp);
+    }
+    if let Some(warning) = exposed(server.addresses) {
+        eprintln!("{warning}");
     }
     // Whoever reads the line below may signal at once.
     let interrupted = interrupt();

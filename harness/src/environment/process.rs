@@ -4,12 +4,14 @@
 //! interrupt reaches the run alone, and with a pipe as its standard input: when that ends, however
 //! the run ended, the child ends. Dropped, it is killed.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use pushbench_os::allocator::Allocator;
+use pushbench_protocol::control::TOKEN_VARIABLE;
 use pushbench_protocol::transport::Transport;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -89,6 +91,13 @@ impl ChildError {
     }
 }
 
+/// 16 random bytes in hexadecimal.
+fn token() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// A running child.
 #[derive(Debug)]
 pub struct ManagedProcess {
@@ -96,6 +105,8 @@ pub struct ManagedProcess {
     child: Child,
     control: SocketAddr,
     client: reqwest::Client,
+    /// What it asks for of who commands it.
+    token: String,
     /// What it said of itself at the start.
     pub greeting: serde_json::Value,
     /// Its process.
@@ -113,10 +124,13 @@ impl ManagedProcess {
         program: &Path,
         arguments: &[String],
     ) -> Result<Self, ChildError> {
+        let token = token().map_err(|source| ChildError::Start { role, source })?;
         let mut child = Command::new(program)
             // What lists of processes show.
             .arg0("pushbench")
             .args(arguments)
+            // Not among the arguments, which every user of the machine can read.
+            .env(TOKEN_VARIABLE, &token)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0)
@@ -155,6 +169,7 @@ impl ManagedProcess {
             child,
             control,
             client,
+            token,
             greeting,
             pid,
         })
@@ -217,7 +232,8 @@ impl ManagedProcess {
         let asked = format!("{method} {path}");
         let mut request = self
             .client
-            .request(method, format!("http://{}{path}", self.control));
+            .request(method, format!("http://{}{path}", self.control))
+            .bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -12,7 +12,7 @@
 //! | `POST /v1/fleet/panic` | | 202: the first shard panics, for scenarios that ask what then becomes of a run |
 //! | `DELETE /v1/fleet` | | 200 when every client is closed |
 //!
-//! Errors are 4xx and 5xx with `{"error": "…"}`.
+//! Errors are 4xx and 5xx with `{"error": "…"}`; who may ask is as with servers ([`Guard`]).
 
 // An answer of axum is the error of a request: a box would save nothing on this path.
 #![allow(clippy::result_large_err)]
@@ -21,12 +21,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::http::uri::Authority;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use pushbench_protocol::control::Guard;
 use serde::{Deserialize, Serialize};
 
 use super::handle::{Command, Handle};
@@ -56,8 +59,8 @@ pub struct Finish {
     pub due_before_ns: u64,
 }
 
-/// The control interface of a fleet. Serve it on a loopback address only.
-pub fn router() -> Router {
+/// The control interface of a fleet, for those whom `guard` lets in. Serve it on a loopback address only.
+pub fn router(guard: Guard) -> Router {
     Router::new()
         .route("/v1/fleet", get(status).post(set_up).delete(close))
         .route("/v1/fleet/connect", post(connect))
@@ -66,6 +69,21 @@ pub fn router() -> Router {
         .route("/v1/fleet/finish", post(finish))
         .route("/v1/fleet/panic", post(panic))
         .with_state(Fleet::default())
+        .layer(middleware::from_fn_with_state(guard, guarded))
+}
+
+/// Carries out what may be asked for.
+async fn guarded(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let fields = request.headers().iter();
+    let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let authority = request.uri().authority().map(Authority::as_str);
+    match guard.check(authority, fields) {
+        Ok(()) => next.run(request).await,
+        Err(stranger) => {
+            let status = StatusCode::from_u16(stranger.status());
+            error(status.unwrap_or(StatusCode::FORBIDDEN), stranger)
+        }
+    }
 }
 
 #[derive(Clone, Default)]

@@ -28,10 +28,15 @@ fn subscribe(server: &Served) -> TcpStream {
 
 /// One request to the control interface; returns the whole answer.
 fn control(server: &Served, request: &str, body: &str) -> String {
+    control_with(server, request, "", body)
+}
+
+/// The same with more header fields.
+fn control_with(server: &Served, request: &str, fields: &str, body: &str) -> String {
     let mut stream = connect(server.address("control"));
     let length = body.len();
     let request = format!(
-        "{request} HTTP/1.1\r\nHost: control\r\nConnection: close\r\n\
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).expect("open");
@@ -394,5 +399,53 @@ fn a_server_without_clients_sleeps() {
             std::thread::sleep(SECOND);
             (sleeps(pid) == before).then_some(())
         });
+    }
+}
+
+#[test]
+fn the_control_interface_asks_for_the_token_of_the_environment_or_of_a_file() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).expect("a writable folder");
+    let by_file = format!("--control-token-file {}", file.display());
+    for (line, variable) in [("", Some(TOKEN)), (&*by_file, None)] {
+        let line = format!("serve --listen 127.0.0.1:0 --rate 0 {line}");
+        let mut command = pushbench(&line);
+        command.envs(variable.map(|token| ("PUSHBENCH_CONTROL_TOKEN", token)));
+        let server = Served::by(&mut command);
+        let answer = control(&server, "GET /v1/server", "");
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        let token = format!("Authorization: Bearer {TOKEN}\r\n");
+        let answer = control_with(&server, "GET /v1/server", &token, "");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    std::fs::write(&file, "too short").expect("a writable folder");
+    let complaint = refused(&by_file);
+    assert!(
+        complaint.contains("16 to 256 visible characters"),
+        "{complaint}"
+    );
+    let complaint = refused("--control-token-file /nope/token");
+    assert!(
+        complaint.contains("cannot read '--control-token-file' /nope/token"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_server_that_others_reach_says_so() {
+    for (listen, is_open) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
+        let mut command = pushbench(&format!("serve --rate 0 --listen {listen}"));
+        let mut server = Served::by(command.stderr(Stdio::piped()));
+        send(server.process.child().id(), Signal::SIGTERM);
+        let mut said = String::new();
+        let mut errors = server.process.child().stderr.take().expect("piped");
+        errors.read_to_string(&mut said).expect("text");
+        assert_eq!(
+            said.contains("is not a loopback address"),
+            is_open,
+            "{said}"
+        );
     }
 }

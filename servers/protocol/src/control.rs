@@ -3,6 +3,8 @@
 //! On the data path: next to it. JSON bodies of the requests under `/v1`, without any I/O; the
 //! server's half that answers them is `pushbench_servers::control`, which lists the requests.
 
+mod guard;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +14,8 @@ use crate::overflow::Overflow;
 use crate::payload::PayloadKind;
 use crate::schedule::Schedule;
 use crate::transport::{Profile, Transport};
+
+pub use guard::{Guard, Stranger, TOKEN_VARIABLE, is_local};
 
 /// Most channels of one server: a million private ones, and room for more.
 pub const MAX_CHANNELS: u32 = 4_000_000;

@@ -143,7 +143,7 @@ fn subscribed(
     let delivery = transport.info().delivery;
     let mut key = "";
     if matches!(delivery, Delivery::WebSocket) {
-        let opens = may_send(&common.shared.origins, head.origin, head.host).and_then(|()| {
+        let opens = may_send(&common.shared, head.origin, head.host).and_then(|()| {
             let key = check_opening(&head.upgrade, head.is_http_1_1, answer::has_body(head));
             Ok(key?)
         });
@@ -279,7 +279,7 @@ pub(super) struct Upload {
 fn upload(head: &RequestHead<'_>, common: &mut Common) -> Next {
     let end = End::of(head, common).closing(head.close);
     let upload = Box::new(Upload {
-        channel: may_send(&common.shared.origins, head.origin, head.host)
+        channel: may_send(&common.shared, head.origin, head.host)
             .and_then(|()| publish_to(&common.shared.hub, head.query)),
         body: Body::new(head.body),
         payload: Vec::new(),

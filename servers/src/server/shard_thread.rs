@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::config::{Config, StartError};
 use super::listener::Listener;
 use super::shutdown::{Departure, Ending, ShutdownStep};
-use super::sockets::{BACKLOG, bind};
+use super::sockets::{BACKLOG, bind, is_loopback};
 use crate::hub::Hub;
 use crate::lean::{self, Connections};
 use crate::pending_writes;
@@ -124,6 +124,7 @@ impl ShardThread {
             retry: self.config.retry,
             patience: self.config.head_timeout,
             origins: self.config.allow_origins.clone(),
+            on_loopback: is_loopback(self.config.listen.ip()),
         }
     }
 

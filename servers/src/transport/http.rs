@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) patience: Duration,
     /// Whose pages may read and send, in addition to its own.
     pub(crate) origins: Vec<Origin>,
+    /// Whether it can be reached from this machine only.
+    pub(crate) on_loopback: bool,
 }
 
 impl std::ops::Deref for Http {
@@ -93,7 +95,7 @@ pub(super) fn may_send_from(http: &Http, uri: &Uri, headers: &HeaderMap) -> Resu
         .authority()
         .map(|authority| authority.as_str().as_bytes());
     let host = target.or(field(header::HOST));
-    may_send(&http.origins, field(header::ORIGIN), host)
+    may_send(http, field(header::ORIGIN), host)
 }
 
 /// Why a request was refused.

@@ -3,9 +3,10 @@
 //! Place on the data path: before it. In: the `Origin` of a request, which only browsers send. Out:
 //! fields of its answer, or a refusal.
 
+use pushbench_protocol::control::is_local;
 use pushbench_protocol::framing::http1::RequestHead;
 
-use super::http::Refusal;
+use super::http::{Refusal, Shared};
 
 /// Most origins that a server allows by name.
 pub const MAX_ORIGINS: usize = 64;
@@ -75,22 +76,26 @@ impl Granted {
 
 /// Whether a request may send: always, unless it comes from a page of a foreign origin. The rule of
 /// the same origin does not stop a WebSocket or a plain POST, so the server has to (RFC 6455, section
-/// 10.2).
+/// 10.2). A server on loopback takes pages for its own by its address or as `localhost`, and not by
+/// another name, which anyone can make point to this machine.
 pub(crate) fn may_send(
-    allowed: &[Origin],
+    shared: &Shared,
     origin: Option<&[u8]>,
     host: Option<&[u8]>,
 ) -> Result<(), Refusal> {
     let Some(origin) = origin else {
         return Ok(());
     };
+    let is_name_of_its_own =
+        |host: &[u8]| !shared.on_loopback || std::str::from_utf8(host).is_ok_and(is_local);
+    let host = host.filter(|host| is_name_of_its_own(host));
     let own = [&b"http://"[..], b"https://"].iter().any(|scheme| {
         let authority = origin.strip_prefix(*scheme);
         authority
             .zip(host)
             .is_some_and(|(a, b)| a.eq_ignore_ascii_case(b))
     });
-    if own || grant(allowed, Some(origin)).is_some() {
+    if own || grant(&shared.origins, Some(origin)).is_some() {
         return Ok(());
     }
     let shown = String::from_utf8_lossy(origin);

@@ -5,7 +5,9 @@
 //! past (all due at once) or in a far future (never due), so nothing here depends on the clock.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use pushbench_protocol::control::Guard;
 use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::histogram;
 use pushbench_protocol::overflow::Overflow;
@@ -226,7 +228,7 @@ fn a_schedule_is_published_to_its_subscribers_and_reported() {
 fn logs_that_another_server_is_to_have_are_those_of_one_plan_alone() {
     let of_one_plan = "the logs of these channels are to be those of one plan, and have messages \
                        already; publish another plan with another server";
-    let mut control = Controlled::start_with(Some(Epoch::NONE));
+    let mut control = Controlled::start_with(Some(Epoch::NONE), Guard::default());
     control.declare(&["a", "b", "c"]);
     // Until there is a plan, and where it does not go, they are the clients'.
     assert_eq!(control.server.hub.append(2, None, b"x"), Ok(1));
@@ -244,7 +246,7 @@ fn logs_that_another_server_is_to_have_are_those_of_one_plan_alone() {
     );
     assert_eq!(control.server.hub.epoch(0), Epoch::NONE);
 
-    let mut control = Controlled::start_with(Some(Epoch::NONE));
+    let mut control = Controlled::start_with(Some(Epoch::NONE), Guard::default());
     control.declare(&["a"]);
     assert_eq!(control.server.hub.append(0, None, b"x"), Ok(1));
     expect_error(
@@ -482,7 +484,10 @@ fn what_the_protocol_does_not_have_is_refused_in_its_own_form() {
     }
     // It goes on, on the same connection and for others.
     assert_eq!(control.get("/v1/server").0, 200);
-    let mut other = Wire::open(control.address, "GET /v1/stats HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut other = Wire::open(
+        control.address,
+        "GET /v1/stats HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    );
     assert_eq!(other.response().0, 200);
 }
 
@@ -506,5 +511,54 @@ fn only_loopback_may_be_told_to_listen_for_control() {
                  commands the server; use '127.0.0.1:0'"
             ))
         );
+    }
+}
+
+#[test]
+fn who_may_not_command_is_refused_and_nothing_happens() {
+    let drain = "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"over_ms\": 0}";
+    let token = "0123456789abcdef";
+    let ours = format!("Authorization: Bearer {token}\r\n");
+    for (token, fields, expected) in [
+        (None, "Host: 127.0.0.1\r\n", 200),
+        (None, "Host: [::1]:80\r\n", 200),
+        (None, "Host: rebound.example\r\n", 421),
+        (None, "Host: localhost\r\nHost: localhost\r\n", 421),
+        (None, "", 421),
+        (None, "Host: localhost\r\nOrigin: http://localhost\r\n", 403),
+        (None, "Host: localhost\r\nOrigin: null\r\n", 403),
+        (Some(token), "Host: localhost\r\n", 401),
+        (
+            Some(token),
+            "Host: localhost\r\nAuthorization: Bearer x\r\n",
+            401,
+        ),
+        (Some(token), &*format!("Host: localhost\r\n{ours}"), 200),
+        (
+            Some(token),
+            &*format!("Host: rebound.example\r\n{ours}"),
+            421,
+        ),
+    ] {
+        let guard = token.map_or(Ok(Guard::default()), Guard::with_token);
+        let control = Controlled::start_with(None, guard.expect("a good token"));
+        let request = format!("GET /v1/server HTTP/1.1\r\n{fields}\r\n");
+        let (status, head, _) = Wire::open(control.address, request).response();
+        assert_eq!(status, expected, "{fields}");
+        assert!(!head.contains("access-control"), "{head}");
+        if expected == 200 {
+            continue;
+        }
+        for request in [
+            format!("POST /v1/drain HTTP/1.1\r\n{fields}{drain}"),
+            format!("DELETE /v1/publish HTTP/1.1\r\n{fields}\r\n"),
+            format!("OPTIONS /v1/publish HTTP/1.1\r\n{fields}\r\n"),
+            format!("GET /nope HTTP/1.1\r\n{fields}\r\n"),
+        ] {
+            let (status, _, _) = Wire::open(control.address, &request).response();
+            assert_eq!(status, expected, "{request}");
+        }
+        assert!(!control.server.is_drained());
+        assert!(control.server.drain(Duration::ZERO), "it drained before");
     }
 }

@@ -12,7 +12,8 @@ use crate::support::{
 const REQUESTS: &str = include_str!("http/requests.txt");
 
 /// What stands for what in [`REQUESTS`].
-pub(crate) const WORDS: [(&str, &str); 7] = [
+pub(crate) const WORDS: [(&str, &str); 8] = [
+    ("here", "no Host; Host: localhost:8080"),
     ("upgrade", "Connection: Upgrade; Upgrade: websocket"),
     ("version", "Sec-WebSocket-Version: 13"),
     ("key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="),

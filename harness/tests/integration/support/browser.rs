@@ -45,6 +45,11 @@ fn chromium() -> Option<PathBuf> {
 impl Browser {
     /// Starts it; `None` where there is none.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("--headless")
+    }
+
+    /// Starts it with another argument.
+    pub(crate) fn start_with(argument: &str) -> Option<Self> {
         let mut command = Command::new(chromium()?);
         let profile = tempfile::tempdir().expect("a temporary folder");
         command
@@ -67,7 +72,7 @@ impl Browser {
                 "--no-first-run",
                 "--no-proxy-server",
             ])
-            .args(["--remote-debugging-port=0", "about:blank"])
+            .args([argument, "--remote-debugging-port=0", "about:blank"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

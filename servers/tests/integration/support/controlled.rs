@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use pushbench_protocol::control::Guard;
 use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::transport::Transport;
 use pushbench_servers::control;
@@ -26,11 +27,11 @@ pub(crate) struct Controlled {
 
 impl Controlled {
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(None, Guard::default())
     }
 
-    /// One whose logs have this epoch.
-    pub(crate) fn start_with(epoch: Option<Epoch>) -> Self {
+    /// One whose logs have this epoch, for those whom `guard` lets in.
+    pub(crate) fn start_with(epoch: Option<Epoch>, guard: Guard) -> Self {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = Config {
             shards: 2,
@@ -38,7 +39,7 @@ impl Controlled {
             ..Config::new(any)
         };
         let server = Arc::new(Server::start(&config).expect("a free port on loopback"));
-        let router = control::router(server.clone(), &config.transports, config.profile);
+        let router = control::router(server.clone(), &config.transports, config.profile, guard);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let (bound, address) = mpsc::channel();
         let thread = std::thread::spawn(move || {
@@ -119,7 +120,7 @@ impl Controlled {
         content_type: &str,
         body: Option<&str>,
     ) -> (u16, Value) {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: control\r\n");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         if let Some(body) = body {
             let length = body.len();
             request.push_str(&format!(
