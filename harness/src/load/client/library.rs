@@ -23,8 +23,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use super::polled::bounded;
 use super::streamed::Messages;
-use super::{ClientError, Sink, socket};
+use super::{ClientError, Next, Outcome, Sink, socket};
 use crate::load::tasks::{Departure, Session};
 
 /// A client of libraries.
@@ -220,30 +221,34 @@ async fn poll(session: &Session) -> Result<(), ClientError> {
         let Some(answer) = or_departure(session, &mut departure, request).await else {
             return Ok(());
         };
-        let answer = answer.map_err(|e| connect_error(session, e))?;
+        let mut answer = answer.map_err(|e| connect_error(session, e))?;
         let cursor = cursor_of(&answer, &[200, 204, 410])?;
         match answer.status().as_u16() {
             204 if since.is_none() => subscribed(session, cursor),
             204 => session.with_sink(|_, sink| sink.empty_response()),
             status => {
-                let body = answer
-                    .bytes()
-                    .await
-                    .map_err(|e| connect_error(session, e))?;
+                let mut body = Vec::new();
+                loop {
+                    let piece = answer.chunk().await;
+                    match piece.map_err(|e| connect_error(session, e))? {
+                        Some(piece) => body = bounded(body, &piece)?,
+                        None => break,
+                    }
+                }
                 if status == 410 {
                     if let Some(lost) = framing::parse_lagged(&body) {
                         session.with_sink(|_, sink| sink.lagged(lost))?;
                     }
                 } else {
                     let at_ns = monotonic_ns();
-                    let mut result = Ok(());
+                    let mut outcome = Outcome::default();
                     framing::lines(&body, |line| {
-                        if let Err(error) = session.receive_at(at_ns, |_, sink| sink.envelope(line))
-                        {
-                            result = Err(error);
-                        }
+                        outcome.take(|| {
+                            session.receive_at(at_ns, |_, sink| sink.envelope(line))?;
+                            Ok(Next::Read)
+                        });
                     });
-                    result?;
+                    outcome.0?;
                 }
             }
         }

@@ -152,6 +152,36 @@ pub enum Next {
     Closed,
 }
 
+/// What comes of one read: the first end that the bytes bring, whatever follows it in the same read. So the
+/// outcome of a session does not depend on how its bytes were cut, and no error is overwritten.
+#[derive(Debug)]
+struct Outcome(Result<Next, ClientError>);
+
+impl Default for Outcome {
+    fn default() -> Self {
+        Self(Ok(Next::Read))
+    }
+}
+
+impl Outcome {
+    /// Takes what `event` comes to, unless the session ended before it.
+    #[inline]
+    fn take(&mut self, event: impl FnOnce() -> Result<Next, ClientError>) {
+        if matches!(self.0, Ok(Next::Read)) {
+            self.0 = event();
+        }
+    }
+
+    /// What comes of the read, where a decoder that `fed` the events may have failed after the last of them.
+    #[inline]
+    fn after<E: Into<ClientError>>(self, fed: Result<(), E>) -> Result<Next, ClientError> {
+        match self.0 {
+            Ok(Next::Read) => fed.map(|()| Next::Read).map_err(Into::into),
+            ended => ended,
+        }
+    }
+}
+
 /// One transport as its client sees it, without I/O. Kept small: there is one for each of
 /// thousands of clients.
 pub trait Protocol: Default {
@@ -281,6 +311,9 @@ protocol_errors!(
     http1::BodyError,
     transport::websocket::ProtocolError,
 );
+
+#[cfg(test)]
+mod splits;
 
 #[cfg(test)]
 mod tests {

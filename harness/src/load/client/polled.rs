@@ -3,12 +3,16 @@
 //!
 //! Place on the data path: socket → **client** → sink.
 
+use pushbench_protocol::envelope;
 use pushbench_protocol::framing::http1::Body;
 use pushbench_protocol::framing::{Cursor, Lost};
 use pushbench_protocol::transport::{Transport, poll};
 
 use super::http::HeadReader;
-use super::{ClientError, Next, Protocol, Sink, Target};
+use super::{ClientError, Next, Outcome, Protocol, Sink, Target};
+
+/// Longest body of an answer, in bytes: a server writes up to 256 KiB at once, or one envelope.
+const MAX_BODY_BYTES: usize = 2 * envelope::MAX_BYTES;
 
 /// The client of the transports that poll; `HELD`: of the one whose server holds a request until there is
 /// something.
@@ -35,6 +39,8 @@ enum State {
     Head(HeadReader),
     /// Boxed: most clients wait for a head at any time.
     Body(Box<Reading>),
+    /// An answer is complete, and the next request not yet sent.
+    Answered,
 }
 
 #[derive(Debug)]
@@ -69,36 +75,50 @@ impl<const HELD: bool> Protocol for Polled<HELD> {
 
     fn receive(
         &mut self,
-        bytes: &mut [u8],
+        mut bytes: &mut [u8],
         target: Target<'_>,
         sink: &mut impl Sink,
         out: &mut Vec<u8>,
     ) -> Result<Next, ClientError> {
-        match (self.is_answered(bytes, sink)?, HELD) {
-            (false, _) => Ok(Next::Read),
-            (true, false) => Ok(Next::Pause),
-            (true, true) => {
+        while let Some(length) = self.answer(bytes, sink)? {
+            bytes = &mut bytes[length..];
+            if HELD {
                 self.poll(target, sink, out);
-                Ok(Next::Read)
+            } else if bytes.is_empty() {
+                return Ok(Next::Pause);
             }
         }
+        Ok(Next::Read)
+    }
+
+    fn poll(&mut self, target: Target<'_>, sink: &mut impl Sink, out: &mut Vec<u8>) {
+        self.state = State::default();
+        sink.request();
+        target.encode_subscribe(Self::TRANSPORT, Some(sink.cursor()), out);
     }
 
     fn is_between_answers(&self) -> bool {
-        matches!(&self.state, State::Head(reader) if reader.is_empty())
+        match &self.state {
+            State::Head(reader) => reader.is_empty(),
+            State::Body(_) => false,
+            State::Answered => true,
+        }
     }
 }
 
 impl<const HELD: bool> Polled<HELD> {
-    /// Takes what arrived. `true` when an answer is complete: the next request may be sent.
-    fn is_answered(
+    /// Takes what arrived. Once an answer is complete: how many of `bytes` belonged to it.
+    fn answer(
         &mut self,
-        mut bytes: &mut [u8],
+        bytes: &mut [u8],
         sink: &mut impl Sink,
-    ) -> Result<bool, ClientError> {
+    ) -> Result<Option<usize>, ClientError> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
         if let State::Head(reader) = &mut self.state {
             let Some((head, length)) = reader.feed(bytes)? else {
-                return Ok(false);
+                return Ok(None);
             };
             let (Some(cursor), 200 | 204 | 410) = (head.push_cursor, head.status) else {
                 return Err(ClientError::Status {
@@ -120,39 +140,51 @@ impl<const HELD: bool> Polled<HELD> {
                 } else {
                     sink.empty_response();
                 }
-                return Ok(true);
+                self.state = State::Answered;
+                return Ok(Some(length));
             }
-            bytes = &mut bytes[length..];
             // The common case: the whole body arrived with its head, and needs no buffer.
             let mut body = Body::new(head.body);
-            let progress = body.decode(bytes)?;
+            let progress = body.decode(&mut bytes[length..])?;
+            let text = &bytes[length..length + progress.payload_len];
             if progress.finished {
-                finish(head.status, cursor, &bytes[..progress.payload_len], sink)?;
-                return Ok(true);
+                finish(head.status, cursor, text, sink)?;
+                self.state = State::Answered;
+                return Ok(Some(length + progress.consumed));
             }
-            let text = bytes[..progress.payload_len].to_vec();
             self.state = State::Body(Box::new(Reading {
                 status: head.status,
                 cursor,
                 body,
-                text,
+                text: bounded(Vec::new(), text)?,
             }));
-            return Ok(false);
+            return Ok(None);
         }
         let State::Body(reading) = &mut self.state else {
-            return Ok(false);
+            let error = "bytes came that no request had asked for";
+            return Err(ClientError::Protocol(error.into()));
         };
         let progress = reading.body.decode(bytes)?;
-        reading
-            .text
-            .extend_from_slice(&bytes[..progress.payload_len]);
+        let text = std::mem::take(&mut reading.text);
+        reading.text = bounded(text, &bytes[..progress.payload_len])?;
         if !progress.finished {
-            return Ok(false);
+            return Ok(None);
         }
         finish(reading.status, reading.cursor, &reading.text, sink)?;
-        self.state = State::default();
-        Ok(true)
+        self.state = State::Answered;
+        Ok(Some(progress.consumed))
     }
+}
+
+/// `text` with `more` at its end, unless that is longer than an answer may be.
+pub(super) fn bounded(mut text: Vec<u8>, more: &[u8]) -> Result<Vec<u8>, ClientError> {
+    if text.len() + more.len() > MAX_BODY_BYTES {
+        return Err(ClientError::Protocol(format!(
+            "expected at most {MAX_BODY_BYTES} bytes in the body of an answer, got more"
+        )));
+    }
+    text.extend_from_slice(more);
+    Ok(text)
 }
 
 fn finish(
@@ -171,11 +203,9 @@ fn finish(
         }
         return sink.lagged(lost);
     }
-    let mut result = Ok(());
+    let mut outcome = Outcome::default();
     poll::lines(text, |line| {
-        if let Err(error) = sink.envelope(line) {
-            result = Err(error);
-        }
+        outcome.take(|| sink.envelope(line).map(|()| Next::Read))
     });
-    result
+    outcome.0.map(|_| ())
 }

@@ -6,36 +6,38 @@ use pushbench_protocol::framing::Lost;
 use pushbench_protocol::transport::{Transport, sse};
 
 use super::streamed::Messages;
-use super::{ClientError, Sink};
+use super::{ClientError, Next, Outcome, Sink};
 
 impl Messages for sse::Decoder {
     const TRANSPORT: Transport = Transport::Sse;
 
     fn feed_to(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), ClientError> {
-        let mut result = Ok(());
-        self.feed(bytes, |block| {
-            if let Some(ms) = block.retry_ms {
-                sink.retry(ms);
-            }
-            let Some(data) = &block.data else { return };
-            // Whether the stream goes on after it is the channel's policy.
-            let taken = if block.event == sse::LAGGED_EVENT {
-                Lost::parse(data).map_or(Ok(()), |lost| sink.lagged(lost))
-            } else {
-                sink.envelope(data)
-            };
-            if let Err(error) = taken {
-                result = Err(error);
-            }
-        })?;
-        result
+        let mut outcome = Outcome::default();
+        let fed = self.feed(bytes, |block| {
+            outcome.take(|| {
+                if let Some(ms) = block.retry_ms {
+                    sink.retry(ms);
+                }
+                let Some(data) = &block.data else {
+                    return Ok(Next::Read);
+                };
+                // Whether the stream goes on after it is the channel's policy.
+                if block.event == sse::LAGGED_EVENT {
+                    Lost::parse(data).map_or(Ok(()), |lost| sink.lagged(lost))?;
+                } else {
+                    sink.envelope(data)?;
+                }
+                Ok(Next::Read)
+            });
+        });
+        outcome.after(fed).map(|_| ())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::client::{Next, Protocol, Streamed, Target};
+    use crate::load::client::{Protocol, Streamed, Target};
     use pushbench_protocol::framing::Cursor;
 
     type Sse = Streamed<sse::Decoder>;

@@ -3,7 +3,7 @@
 //!
 //! Place on the data path: socket → **client** → sink.
 
-use pushbench_protocol::framing::http1::{Body, BodyLength};
+use pushbench_protocol::framing::http1::Body;
 use pushbench_protocol::transport::Transport;
 
 use super::http::HeadReader;
@@ -69,19 +69,20 @@ impl<M: Messages> Protocol for Streamed<M> {
             };
             sink.subscribed(cursor);
             bytes = &mut bytes[length..];
-            debug_assert!(head.body != BodyLength::None);
             self.0 = State::Body(Body::new(head.body), M::default());
         }
         let State::Body(body, messages) = &mut self.0 else {
             return Ok(Next::Read);
         };
         while !bytes.is_empty() {
-            let progress = body.decode(bytes)?;
-            let found = messages.feed_to(&bytes[..progress.payload_len], sink);
-            if progress.finished {
-                return found.map(|()| Next::Closed);
+            let (progress, wrong) = body.decode_to_error(bytes);
+            messages.feed_to(&bytes[..progress.payload_len], sink)?;
+            if let Some(error) = wrong {
+                return Err(error.into());
             }
-            found?;
+            if progress.finished {
+                return Ok(Next::Closed);
+            }
             bytes = &mut bytes[progress.consumed..];
         }
         Ok(Next::Read)

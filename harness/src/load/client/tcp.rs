@@ -6,7 +6,7 @@ use pushbench_protocol::transport::Transport;
 use pushbench_protocol::transport::tcp::{self, Decoder, Line};
 
 use super::streamed::Messages;
-use super::{ClientError, Next, Protocol, Sink, Target};
+use super::{ClientError, Next, Outcome, Protocol, Sink, Target};
 
 /// The client of the `tcp` transport.
 #[derive(Debug, Default)]
@@ -37,23 +37,19 @@ impl Messages for Decoder {
     const TRANSPORT: Transport = Transport::HttpStream;
 
     fn feed_to(&mut self, bytes: &[u8], sink: &mut impl Sink) -> Result<(), ClientError> {
-        let mut result = Ok(());
-        self.feed(bytes, |line| match line {
-            Line::Envelope(envelope) => {
-                if let Err(error) = sink.envelope(envelope) {
-                    result = Err(error);
-                }
+        let mut outcome = Outcome::default();
+        let mut handle = |line: Line<'_>| {
+            match line {
+                Line::Envelope(envelope) => sink.envelope(envelope)?,
+                Line::KeepAlive => {}
+                Line::Subscribed(cursor) => sink.subscribed(cursor),
+                // Whether the stream goes on after it is the channel's policy: its end is seen as such.
+                Line::Lagged(lost) => sink.lagged(lost)?,
+                Line::Error(text) => return Err(ClientError::Ended(text.to_owned())),
             }
-            Line::KeepAlive => {}
-            Line::Subscribed(cursor) => sink.subscribed(cursor),
-            // Whether the stream goes on after it is the channel's policy: its end is seen as such.
-            Line::Lagged(lost) => {
-                if let Err(error) = sink.lagged(lost) {
-                    result = Err(error);
-                }
-            }
-            Line::Error(text) => result = Err(ClientError::Ended(text.to_owned())),
-        })?;
-        result
+            Ok(Next::Read)
+        };
+        let fed = self.feed(bytes, |line| outcome.take(|| handle(line)));
+        outcome.after(fed).map(|_| ())
     }
 }

@@ -11,7 +11,7 @@ use pushbench_protocol::transport::websocket::{
 };
 
 use super::http::HeadReader;
-use super::{ClientError, Next, Protocol, Sink, Target};
+use super::{ClientError, Next, Outcome, Protocol, Sink, Target};
 
 /// The client of the `websocket` transport.
 #[derive(Debug, Default)]
@@ -67,39 +67,38 @@ impl Protocol for WebSocket {
         let State::Open(decoder) = &mut self.state else {
             return Ok(Next::Read);
         };
-        let mut result = Ok(Next::Read);
-        decoder.feed(bytes, |event| match event {
-            Event::Text(text) => {
-                // A loss after which the stream goes on is reported by a message.
-                let taken = if let Some(lost) = parse_lagged(text) {
-                    sink.lagged(lost)
-                } else if parse_subscribed(text).is_some() {
-                    // For pages, which have not seen the head.
-                    Ok(())
-                } else {
-                    sink.envelope(text)
-                };
-                if let Err(error) = taken {
-                    result = Err(error);
-                }
-            }
-            Event::Ping(data) => {
-                websocket::encode_frame(Opcode::Pong, data, Some(MASK), out);
-            }
-            Event::Pong(_) => {}
-            Event::Binary(_) => {
-                result = Err(ClientError::Protocol(
-                    "expected text messages, got a binary".into(),
-                ));
-            }
-            Event::Close { code, reason } => {
-                // Echoed (RFC 6455, section 5.5.1); the server then ends the connection.
-                websocket::encode_close(code.unwrap_or(1000), "", Some(MASK), out);
-                let lost = Lost::parse(reason.as_bytes()).filter(|_| code == Some(CLOSE_LAGGED));
-                let taken = lost.map_or(Ok(()), |lost| sink.lagged(lost));
-                result = taken.map(|()| Next::Closed);
-            }
-        })?;
-        result
+        let mut outcome = Outcome::default();
+        let fed = decoder.feed(bytes, |event| outcome.take(|| handle(event, sink, out)));
+        outcome.after(fed)
     }
+}
+
+/// What comes of an event.
+fn handle(event: Event<'_>, sink: &mut impl Sink, out: &mut Vec<u8>) -> Result<Next, ClientError> {
+    match event {
+        Event::Text(text) => {
+            // A loss after which the stream goes on is reported by a message.
+            if let Some(lost) = parse_lagged(text) {
+                sink.lagged(lost)?;
+            } else if parse_subscribed(text).is_none() {
+                sink.envelope(text)?;
+            } // Else it is for pages, which have not seen the head.
+        }
+        Event::Ping(data) => {
+            websocket::encode_frame(Opcode::Pong, data, Some(MASK), out);
+        }
+        Event::Pong(_) => {}
+        Event::Binary(_) => {
+            let error = "expected text messages, got a binary";
+            return Err(ClientError::Protocol(error.into()));
+        }
+        Event::Close { code, reason } => {
+            // Echoed (RFC 6455, section 5.5.1); the server then ends the connection.
+            websocket::encode_close(code.unwrap_or(1000), "", Some(MASK), out);
+            let lost = Lost::parse(reason.as_bytes()).filter(|_| code == Some(CLOSE_LAGGED));
+            lost.map_or(Ok(()), |lost| sink.lagged(lost))?;
+            return Ok(Next::Closed);
+        }
+    }
+    Ok(Next::Read)
 }

@@ -105,8 +105,18 @@ impl Body {
     /// [`BodyError`] for chunks that are not what RFC 9112 says. Where the body ends is then not
     /// known, so the connection is of no further use.
     pub fn decode(&mut self, input: &mut [u8]) -> Result<Progress, BodyError> {
+        match self.decode_to_error(input) {
+            (progress, None) => Ok(progress),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// As [`Self::decode`], for those who take payload as it comes: what there was of it in front of an
+    /// error counts, as it would have if it had been read earlier.
+    pub fn decode_to_error(&mut self, input: &mut [u8]) -> (Progress, Option<BodyError>) {
         let (mut read, mut written) = (0, 0);
-        while read < input.len() && self.state != State::Finished {
+        let mut wrong = None;
+        while wrong.is_none() && read < input.len() && self.state != State::Finished {
             match self.state {
                 State::UntilClose => {
                     // All of it, and nothing has moved.
@@ -129,16 +139,17 @@ impl Body {
                     }
                 }
                 _ => {
-                    self.step(input[read])?;
+                    wrong = self.step(input[read]).err();
                     read += 1;
                 }
             }
         }
-        Ok(Progress {
+        let progress = Progress {
             payload_len: written,
             consumed: read,
             finished: self.is_finished(),
-        })
+        };
+        (progress, wrong)
     }
 
     /// To be called when the connection ended.
