@@ -12,7 +12,7 @@ use super::measures;
 use super::repeat::repeat;
 use super::view::View;
 use crate::analysis::compare::Comparison;
-use crate::text::markdown as escape;
+use crate::text::{code_block, code_span, markdown as escape};
 
 /// The whole report.
 pub(super) fn render(view: &View<'_>) -> String {
@@ -164,15 +164,10 @@ pub(super) fn environment(view: &View<'_>) -> String {
 /// What repeats the run.
 pub(super) fn command(view: &View<'_>) -> String {
     let again = repeat(view);
-    let mut out = format!("```\n{}\n```\n", again.command);
+    let mut out = code_block("", &again.command);
     if let Some((name, text)) = again.file {
-        // A fence that is longer than any in the file.
-        let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
-        let fence = "`".repeat(longest.max(2) + 1);
-        let _ = write!(
-            out,
-            "\nwith the file `{name}`:\n\n{fence}toml\n{text}{fence}\n"
-        );
+        let (name, file) = (code_span(&name), code_block("toml", &text));
+        let _ = write!(out, "\nwith the file {name}:\n\n{file}");
     }
     out
 }

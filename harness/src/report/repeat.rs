@@ -1,5 +1,6 @@
 //! The command that repeats a run, from what its record says.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::tree::Tree;
@@ -7,6 +8,7 @@ use super::view::View;
 use crate::record::Family;
 use crate::record::Record;
 use crate::scenario::{EMBEDDED, Overrides, Scenario};
+use crate::text::{file_name, shell};
 
 /// How a run is repeated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub(super) fn repeat(view: &View<'_>) -> Repeat {
     let record = view.record;
     let ran = &record.scenario;
     if let Some(options) = search(view) {
-        return from_file(record, &format!("limits ./{}.toml{options}", ran.name));
+        return from_file(record, "limits", &options);
     }
     let known = EMBEDDED.iter().any(|(name, _)| *name == ran.name);
     let built_in = known.then(|| Scenario::load(&ran.name).ok()).flatten();
@@ -30,23 +32,37 @@ pub(super) fn repeat(view: &View<'_>) -> Repeat {
         let (overrides, options) = difference(&scenario, ran);
         let changed = overrides != Overrides::default();
         if (!changed || scenario.apply(&overrides).is_ok()) && is_same(&scenario, ran) {
-            let command = format!("pushbench run {}{options}{}", ran.name, tail(record));
+            let name = shell(&ran.name);
+            let command = format!("pushbench run {name}{options}{}", tail(record));
             return Repeat {
                 command,
                 file: None,
             };
         }
     }
-    from_file(record, &format!("run ./{}.toml", ran.name))
+    from_file(record, "run", "")
 }
 
-fn from_file(record: &Record, command: &str) -> Repeat {
+fn from_file(record: &Record, command: &str, options: &str) -> Repeat {
     let mut text = toml::Table::try_from(&record.scenario).unwrap_or_default();
     // What the file is called is its name.
     text.remove("name");
+    let name = &record.scenario.name;
+    // A name that is a path would be one in another folder.
+    let is_a_path = name.is_empty() || name.contains(['/', '\0']);
+    let name: Cow<'_, str> = match is_a_path {
+        true => file_name(name).into(),
+        false => name.into(),
+    };
+    let file = format!("{name}.toml");
+    let path = format!("./{file}");
     Repeat {
-        command: format!("pushbench {command}{}", tail(record)),
-        file: Some((format!("{}.toml", record.scenario.name), text.to_string())),
+        command: format!(
+            "pushbench {command} {}{options}{}",
+            shell(&path),
+            tail(record)
+        ),
+        file: Some((file, text.to_string())),
     }
 }
 
@@ -74,10 +90,10 @@ fn search(view: &View<'_>) -> Option<String> {
     };
     let start = word("steps/0/value").map(|value| format!(" --start {value}"));
     Some(format!(
-        " --transports {} --profiles {} --of {of} --objective '{}'{} {maximum} {} --resolution {}",
+        " --transports {} --profiles {} --of {of} --objective {}{} {maximum} {} --resolution {}",
         list("transport"),
         list("profile"),
-        word("objective")?,
+        shell(&word("objective")?),
         start.unwrap_or_default(),
         word("maximum")?,
         word("resolution")?,
@@ -183,5 +199,33 @@ mod tests {
         let (name, text) = found.file.expect("a file");
         let back = Scenario::parse(&name, &text).expect("a scenario");
         assert_eq!(back, record.scenario);
+    }
+
+    #[test]
+    fn a_hostile_name_is_one_word_of_the_command_and_ends_no_block_of_markdown() {
+        for name in [
+            "$(touch x)",
+            "it's",
+            "\"a\" `b`",
+            "a\n```\nb",
+            "../../x",
+            "a\n<!-- /pushbench -->\nb",
+        ] {
+            let mut record = sample::record();
+            record.scenario.name = name.to_owned();
+            let found = repeat(&View::of(&record));
+            let (file, _) = found.file.expect("a file");
+            assert!(!file.contains('/'), "{file}");
+            // What a shell makes of it, in a folder where nothing can be touched.
+            let script = found.command.replacen("pushbench", "printf '%s\\0'", 1);
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.args(["-c", &script]).current_dir(&folder).output();
+            let words = output.expect("a shell").stdout;
+            let words = String::from_utf8(words).expect("UTF-8");
+            let words: Vec<&str> = words.split_terminator('\0').collect();
+            assert_eq!(words, ["run", &format!("./{file}"), "--seed", "7"]);
+            assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 0);
+        }
     }
 }

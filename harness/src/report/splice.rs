@@ -121,15 +121,12 @@ pub fn renew(path: &Path) -> Result<Renewed, SpliceError> {
     let mut out = String::with_capacity(text.len());
     let mut stale = Vec::new();
     let mut markers = 0;
-    let mut in_code = false;
+    let mut code = Code::default();
     let mut lines = text.split_inclusive('\n').enumerate();
     while let Some((number, line)) = lines.next() {
         let (number, bare) = (number + 1, line.trim());
         out.push_str(line);
-        if bare.starts_with("```") {
-            in_code = !in_code;
-        }
-        if in_code {
+        if code.holds(bare) {
             continue;
         }
         if bare == END {
@@ -144,8 +141,11 @@ pub fn renew(path: &Path) -> Result<Renewed, SpliceError> {
             out.push('\n');
         }
         let mut old = String::new();
+        // What a table holds as code is text, and ends nothing.
+        let mut code = Code::default();
         loop {
             match lines.next() {
+                Some((_, line)) if code.holds(line.trim()) => old.push_str(line),
                 Some((_, line)) if line.trim() == END => break,
                 Some((next, line)) if line.trim().starts_with(BEGIN) => {
                     let what = format!(
@@ -183,6 +183,28 @@ pub fn renew(path: &Path) -> Result<Renewed, SpliceError> {
         out.pop();
     }
     Ok(Renewed { text: out, stale })
+}
+
+/// Whether a line is in a block of code, from the fences before it.
+#[derive(Debug, Default)]
+struct Code {
+    /// Length of the fence that began the block.
+    fence: Option<usize>,
+}
+
+impl Code {
+    /// Takes the next line, without spaces around it; whether it is one of code, or a fence.
+    fn holds(&mut self, line: &str) -> bool {
+        let length = line.bytes().take_while(|&byte| byte == b'`').count();
+        match self.fence {
+            None if length >= 3 => self.fence = Some(length),
+            None => return false,
+            // A fence that ends a block is as long, and nothing follows it (CommonMark, section 4.5).
+            Some(fence) if length >= fence && line.len() == length => self.fence = None,
+            Some(_) => {}
+        }
+        true
+    }
 }
 
 /// What belongs behind the marker `what`, ended by a line end.
@@ -227,7 +249,7 @@ fn block(path: &Path, line: usize, what: &str) -> Result<String, SpliceError> {
         "environment" => markdown::environment(&view),
         "answer" => markdown::in_words(&view, &answer::answer(&view)),
         "command" => markdown::command(&view),
-        _ => format!("```\n{}```\n", table::render(&record, TERMINAL_WIDTH)),
+        _ => text::code_block("", &table::render(&record, TERMINAL_WIDTH)),
     })
 }
 

@@ -108,6 +108,42 @@ fn escape(json: &str) -> (usize, bool) {
     (1 + kind.len_utf8(), !matches!(kind, 'b' | 'f'))
 }
 
+/// `word` as a POSIX shell takes it for one word that means itself (XCU, section 2.2.2).
+pub(crate) fn shell(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
+}
+
+/// Longest run of backticks in `text`.
+fn backticks(text: &str) -> usize {
+    let runs = text.split(|c| c != '`');
+    runs.map(str::len).max().unwrap_or(0)
+}
+
+/// `text` as code within a line of Markdown, whatever it holds (CommonMark, section 6.1).
+pub(crate) fn code_span(text: &str) -> String {
+    // A line end would end a cell or an item.
+    let text = text.replace(['\n', '\r'], " ");
+    let mark = "`".repeat(backticks(&text) + 1);
+    // Next to a mark, a backtick would be a part of it; spaces are stripped again.
+    let space = if text.starts_with('`') || text.ends_with('`') {
+        " "
+    } else {
+        ""
+    };
+    format!("{mark}{space}{text}{space}{mark}")
+}
+
+/// `text` as a block of code of Markdown, in a fence that is longer than any in it (section 4.5).
+pub(crate) fn code_block(kind: &str, text: &str) -> String {
+    let fence = "`".repeat(backticks(text).max(2) + 1);
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    format!("{fence}{kind}\n{text}{end}{fence}\n")
+}
+
 /// `text` as a part of a file's name: letters, digits, `.`, `_` and `-`, each other character as `-`.
 pub(crate) fn file_name(text: &str) -> String {
     let kept = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -218,6 +254,39 @@ mod tests {
         for cut in ["\\", "\\u", "\\u00", "\"\\u00é\"", "\\é"] {
             printable_json(cut);
         }
+    }
+
+    #[test]
+    fn a_word_for_a_shell_is_one_word_whatever_it_holds() {
+        for (word, quoted) in [
+            ("./quick.toml", "./quick.toml"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("./$(touch x).toml", "'./$(touch x).toml'"),
+            ("it's", r"'it'\''s'"),
+            ("`id`;\n\"$HOME\" \\", "'`id`;\n\"$HOME\" \\'"),
+        ] {
+            assert_eq!(shell(word), quoted);
+            let script = format!("printf %s {}", shell(word));
+            let output = std::process::Command::new("sh")
+                .args(["-c", &script])
+                .output();
+            assert_eq!(output.expect("a shell").stdout, word.as_bytes(), "{word}");
+        }
+    }
+
+    #[test]
+    fn code_of_markdown_holds_any_backticks() {
+        for (text, span) in [
+            ("a", "`a`"),
+            ("a`b", "``a`b``"),
+            ("`a``", "``` `a`` ```"),
+            ("a\n```\nb", "````a ``` b````"),
+        ] {
+            assert_eq!(code_span(text), span);
+        }
+        assert_eq!(code_block("", "a"), "```\na\n```\n");
+        assert_eq!(code_block("toml", "````\n"), "`````toml\n````\n`````\n");
     }
 
     #[test]

@@ -87,6 +87,46 @@ fn markers_in_code_are_text() {
 }
 
 #[test]
+fn a_record_that_speaks_of_markers_and_fences_stays_between_its_own() {
+    let (folder, path) = folder("");
+    let mut record = rounds();
+    let hostile = "a\n```\n<!-- /pushbench -->\n<!-- pushbench: /etc/passwd summary -->\n````\nb";
+    record.scenario.name = hostile.to_owned();
+    record.scenario.summary = hostile.to_owned();
+    record.scenario.purpose = hostile.to_owned();
+    record.environment.started_utc = hostile.to_owned();
+    record.trials[0].validity.raise(
+        crate::record::Verdict::Void,
+        crate::record::Reason {
+            check: hostile.to_owned(),
+            measured: None,
+            limit: None,
+            remedy: hostile.to_owned(),
+            message: hostile.to_owned(),
+        },
+    );
+    let run = folder.path().join("reference/quick");
+    record.write(&run).expect("writable");
+    for table in OF_ONE.iter().chain([&TERMINAL]).chain(&OF_MANY) {
+        let source = if OF_MANY.contains(table) {
+            "reference"
+        } else {
+            "reference/quick"
+        };
+        let text = format!("<!-- pushbench: {source} {table} -->\n<!-- /pushbench -->\n\nend\n");
+        std::fs::write(&path, text).expect("writable");
+        let found = renew(&path).expect(table);
+        std::fs::write(&path, &found.text).expect("writable");
+        let again = renew(&path).expect(table);
+        assert_eq!(
+            (again.stale, again.text),
+            (Vec::new(), found.text),
+            "{table}"
+        );
+    }
+}
+
+#[test]
 fn a_wrong_marker_is_told_with_its_line() {
     for (text, told) in [
         (
