@@ -19,6 +19,7 @@ pub mod analysis;
 pub mod audit;
 pub mod cmd;
 pub mod environment;
+pub(crate) mod files;
 pub mod load;
 pub mod metrics;
 pub mod observe;

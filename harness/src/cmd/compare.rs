@@ -1,6 +1,5 @@
 //! `pushbench compare`: two records, or two transports of one, and gates for continuous integration.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -10,6 +9,7 @@ use super::{Failure, Outcome, failed, print, say, usage};
 use crate::analysis::compare::gate::Gate;
 use crate::analysis::compare::records::{Report, Source, compare_records};
 use crate::analysis::compare::render::Form;
+use crate::files;
 use crate::record::{Record, Selector};
 use crate::text;
 
@@ -105,11 +105,7 @@ fn outcome(report: &Report) -> Outcome {
 }
 
 fn append(path: &Path, markdown: &str) -> Result<(), Failure> {
-    let file = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path);
-    let written = file.and_then(|mut file| file.write_all(markdown.as_bytes()));
+    let written = files::append(path, markdown);
     written.map_err(|error| {
         failed(anyhow!(
             "cannot append the summary to '{}', which {STEP_SUMMARY} names: {}; unset the variable, \

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 
 use super::{Failure, Outcome, console_width, print, say, usage};
+use crate::files;
 use crate::record::Record;
 use crate::report::{DEFAULT_WIDTH, Format, hgrm, splice};
-use crate::store::{RECORD_FILE, write_atomically};
+use crate::store::RECORD_FILE;
 use crate::text;
 
 /// Where `run` keeps records by default.
@@ -127,7 +128,7 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    write_atomically(path, text).map_err(|error| cannot_write(path, &error))
+    files::write(path, text).map_err(|error| cannot_write(path, &error))
 }
 
 /// Renews the tables of `files`, all or, where one cannot be, none.
@@ -149,12 +150,12 @@ fn renew(files: &[PathBuf], check: bool) -> Result<Outcome, Failure> {
                     path.display(),
                     stale.line,
                     stale.what,
-                    path.display()
+                    text::shell(&path.to_string_lossy())
                 ));
             }
             outcome = Outcome::Bad;
         } else {
-            write_atomically(path, &found.text).map_err(|error| {
+            files::write(path, &found.text).map_err(|error| {
                 usage(anyhow!(
                     "cannot write '{}': {}",
                     path.display(),

@@ -12,7 +12,7 @@ use crate::record::{Record, Status, Verdict};
 use crate::report::{Format, HTML_FILE};
 use crate::run::{Done, Options, RunError};
 use crate::scenario::{Overrides, Scenario, ScenarioError, Sweep};
-use crate::store::{RecordError, write_atomically};
+use crate::store::RecordError;
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -136,12 +136,12 @@ fn keep_elsewhere(record: &Record) -> String {
 pub(super) fn keep_page(record: &Record, folder: &Path, quiet: bool) -> Result<(), Failure> {
     let page = folder.join(HTML_FILE);
     let html = Format::Html.render(record, Some(folder), console_width());
-    write_atomically(&page, &html.map_err(failed)?).map_err(|error| {
+    crate::files::write(&page, &html.map_err(failed)?).map_err(|error| {
         failed(anyhow::anyhow!(
             "cannot write '{}': {}; the record is whole, 'pushbench report {}' draws it",
             page.display(),
             crate::text::io_reason(&error),
-            folder.display()
+            crate::text::shell(&folder.to_string_lossy())
         ))
     })?;
     if !quiet {

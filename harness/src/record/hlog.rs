@@ -1,14 +1,15 @@
 //! Histograms: the bounds that all of them share, and latency by the second as an HdrHistogram interval
 //! log that other tools of the family read.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError};
+
+use crate::files;
 
 /// Longest latency that is distinguished, in ns: an hour. Longer ones count as an hour.
 pub const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
@@ -43,25 +44,25 @@ pub fn write_log(
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut file = BufWriter::new(File::create(path)?);
-    let mut serializer = V2DeflateSerializer::new();
-    let mut builder = IntervalLogWriterBuilder::new();
-    builder
-        .add_comment("[pushbench: delivery latency, receive - intended, in ns]")
-        .with_start_time(started)
-        .with_base_time(started)
-        .with_max_value_divisor(NS_PER_MS);
-    let mut log = builder.begin_log_with(&mut file, &mut serializer)?;
-    for (number, histogram) in intervals {
-        let start = Duration::from_nanos(number * INTERVAL_NS);
-        log.write_histogram(histogram, start, Duration::from_nanos(INTERVAL_NS), None)
-            .map_err(|error| match error {
-                IntervalLogWriterError::IoError(e) => e,
-                other => io::Error::other(format!("{other:?}")),
-            })?;
-    }
-    drop(log);
-    file.flush()
+    files::replace(path, |file| {
+        let mut serializer = V2DeflateSerializer::new();
+        let mut builder = IntervalLogWriterBuilder::new();
+        builder
+            .add_comment("[pushbench: delivery latency, receive - intended, in ns]")
+            .with_start_time(started)
+            .with_base_time(started)
+            .with_max_value_divisor(NS_PER_MS);
+        let mut log = builder.begin_log_with(file, &mut serializer)?;
+        for (number, histogram) in intervals {
+            let start = Duration::from_nanos(number * INTERVAL_NS);
+            log.write_histogram(histogram, start, Duration::from_nanos(INTERVAL_NS), None)
+                .map_err(|error| match error {
+                    IntervalLogWriterError::IoError(e) => e,
+                    other => io::Error::other(format!("{other:?}")),
+                })?;
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@
 mod convert;
 mod rescue;
 
+use crate::files;
 use crate::record::{Record, SCHEMA_VERSION};
 use crate::text::{self, file_name, printable_json, utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -119,7 +120,7 @@ impl Record {
     /// # Errors
     /// [`RecordError::Write`] where the file cannot be written; the one before is then intact.
     pub fn write(&self, folder: &Path) -> Result<(), RecordError> {
-        write_atomically(&folder.join(RECORD_FILE), &self.to_json()).map_err(|source| {
+        files::write(&folder.join(RECORD_FILE), &self.to_json()).map_err(|source| {
             RecordError::Write {
                 path: folder.to_owned(),
                 source,
@@ -218,24 +219,6 @@ fn who_wrote(found: u32) -> String {
     } else {
         "no pushbench wrote that version; take the record anew from where it came from".to_owned()
     }
-}
-
-/// Writes `text` as the file `path` in one step: whoever reads it sees what was there, or all of this.
-pub(crate) fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        // Otherwise the name may reach the disk before the bytes do.
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    if renamed.is_err() {
-        // It is of no use to anyone, and the error that counts is the one above.
-        let _ = fs::remove_file(&temporary);
-    }
-    renamed
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::path::Path;
 
 /// From the lowest to the highest. Modules of one layer are folders or files of `src`; a longer path
 /// is a layer of its own.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "text",
+    "files",
     "scenario",
     "analysis::stats",
     "observe",
@@ -132,4 +133,29 @@ fn imports_are_read_from_paths_and_groups() {
     );
     assert!(layer("analysis::stats::welch") < layer("analysis::compare"));
     assert_eq!(layer("textual"), None);
+}
+
+/// What writes a file, or makes another one of it.
+const WRITERS: [&str; 7] = [
+    "fs::write(",
+    "fs::copy(",
+    "fs::rename(",
+    "File::create",
+    "File::options",
+    "OpenOptions",
+    "tokio::fs",
+];
+
+#[test]
+fn files_are_written_in_one_place() {
+    let mut found = Vec::new();
+    for (path, code) in sources() {
+        for writer in WRITERS {
+            if path != "files.rs" && code.contains(writer) {
+                found.push((path.clone(), writer));
+            }
+        }
+    }
+    // A switch of the kernel, which is not a file.
+    assert_eq!(found, [("observe/process.rs".to_owned(), "fs::write(")]);
 }
