@@ -54,8 +54,14 @@ fn balances(trial: &Trial) {
     assert_eq!(lost, [0; 3], "{label}");
     for name in COUNTED_CHECKS {
         let check = trial.validity.checks.iter().find(|c| c.check == name);
-        let passed = check.map(|c| c.outcome == Outcome::Passed);
-        assert_eq!(passed, Some(true), "{label}: {name}");
+        let check = check.unwrap_or_else(|| panic!("{label}: no {name}"));
+        // Of nothing that was owed, nothing can be said.
+        let untested = check.not_tested.as_deref().unwrap_or_default();
+        match check.outcome {
+            Outcome::Passed => {}
+            _ if found.expected == Some(0) && untested.starts_with("no delivery was ") => {}
+            _ => panic!("{label}: {check:?}"),
+        }
     }
 }
 
