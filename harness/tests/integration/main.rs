@@ -20,6 +20,7 @@ mod conditions;
 mod doctor;
 mod end_to_end;
 mod faults_of_the_run;
+mod fuzzed;
 mod hostile_pages;
 mod known_ledger;
 mod known_stall;

@@ -1,0 +1,204 @@
+//! What reads bytes of others, each as a function of any bytes: it must end without a panic, and where
+//! bytes come in pieces, the outcome must not depend on where they are cut.
+//!
+//! Not on the data path. The targets of `cargo fuzz` call these with what a fuzzer finds, the integration
+//! tests `fuzzed` with seeded changes of the corpus.
+
+use std::fmt::Debug;
+
+use pushbench::scenario::Scenario;
+use pushbench_protocol::control::PublishPlan;
+use pushbench_protocol::envelope;
+use pushbench_protocol::framing::http1::{Body, BodyLength, parse_head, parse_request};
+use pushbench_protocol::framing::{Cursor, Lost};
+use pushbench_protocol::transport::tcp::Request;
+use pushbench_protocol::transport::websocket::{self, Role};
+use pushbench_protocol::transport::{poll, sse, tcp};
+
+/// What takes any bytes.
+pub(crate) type Decoder = fn(&[u8]);
+
+/// Each by the name of its target, which is also that of its folder in `corpus`. The corpus of
+/// `scenario` is the scenarios.
+pub(crate) const DECODERS: [(&str, Decoder); 10] = [
+    ("envelope", envelope),
+    ("cursor", cursor),
+    ("tcp_answers", tcp_answers),
+    ("tcp_requests", tcp_requests),
+    ("events", events),
+    ("frames", frames),
+    ("http_requests", http_requests),
+    ("http_responses", http_responses),
+    ("plan", plan),
+    ("scenario", scenario),
+];
+
+/// Most bytes of a message of a WebSocket here: few, so that the bound is met.
+const MOST_MESSAGE_BYTES: usize = 300;
+
+/// Runs `decode` on `bytes` in one piece, in pieces of as many bytes as the first byte says, and byte by
+/// byte; all must find the same.
+fn at_splits<T: PartialEq + Debug>(bytes: &[u8], decode: impl Fn(&[&[u8]]) -> T) {
+    let Some((&first, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let whole = decode(&[bytes]);
+    for size in [1 + usize::from(first), 1] {
+        let pieces: Vec<&[u8]> = bytes.chunks(size).collect();
+        assert_eq!(decode(&pieces), whole, "in pieces of {size} bytes");
+    }
+}
+
+/// Feeds pieces until one is an error; what was found, and the error.
+fn fed<E: Debug>(
+    pieces: &[&[u8]],
+    mut feed: impl FnMut(&[u8], &mut Vec<String>) -> Result<(), E>,
+) -> (Vec<String>, Option<String>) {
+    let mut found = Vec::new();
+    for piece in pieces {
+        if let Err(error) = feed(piece, &mut found) {
+            return (found, Some(format!("{error:?}")));
+        }
+    }
+    (found, None)
+}
+
+/// What travels.
+pub(crate) fn envelope(bytes: &[u8]) {
+    let Ok(message) = envelope::decode(bytes) else {
+        return;
+    };
+    let mut again = Vec::new();
+    let (sequence, intended_ns) = (message.sequence, message.intended_ns);
+    envelope::encode(
+        sequence,
+        intended_ns,
+        message.actual_ns,
+        message.payload,
+        &mut again,
+    );
+    assert_eq!(again, bytes);
+}
+
+/// Where a client stands, and what it lost.
+pub(crate) fn cursor(bytes: &[u8]) {
+    if let Some(cursor) = Cursor::parse(bytes) {
+        let mut again = Vec::new();
+        cursor.push(&mut again);
+        assert_eq!(Cursor::parse(&again), Some(cursor));
+    }
+    if let Some(lost) = Lost::parse(bytes) {
+        let mut again = Vec::new();
+        lost.push(&mut again);
+        assert_eq!(Lost::parse(&again), Some(lost));
+    }
+}
+
+/// Lines of a server, also those in the body of a poll.
+pub(crate) fn tcp_answers(bytes: &[u8]) {
+    at_splits(bytes, |pieces| {
+        let mut decoder = tcp::Decoder::default();
+        fed(pieces, |piece, found| {
+            decoder.feed(piece, |line| found.push(format!("{line:?}")))
+        })
+    });
+    poll::lines(bytes, |line| assert!(!line.is_empty()));
+}
+
+/// Lines of a client.
+pub(crate) fn tcp_requests(bytes: &[u8]) {
+    for line in bytes.split(|&byte| byte == b'\n') {
+        if let Ok(Request::Publish { payload, .. }) = Request::parse(line) {
+            assert!(envelope::payload_is_valid(payload));
+        }
+    }
+}
+
+/// Server-sent events.
+pub(crate) fn events(bytes: &[u8]) {
+    at_splits(bytes, |pieces| {
+        let mut decoder = sse::Decoder::default();
+        let found = fed(pieces, |piece, found| {
+            decoder.feed(piece, |block| found.push(format!("{block:?}")))
+        });
+        (found, decoder.comments())
+    });
+}
+
+/// Frames of WebSockets, as either end reads them.
+pub(crate) fn frames(bytes: &[u8]) {
+    for role in [Role::Client, Role::Server] {
+        at_splits(bytes, |pieces| {
+            let mut decoder = websocket::Decoder::new(role, MOST_MESSAGE_BYTES);
+            fed(pieces, |piece, found| {
+                // Unmasked in place.
+                let mut piece = piece.to_vec();
+                decoder.feed(&mut piece, |event| found.push(format!("{event:?}")))
+            })
+        });
+    }
+}
+
+/// Heads and bodies of requests.
+pub(crate) fn http_requests(bytes: &[u8]) {
+    let Ok(Some((head, length))) = parse_request(bytes) else {
+        return;
+    };
+    assert_eq!(parse_request(&bytes[..length]), Ok(Some((head, length))));
+    assert_eq!(parse_request(&bytes[..length - 1]), Ok(None));
+    body(head.body, &bytes[length..]);
+}
+
+/// Heads and bodies of responses.
+pub(crate) fn http_responses(bytes: &[u8]) {
+    let Ok(Some((head, length))) = parse_head(bytes) else {
+        return;
+    };
+    assert_eq!(parse_head(&bytes[..length]), Ok(Some((head, length))));
+    assert_eq!(parse_head(&bytes[..length - 1]), Ok(None));
+    body(head.body, &bytes[length..]);
+}
+
+fn body(length: BodyLength, bytes: &[u8]) {
+    at_splits(bytes, |pieces| {
+        let mut body = Body::new(length);
+        let (mut payload, mut taken) = (Vec::new(), 0);
+        for piece in pieces {
+            let mut piece = piece.to_vec();
+            match body.decode(&mut piece) {
+                Ok(progress) => {
+                    assert!(progress.payload_len <= progress.consumed);
+                    payload.extend_from_slice(&piece[..progress.payload_len]);
+                    taken += progress.consumed;
+                    if progress.finished {
+                        break;
+                    }
+                }
+                // What came in the piece of the error is not handed out.
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((payload, taken, body.end_of_input()))
+    });
+}
+
+/// A schedule to publish, from the command line or over the control interface.
+pub(crate) fn plan(bytes: &[u8]) {
+    if let Ok(plan) = serde_json::from_slice::<PublishPlan>(bytes) {
+        let checked = plan.check(4);
+        let again = serde_json::to_vec(&plan).expect("a plan is JSON");
+        let again: PublishPlan = serde_json::from_slice(&again).expect("it was one");
+        assert_eq!(again.check(4), checked);
+    }
+}
+
+/// A scenario file.
+pub(crate) fn scenario(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match Scenario::parse("a.toml", text) {
+        Ok(scenario) => assert_eq!(scenario.check(), Ok(())),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
