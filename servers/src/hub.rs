@@ -47,7 +47,7 @@ pub enum AppendError {
     /// No channel has this number.
     #[error("no channel has the number {0}")]
     UnknownChannel(u32),
-    /// The log is that of a plan ([`Hub::claim`]), and the message is not of it.
+    /// The log is that of a plan, which another server may have too, and the message is not of it.
     #[error(
         "the log of this channel is that of a plan, so that another server can have the same; \
          publish to another channel"

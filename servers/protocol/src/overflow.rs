@@ -9,6 +9,10 @@
 //! | `disconnect` | the lost range, and the end of its stream | `lagged`, `lost_messages`; `cut_off` where it could not be told |
 //! | `drop-oldest` | the lost range, then the oldest message remembered and all behind it | `lagged`, `lost_messages` |
 //! | `latest-only` | the newest message only, whenever more than one is pending | `conflated_messages` |
+//!
+//! Whose cursor is of another log, or beyond the end of this one, has lost nobody knows what
+//! ([`Lost::Unknown`](crate::framing::Lost::Unknown)), and gets that in the place of the range, on a
+//! `latest-only` channel too.
 
 use serde::{Deserialize, Serialize};
 
