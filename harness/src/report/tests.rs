@@ -184,3 +184,12 @@ fn formats_are_known_by_their_ids() {
         Err("'xml' is not a format; expected one of table, html, md, csv, json, hgrm".to_owned())
     );
 }
+
+#[test]
+fn a_trial_of_any_number_takes_one_column() {
+    let mut record = rounds();
+    record.trials[0].index = u32::MAX;
+    let page = Format::Html.render(&record, None, 120).expect("no logs");
+    assert_eq!(page.matches(">trial ").count(), 7);
+    assert!(page.contains(">trial 4294967295<"));
+}

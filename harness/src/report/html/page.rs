@@ -1,5 +1,6 @@
 //! The page: its head, its sections in order, and what stands in them as words and tables.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -16,6 +17,7 @@ use super::super::view::View;
 use super::table::{Row, boxed, cell, fold, summary_rows, swatch, table, trial_rows, verdict};
 use super::{cost, growth, latency, moments};
 use crate::analysis::compare::Comparison;
+use crate::record::{Variant, Verdict};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -172,20 +174,25 @@ fn ledger(view: &View<'_>) -> Markup {
 fn verdicts(view: &View<'_>) -> Markup {
     let trials = &view.record.trials;
     let reasons = doubts(view.record);
-    let rounds = trials.iter().map(|trial| trial.index).max().unwrap_or(0);
+    let cells = trials.iter().map(|trial| {
+        let verdict = trial.validity.verdict;
+        ((trial.variant, trial.index), verdict)
+    });
+    let cells: BTreeMap<(Variant, u32), Verdict> = cells.collect();
+    // Those that there are: a number in a file may be any.
+    let rounds: BTreeSet<u32> = trials.iter().map(|trial| trial.index).collect();
     html! {
         p { (super::super::answer::trials_in_words(view)) }
         (boxed("Verdict of every trial", &html! {
             thead { tr {
                 th scope="col" { "transport" }
-                @for round in 1..=rounds { th scope="col" { "trial " (round) } }
+                @for round in &rounds { th scope="col" { "trial " (round) } }
             } }
             tbody { @for key in &view.rows { tr {
                 th scope="row" { (swatch(key)) (key.to_string()) }
-                @for round in 1..=rounds {
-                    @let found = view.trials_of(key).find(|&t| trials[t].index == round);
-                    td { @match found {
-                        Some(trial) => (verdict(trials[trial].validity.verdict.id())),
+                @for &round in &rounds {
+                    td { @match cells.get(&(*key, round)) {
+                        Some(found) => (verdict(found.id())),
                         None => "–",
                     } }
                 }
@@ -330,13 +337,12 @@ const ELSEWHERE: [&str; 4] = [
 
 fn numbers(view: &View<'_>) -> Markup {
     let leaves = |list: &str| -> Vec<String> {
-        let mut keys: Vec<String> = Vec::new();
+        let (mut keys, mut known) = (Vec::new(), HashSet::new());
         if let Some(Tree::List(rows)) = view.tree.at(list) {
-            for row in rows {
-                for (key, _) in row.leaves("", '/') {
-                    if !keys.contains(&key) {
-                        keys.push(key);
-                    }
+            for (key, _) in rows.iter().flat_map(|row| row.leaves("", '/')) {
+                let is_elsewhere = ELSEWHERE.iter().any(|prefix| key.starts_with(prefix));
+                if !is_elsewhere && known.insert(key.clone()) {
+                    keys.push(key);
                 }
             }
         }
@@ -347,7 +353,6 @@ fn numbers(view: &View<'_>) -> Markup {
         let keys: Vec<&String> = keys
             .iter()
             .filter(|key| !["transport", "profile"].contains(&key.as_str()))
-            .filter(|key| !ELSEWHERE.iter().any(|prefix| key.starts_with(prefix)))
             .collect();
         boxed(
             caption,
