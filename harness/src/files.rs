@@ -1,10 +1,10 @@
-//! Files that are written for the user: replaced in one step, and nothing else is touched.
+//! Files of the user: written in one step, so that nothing else is touched, and read up to a bound.
 //!
-//! Below everything that writes. In: a path, and what the file is to hold. Out: the file, whole, or an error
-//! and the file as it was. No other place of this crate writes a file; a test reads the sources for it.
+//! Below everything that reads or writes. In: a path, and what the file is to hold. Out: the file, whole, or an
+//! error and the file as it was. No other place of this crate writes a file; a test reads the sources for it.
 
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,27 @@ const MAX_LINKS: usize = 40;
 
 /// Names that are tried for the temporary file. One is taken only where a process of the same number left it.
 const MAX_NAMES: usize = 100;
+
+/// Longest record that is read, in bytes, and answer of a process of a trial: a day of a million clients takes
+/// less.
+pub(crate) const MAX_RECORD_BYTES: u64 = 1 << 30;
+
+/// Longest text that is read and that somebody wrote by hand: a scenario, a workload, a page.
+pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
+
+/// Reads the file at `path`, of at most `most` bytes: a device has no end.
+///
+/// # Errors
+/// What the system said, `InvalidData` for what is not UTF-8, or `FileTooLarge`.
+pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    if read as u64 > most {
+        let error = format!("it holds more than the {most} bytes that are read of such a file");
+        return Err(io::Error::new(ErrorKind::FileTooLarge, error));
+    }
+    Ok(text)
+}
 
 /// Replaces the file at `path` by `text`. See [`replace`].
 ///
@@ -224,6 +245,20 @@ mod tests {
         assert!(write(folder.path(), "text").is_err(), "a folder");
         assert!(write(&file.join("below"), "text").is_err(), "below a file");
         assert_eq!(names(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_to_its_end() {
+        let error = read_text(Path::new("/dev/zero"), 1_000).expect_err("no end");
+        assert_eq!(
+            error.to_string(),
+            "it holds more than the 1000 bytes that are read of such a file"
+        );
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        write(&file, "four").expect("written");
+        assert_eq!(read_text(&file, 4).expect("it fits"), "four");
+        assert!(read_text(&file, 3).is_err());
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use pushbench_protocol::control::{PublishPlan, PublishReport};
 use pushbench_protocol::histogram;
 
@@ -125,8 +124,7 @@ fn run(
     report: &Mutex<PublishReport>,
 ) {
     sys::sharpen_sleeps();
-    let mut lag = Histogram::<u64>::new_with_bounds(1, 3_600_000_000_000, 3)
-        .expect("the bounds are constants that fit");
+    let mut lag = histogram::empty();
     let mut text = Vec::with_capacity(plan.payload_bytes);
     let end = timetable.len();
     let mut gaps = Gaps::default();

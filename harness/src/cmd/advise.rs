@@ -12,6 +12,7 @@ use crate::analysis::advise::recommend::{key, recommend};
 use crate::analysis::advise::render::{self, Advice};
 use crate::analysis::advise::workload::{RENAMED_KEYS, WorkloadArgs};
 use crate::analysis::advise::{Model, Prediction, check};
+use crate::files;
 use crate::observe::environment::Environment;
 use crate::record::Record;
 use crate::text::io_reason;
@@ -157,7 +158,7 @@ fn asked(
     let file = match path {
         None => WorkloadArgs::default(),
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = files::read_text(path, files::MAX_TEXT_BYTES).map_err(|error| {
                 usage(anyhow!(
                     "cannot read the workload '{}': {}; expected a TOML file with keys such as \
                      'clients' and 'group'",

@@ -1,10 +1,12 @@
 //! `pushbench list`: what there is to run.
 
+use std::path::Path;
+
 use pushbench_protocol::transport::TRANSPORTS;
 
 use super::{Failure, Outcome, print, usage};
-use crate::record;
 use crate::scenario::{EMBEDDED, Scenario};
+use crate::{files, record};
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +28,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         // By what was asked for, not by the scenario's name: a file may be called like one of ours.
         match EMBEDDED.iter().find(|(known, _)| known == name) {
             Some((_, text)) => (*text).to_owned(),
-            None => std::fs::read_to_string(name).map_err(usage)?,
+            None => files::read_text(Path::new(name), files::MAX_TEXT_BYTES).map_err(usage)?,
         }
     } else {
         overview()?

@@ -10,12 +10,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::files::MAX_RECORD_BYTES;
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::control::TOKEN_VARIABLE;
 use pushbench_protocol::transport::Transport;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// How long a child may take to say where it listens.
@@ -23,6 +24,9 @@ const START_WAIT: Duration = Duration::from_secs(20);
 
 /// How long a child may take to end once its standard input has.
 const END_WAIT: Duration = Duration::from_secs(5);
+
+/// Longest line in which a child says where it listens, in bytes: an address for each transport.
+const MAX_GREETING_BYTES: u64 = 64 << 10;
 
 /// Longest answer to be waited for: a report over a million clients takes seconds.
 const ANSWER_WAIT: Duration = Duration::from_secs(120);
@@ -140,7 +144,7 @@ impl ManagedProcess {
         let pid = child.id().unwrap_or_default();
         let mut line = String::new();
         if let Some(output) = child.stdout.take() {
-            let mut output = BufReader::new(output);
+            let mut output = BufReader::new(output).take(MAX_GREETING_BYTES);
             let read = tokio::time::timeout(START_WAIT, output.read_line(&mut line)).await;
             if !matches!(read, Ok(Ok(1..))) {
                 let found = match tokio::time::timeout(END_WAIT, child.wait()).await {
@@ -238,11 +242,18 @@ impl ManagedProcess {
             request = request.json(body);
         }
         let answer = async {
-            let answer = request.send().await?;
-            Ok::<_, reqwest::Error>((answer.status(), answer.text().await?))
+            let mut answer = request.send().await?;
+            let mut body = Vec::new();
+            while let Some(piece) = answer.chunk().await? {
+                body.extend_from_slice(&piece);
+                if body.len() as u64 > MAX_RECORD_BYTES {
+                    return Ok((answer.status(), None));
+                }
+            }
+            Ok::<_, reqwest::Error>((answer.status(), String::from_utf8(body).ok()))
         };
         let (status, text) = match answer.await {
-            Ok(answer) => answer,
+            Ok((status, text)) => (status, text),
             Err(source) => {
                 // The connection broke first; the process may need a moment to be seen dead.
                 let _ = tokio::time::timeout(Duration::from_millis(200), self.child.wait()).await;
@@ -258,6 +269,12 @@ impl ManagedProcess {
             role,
             request: asked,
             answer,
+        };
+        let Some(text) = text else {
+            let most = MAX_RECORD_BYTES;
+            return Err(refused(format!(
+                "an answer that is not UTF-8, or above {most} bytes"
+            )));
         };
         if !status.is_success() {
             let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();

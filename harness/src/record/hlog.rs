@@ -11,11 +11,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Interv
 
 use crate::files;
 
-/// Longest latency that is distinguished, in ns: an hour. Longer ones count as an hour.
-pub const MAX_LATENCY_NS: u64 = 3_600_000_000_000;
-
-/// Significant decimal digits of every histogram: values are right to 0.1%.
-pub const DIGITS: u8 = 3;
+pub use pushbench_protocol::histogram::{DIGITS, MAX_NS as MAX_LATENCY_NS};
 
 /// Length of an interval of the log, in ns of receive time.
 pub const INTERVAL_NS: u64 = 1_000_000_000;
@@ -25,8 +21,7 @@ const NS_PER_MS: f64 = 1e6;
 
 /// An empty histogram with the bounds that all of ours share, so that any two can be added.
 pub fn histogram() -> Histogram<u64> {
-    let mut histogram = Histogram::new_with_bounds(1, MAX_LATENCY_NS, DIGITS)
-        .expect("the bounds are constants that fit");
+    let mut histogram = pushbench_protocol::histogram::empty();
     histogram.auto(false);
     histogram
 }

@@ -6,12 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::prelude::{BASE64_STANDARD, Engine};
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use pushbench_protocol::histogram::decode;
 
 use super::view::View;
+use crate::files;
 use crate::record::MIN_BEYOND;
 use crate::record::histogram;
 use crate::text;
@@ -69,23 +69,19 @@ pub(super) fn read_log(path: &Path) -> Result<Histogram<u64>, LogError> {
         path: path.to_owned(),
         what,
     };
-    let bytes = std::fs::read(path).map_err(|source| LogError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text =
+        files::read_text(path, files::MAX_RECORD_BYTES).map_err(|source| LogError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     let mut whole = histogram();
-    let mut deserializer = Deserializer::new();
-    for (number, entry) in IntervalLogIterator::new(&bytes).enumerate() {
+    for (number, entry) in IntervalLogIterator::new(text.as_bytes()).enumerate() {
         let entry = entry.map_err(|error| damaged(format!("entry {}: {error:?}", number + 1)))?;
         let LogEntry::Interval(interval) = entry else {
             continue;
         };
-        let encoded = BASE64_STANDARD
-            .decode(interval.encoded_histogram())
+        let part = decode(interval.encoded_histogram())
             .map_err(|error| damaged(format!("entry {}: {error}", number + 1)))?;
-        let part: Histogram<u64> = deserializer
-            .deserialize(&mut encoded.as_slice())
-            .map_err(|error| damaged(format!("entry {}: {error:?}", number + 1)))?;
         whole
             .add(&part)
             .map_err(|error| damaged(format!("entry {}: {error:?}", number + 1)))?;

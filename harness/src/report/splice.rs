@@ -16,6 +16,7 @@ use super::columns::{COST, DELIVERY, LEDGER, of_rows};
 use super::markdown;
 use super::view::View;
 use super::{answer, claims, table};
+use crate::files;
 use crate::record::Record;
 use crate::store::{RECORD_FILE, RecordError};
 use crate::text;
@@ -109,10 +110,11 @@ const OF_MANY: [&str; 2] = ["index", "claims"];
 /// # Errors
 /// [`SpliceError`].
 pub fn renew(path: &Path) -> Result<Renewed, SpliceError> {
-    let text = std::fs::read_to_string(path).map_err(|source| SpliceError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text =
+        files::read_text(path, files::MAX_TEXT_BYTES).map_err(|source| SpliceError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     let marker = |line: usize, what: String| SpliceError::Marker {
         path: path.to_owned(),
         line,

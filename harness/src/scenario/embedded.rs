@@ -1,8 +1,10 @@
 //! The scenarios that are built into the binary, so that it works from any folder.
 
+use std::path::Path;
+
 use super::error::ScenarioError;
 use super::{Scenario, parse};
-use crate::text;
+use crate::{files, text};
 
 /// Name and text of every file in `scenarios/`, in the order of names behind the one that `run` runs
 /// by default. Whoever adds a file adds a scenario: `build.rs` makes the list.
@@ -12,9 +14,11 @@ pub const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/embedd
 pub(super) fn load(name_or_path: &str) -> Result<Scenario, ScenarioError> {
     if name_or_path.contains('/') || name_or_path.ends_with(".toml") {
         let source =
-            std::fs::read_to_string(name_or_path).map_err(|error| ScenarioError::Read {
-                path: name_or_path.to_owned(),
-                reason: text::io_reason(&error),
+            files::read_text(Path::new(name_or_path), files::MAX_TEXT_BYTES).map_err(|error| {
+                ScenarioError::Read {
+                    path: name_or_path.to_owned(),
+                    reason: text::io_reason(&error),
+                }
             })?;
         return parse::parse(name_or_path, &source);
     }

@@ -145,7 +145,7 @@ impl Record {
         } else {
             path.to_owned()
         };
-        let json = match fs::read_to_string(&path) {
+        let json = match files::read_text(&path, files::MAX_RECORD_BYTES) {
             Ok(json) => json,
             Err(source) => return Err(RecordError::Read { path, source }),
         };
