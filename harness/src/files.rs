@@ -54,16 +54,17 @@ pub(crate) fn replace(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let target = target_of(path)?;
-    let existing = match fs::metadata(&target) {
+    let existing = match fs::metadata(path) {
         Ok(found) => Some(found),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
+    // By its own name: the links of '/dev/stdout' end at a pipe, which has none.
     if existing.as_ref().is_some_and(|found| !found.is_file()) {
-        let file = OpenOptions::new().write(true).open(&target)?;
+        let file = OpenOptions::new().write(true).open(path)?;
         return filled(file, fill).map(drop);
     }
+    let target = target_of(path)?;
     let (temporary, file) = temporary_next_to(&target, existing.is_some())?;
     let written = filled(file, fill).and_then(|file| {
         if let Some(existing) = &existing {
@@ -266,6 +267,13 @@ mod tests {
         write(Path::new("/dev/null"), "text").expect("it takes everything");
         let null = fs::metadata("/dev/null").expect("a device");
         assert!(null.file_type().is_char_device());
+        let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+        let name = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
+        write(Path::new(&name), "text").expect("written");
+        drop(writer);
+        let mut text = String::new();
+        File::from(reader).read_to_string(&mut text).expect("read");
+        assert_eq!(text, "text");
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join("log");
         append(&log, "a").expect("made");
