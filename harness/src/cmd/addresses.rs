@@ -1,10 +1,12 @@
 //! `--source-addresses`: addresses that clients connect from, such as `10.0.0.2,10.0.0.10-10.0.0.40`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::anyhow;
 
 use super::{Failure, usage};
+use crate::environment::loopback;
 use crate::text;
 
 /// Most addresses of a range: each is enough for thousands of clients.
@@ -23,7 +25,8 @@ pub(super) fn addresses(text: &str) -> Result<Addresses, String> {
     let wrong = |what: &str| {
         format!("'{text}' is {what}; expected for example '10.0.0.2' or '10.0.0.10-10.0.0.40'")
     };
-    let address = |text: &str| text.trim().parse::<IpAddr>();
+    // '::ffff:10.0.0.2' is an address of IPv4 in the notation of IPv6.
+    let address = |text: &str| text.trim().parse::<IpAddr>().map(|ip| ip.to_canonical());
     let Some((first, last)) = text.split_once('-') else {
         let first = address(text).map_err(|_| wrong("not an address"))?;
         return Ok(Addresses { first, count: 1 });
@@ -48,11 +51,31 @@ pub(super) fn addresses(text: &str) -> Result<Addresses, String> {
     })
 }
 
-/// The addresses of a list, each of which must be one of this machine's.
+/// The addresses of a list, each once, all of one family, and each one from which this machine connects
+/// to where a server would listen.
 pub(super) fn check(list: &[Addresses]) -> Result<Vec<IpAddr>, Failure> {
-    let all: Vec<IpAddr> = list.iter().flat_map(Addresses::each).collect();
+    let mut all: Vec<IpAddr> = Vec::new();
+    // An address that is named twice has no more ports for it.
+    let mut seen = HashSet::new();
+    all.extend(
+        list.iter()
+            .flat_map(Addresses::each)
+            .filter(|&address| seen.insert(address)),
+    );
+    let Some(first) = all.first() else {
+        return Ok(all);
+    };
+    let server = loopback::of(&all);
+    if let Some(other) = all.iter().find(|ip| ip.is_ipv6() != server.is_ipv6()) {
+        return Err(usage(anyhow!(
+            "'--source-addresses' has {} and {other}, but clients connect to one server, over IPv4 or \
+             IPv6; give addresses of one family",
+            first
+        )));
+    }
+    loopback::check(server).map_err(|error| usage(anyhow!("'--source-addresses': {error}")))?;
     for &address in &all {
-        TcpListener::bind(SocketAddr::new(address, 0)).map_err(|error| {
+        loopback::connect(server, Some(address)).map_err(|error| {
             usage(anyhow!(
                 "'--source-addresses': clients cannot connect from {address}: {}; 'ip address' \
                  lists the addresses of this machine",
@@ -109,7 +132,23 @@ mod tests {
     fn an_address_of_another_machine_is_refused() {
         let of = |text| check(&[addresses(text).expect(text)]);
         assert_eq!(of("127.0.0.1-127.0.0.3").expect("loopback").len(), 3);
-        // From a block reserved for documentation (RFC 5737).
-        assert!(matches!(of("192.0.2.1"), Err(Failure::Usage(_))));
+        // From blocks reserved for documentation (RFC 5737, RFC 3849).
+        for nobodys in ["192.0.2.1", "2001:db8::1"] {
+            assert!(matches!(of(nobodys), Err(Failure::Usage(_))), "{nobodys}");
+        }
+    }
+
+    #[test]
+    fn an_address_counts_once_and_one_of_ipv4_is_that_in_any_notation() {
+        let list = ["127.0.0.2-127.0.0.3", "::ffff:127.0.0.3", "127.0.0.2"];
+        let all = check(&list.map(|text| addresses(text).expect(text))).expect("loopback");
+        let all: Vec<String> = all.iter().map(IpAddr::to_string).collect();
+        assert_eq!(all, ["127.0.0.2", "127.0.0.3"]);
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_refused() {
+        let list = ["127.0.0.1", "::1"].map(|text| addresses(text).expect(text));
+        assert!(matches!(check(&list), Err(Failure::Usage(_))));
     }
 }

@@ -22,6 +22,7 @@ use pushbench_servers::ring::RingLimits;
 use pushbench_servers::server::{Config, MAX_DRAIN, Server, StartError, is_loopback};
 use pushbench_servers::transport::origin::{MAX_ORIGINS, Origin};
 
+use crate::environment::loopback;
 use crate::text;
 
 use super::options::{Process, seconds, shards};
@@ -215,6 +216,13 @@ impl Arguments {
             self.transports.clone()
         };
         control::check_address(self.control).map_err(|e| usage(anyhow!(e)))?;
+        // In a network namespace whose loopback is down, it can be listened on, and nobody connects.
+        let addresses = [Some(self.listen), self.tcp_listen, Some(self.control)];
+        for ip in addresses.iter().flatten().map(SocketAddr::ip) {
+            if ip.is_loopback() {
+                loopback::check(ip).map_err(usage)?;
+            }
+        }
         if self.allow_origins.len() > MAX_ORIGINS {
             return Err(usage(anyhow!(
                 "{} times '--allow-origin', but at most {MAX_ORIGINS} origins can be named; '*' \

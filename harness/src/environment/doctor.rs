@@ -105,11 +105,12 @@ pub fn examine(machine: &Machine, memory: &MemoryPerClient, clients: Option<u32>
         (u64::from(u32::MAX), "the 32-bit number of a client"),
         |least| least,
     );
-    let wanted = clients.map_or(most, u64::from);
+    // Where not one fits, that is what binds.
+    let wanted = clients.map_or(most.max(1), u64::from);
     Examination {
         clients: wanted,
         asked: clients.is_some(),
-        reachable: wanted > 0 && wanted <= most,
+        reachable: wanted <= most,
         most,
         limited_by,
         memory_per_client: memory.clone(),

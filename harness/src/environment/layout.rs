@@ -5,6 +5,7 @@
 
 use pushbench_os::sys;
 
+use super::loopback;
 use super::rights::{Rights, check_sockets};
 use crate::observe::environment::Environment;
 
@@ -94,6 +95,9 @@ pub enum LayoutError {
         /// What the system said.
         reason: String,
     },
+    /// Server, clients and control do not meet.
+    #[error(transparent)]
+    Loopback(#[from] loopback::Unreachable),
     /// More clients than the addresses given have ports.
     #[error(
         "cannot open client {} of {clients}: an address has {ports} ports to connect from; give \
@@ -150,9 +154,11 @@ impl Layout {
     /// Plans for `clients` clients on this machine. `shards` is what the user asked for.
     ///
     /// # Errors
-    /// [`LayoutError`] where descriptors do not suffice.
+    /// [`LayoutError`] where descriptors do not suffice, or the system refuses what every trial needs.
     pub fn plan(clients: u32, shards: Option<usize>) -> Result<Self, LayoutError> {
         check_sockets().map_err(|(what, reason)| LayoutError::Refused { what, reason })?;
+        // Both processes are controlled over it, whatever clients connect from.
+        loopback::check(loopback::V4)?;
         let limit = sys::raise_descriptor_limit();
         let rights = Rights::of_this_process();
         Self::plan_for(clients, shards, limit, &sys::allowed_cpus(), rights)

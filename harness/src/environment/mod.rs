@@ -10,6 +10,7 @@ pub mod guard;
 pub(crate) mod host;
 pub mod layer;
 pub mod layout;
+pub(crate) mod loopback;
 pub(crate) mod own;
 pub mod process;
 pub(crate) mod rights;

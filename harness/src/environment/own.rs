@@ -4,7 +4,7 @@
 //! from each other. The publish schedule stands for a durable log upstream: whoever takes over knows
 //! it, refills its rings from it and goes on from there.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -15,18 +15,18 @@ use serde_json::Value;
 
 use super::host::ThisMachine;
 use super::layout::Side;
+use super::loopback;
 use super::process::{ChildError, ManagedProcess};
 use super::target::Target;
 use crate::record::Capability;
 use crate::scenario::Scenario;
 
-/// Where the first server of a trial listens.
-const ANY_PORT: &str = "127.0.0.1:0";
-
 /// How our server is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Serve<'a> {
     pub(crate) host: ThisMachine<'a>,
+    /// Where its first process listens, at any port.
+    pub(crate) listen: IpAddr,
     pub(crate) transport: Transport,
     pub(crate) profile: Profile,
     pub(crate) scenario: &'a Scenario,
@@ -76,11 +76,12 @@ impl<'a> OwnServer<'a> {
         // A kept-alive connection must outlive the silence between two polls.
         let head_timeout_s =
             (scenario.clients.poll_interval_ms as f64 / 500.0).clamp(75.0, 86_400.0);
-        let listen = self.address.map(|address| address.to_string());
+        let any_port = |ip| SocketAddr::new(ip, 0);
+        let listen = self.address.unwrap_or(any_port(self.serve.listen));
         let mut options = scenario.server_options();
         options.extend([
-            ("--listen", listen.unwrap_or_else(|| ANY_PORT.to_owned())),
-            ("--control", ANY_PORT.to_owned()),
+            ("--listen", listen.to_string()),
+            ("--control", any_port(loopback::V4).to_string()),
             ("--transports", self.serve.transport.id().to_owned()),
             ("--profile", self.serve.profile.id().to_owned()),
             // All servers of a trial have one log, so that nothing has to tell it from others.

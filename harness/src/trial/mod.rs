@@ -25,6 +25,7 @@ use hdrhistogram::Histogram;
 
 use crate::environment::fleet::FleetProcess;
 use crate::environment::host::ThisMachine;
+use crate::environment::loopback;
 use crate::environment::own::{OwnServer, Serve};
 use crate::environment::process::ChildError;
 use crate::environment::target::{Clocks, Fleet, Target};
@@ -162,6 +163,7 @@ fn on_this_machine<'a>(plan: &'a Plan<'a>) -> (OwnServer<'a>, FleetProcess<'a>, 
     };
     let target = OwnServer::new(Serve {
         host,
+        listen: loopback::of(plan.sources),
         transport: plan.transport,
         profile: plan.profile,
         scenario: plan.scenario,

@@ -9,6 +9,7 @@
 mod fleets;
 mod support;
 
+mod addresses;
 mod advise;
 mod architecture;
 mod bad_input;

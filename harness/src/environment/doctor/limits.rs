@@ -28,6 +28,7 @@ pub(super) fn all(machine: &Machine, memory: &MemoryPerClient, clients: u64) -> 
         at.nr_open(),
         at.file_max(),
         at.epoll(),
+        at.loopback(),
         at.ports(),
         at.backlog(),
         at.syn_backlog(),
@@ -178,6 +179,29 @@ impl At<'_> {
             (allows, allows),
             sysctl("fs.epoll.max_user_watches", 2 * self.clients + OTHER_FILES),
             "cannot work around it: it watches both ends of a connection as the same user",
+        )
+    }
+
+    fn loopback(&self) -> LimitFound {
+        let [v4, v6] = [&self.machine.loopback_fails, &self.machine.ipv6_fails];
+        let works = |fails: &Option<String>| match fails {
+            None => "works".to_owned(),
+            Some(reason) => reason.clone(),
+        };
+        let allows = v4.as_ref().map(|_| 0);
+        self.counted(
+            "loopback",
+            format!("127.0.0.1: {}, ::1: {}", works(v4), works(v6)),
+            (allows, allows),
+            Some("sudo ip link set lo up".to_owned()),
+            match (v4, v6) {
+                (Some(_), _) => {
+                    "cannot work around it: server, clients and the run meet on 127.0.0.1; if the \
+                     address is missing, 'ip address add 127.0.0.1/8 dev lo' adds it"
+                }
+                (None, Some(_)) => "refuses '--source-addresses' of IPv6",
+                (None, None) => "listens on ::1 if '--source-addresses' has addresses of IPv6",
+            },
         )
     }
 

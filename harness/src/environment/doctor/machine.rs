@@ -3,6 +3,7 @@
 //! In: `/proc`, `/sys` and the limits of this process. Out: a [`Machine`], in which a field is `None` if
 //! this platform does not report it.
 
+use crate::environment::loopback;
 use crate::environment::rights::Rights;
 use crate::observe::environment::Environment;
 use crate::observe::{field_bytes, memory, read};
@@ -28,6 +29,10 @@ pub struct Machine {
     pub files_open: Option<u64>,
     /// Descriptors that one user may register with epoll (`fs.epoll.max_user_watches`).
     pub epoll_watches: Option<u64>,
+    /// Why nothing connects to 127.0.0.1; `None` if it works.
+    pub loopback_fails: Option<String>,
+    /// Why nothing connects to ::1; `None` if it works.
+    pub ipv6_fails: Option<String>,
     /// First and last port of a client's connection.
     pub ports: Option<(u16, u16)>,
     /// Longest queue of a listener (`net.core.somaxconn`).
@@ -98,6 +103,8 @@ impl Machine {
             file_max: number("/proc/sys/fs/file-max"),
             files_open: read("/proc/sys/fs/file-nr").and_then(|text| first(&text)),
             epoll_watches: number("/proc/sys/fs/epoll/max_user_watches"),
+            loopback_fails: fails(loopback::V4),
+            ipv6_fails: fails(loopback::V6),
             ports: environment.port_first.zip(environment.port_last),
             somaxconn: environment.somaxconn,
             syn_backlog: number("/proc/sys/net/ipv4/tcp_max_syn_backlog"),
@@ -155,6 +162,11 @@ fn page_bytes() -> u64 {
         .unwrap_or(4096)
 }
 
+/// Why nothing connects to `address`, where that is so.
+fn fails(address: std::net::IpAddr) -> Option<String> {
+    Some(loopback::check(address).err()?.reason)
+}
+
 /// Requests timestamps on a socket that is connected to this process.
 fn stamps() -> Option<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -197,6 +209,7 @@ mod tests {
         assert!(machine.available_bytes > Some(1 << 20));
         assert!(machine.threads_max > machine.threads);
         assert_eq!(machine.stamps, Some(true));
+        assert_eq!(machine.loopback_fails, None);
     }
 
     #[test]

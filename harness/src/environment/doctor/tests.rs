@@ -13,6 +13,8 @@ fn machine() -> Machine {
         file_max: Some(2_400_000),
         files_open: Some(1_000),
         epoll_watches: Some(5_000_000),
+        loopback_fails: None,
+        ipv6_fails: None,
         ports: Some((32_768, 60_999)),
         somaxconn: Some(4_096),
         syn_backlog: Some(2_048),
@@ -387,4 +389,34 @@ fn the_text_has_the_verdict_first_and_commands_on_lines_of_their_own() {
         text.starts_with("This machine can hold at most 608,453 clients, set by memory\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_namespace_without_loopback_holds_no_client_and_the_command_brings_it_up() {
+    let down = Machine {
+        loopback_fails: Some("network is unreachable".to_owned()),
+        ipv6_fails: Some("cannot assign requested address".to_owned()),
+        ..machine()
+    };
+    for clients in [None, Some(10)] {
+        let found = examine(&down, &memory(10_000.0), clients);
+        assert!(!found.reachable);
+        assert_eq!((found.most, found.limited_by), (0, "loopback"));
+        let row = limit(&found, "loopback");
+        assert_eq!(row.state, State::Binds);
+        assert_eq!(row.raise.as_deref(), Some("sudo ip link set lo up"));
+        assert_eq!(
+            row.value,
+            "127.0.0.1: network is unreachable, ::1: cannot assign requested address"
+        );
+    }
+    // Without IPv6, it is as large as any.
+    let old = Machine {
+        loopback_fails: None,
+        ..down
+    };
+    let found = found(&old, 10);
+    let row = limit(&found, "loopback");
+    assert!(found.reachable && row.state == State::Free && row.raise.is_none());
+    assert_eq!(row.instead, "refuses '--source-addresses' of IPv6");
 }

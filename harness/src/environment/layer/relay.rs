@@ -124,10 +124,10 @@ struct Open {
 }
 
 impl Layer for RelayPlan {
-    /// Listens on a free port of 127.0.0.1.
+    /// Listens on a free port of the server's address.
     fn put(&self, server: SocketAddr, layout: &Layout) -> io::Result<Box<dyn Placed>> {
         let cores = [&layout.server.cpus, &layout.fleet.cpus].map(Clone::clone);
-        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let listener = TcpListener::bind((server.ip(), 0))?;
         let mut relay = Relay {
             address: listener.local_addr()?,
             shared: Arc::new(Shared {
@@ -385,7 +385,7 @@ mod tests {
 
     /// A server that answers the first line of its only client with `answer`, and closes.
     fn server(answer: Vec<u8>) -> (SocketAddr, JoinHandle<Vec<u8>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = TcpListener::bind("127.0.0.5:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
         let thread = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client");
@@ -416,6 +416,7 @@ mod tests {
             faults: None,
         };
         let relay = put(plan, address);
+        assert_eq!(relay.address().ip(), address.ip(), "of the server's family");
         let (got, took_ns) = ask(relay.address());
         assert!(got == answer, "{} bytes came", got.len());
         assert_eq!(thread.join().expect("no panic"), b"ask\n");
