@@ -13,7 +13,7 @@ use super::{Failure, Outcome, interrupt, print, runtime, say, usage};
 use crate::record::Family;
 use crate::run::Watch;
 use crate::scenario::Overrides;
-use crate::verify::answers::{self, Known};
+use crate::verify::answers::{self, Counts, Known};
 use crate::verify::bytes::{self, BytesError};
 use crate::verify::{Bench, Listener, statistics};
 
@@ -138,9 +138,20 @@ impl Console {
     fn known_answers(&self, known: &[Known]) -> Result<Option<bool>, Failure> {
         let bench = Bench::new(super::program());
         let ended = until_interrupted(answers::run(known, bench, self.quiet, self))?;
-        let Some((held, asked)) = ended else {
+        let Some(Counts {
+            asked,
+            held,
+            without_premise,
+        }) = ended
+        else {
             return Ok(None);
         };
+        if without_premise > 0 {
+            say(&format!(
+                "pushbench: {without_premise} of {asked} known answers cannot be judged: this machine is \
+                 not what they presume; run them on an idle one"
+            ));
+        }
         if held == asked && !self.quiet {
             self.result(&format!("{held} of {asked} known answers hold"));
         }

@@ -1,5 +1,6 @@
 //! Trials with something wrong in them on purpose, each of which must show exactly that: which trials
-//! are run, and what is done to them. Whether their numbers agree is judged by `judge`.
+//! are run, and what is done to them. Whether their numbers agree is judged by `judge`, and what is
+//! presumed of this machine is measured by `premise`.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::trial::Histograms;
 use crate::trial::interfere::{Stall, Starve};
 
 mod judge;
+mod premise;
 
 /// What is done to a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,8 +47,48 @@ struct Answer {
     holds: bool,
 }
 
-/// Reports what each comes to as soon as it is known; where `quiet`, only what does not hold. Returns
-/// how many held, of how many.
+/// What came of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Judged(Answer),
+    /// This machine is not what it presumes: which answer, and why.
+    PremiseNotMet(String),
+}
+
+/// What came of all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Answers that were asked for.
+    pub asked: usize,
+    /// Those that hold.
+    pub held: usize,
+    /// Those of which nothing is known, because this machine is not what they presume.
+    pub without_premise: usize,
+}
+
+impl Counts {
+    /// Counts an outcome, and returns it in words; `None` for one that holds where only others are of
+    /// interest.
+    fn enter(&mut self, outcome: Outcome, quiet: bool) -> Option<String> {
+        self.asked += 1;
+        let (text, word) = match outcome {
+            Outcome::Judged(Answer { text, holds }) => {
+                self.held += usize::from(holds);
+                if holds && quiet {
+                    return None;
+                }
+                (text, word(holds))
+            }
+            Outcome::PremiseNotMet(text) => {
+                self.without_premise += 1;
+                (text, "premise not met")
+            }
+        };
+        Some(format!("known answer: {text}: {word}"))
+    }
+}
+
+/// Reports what each comes to as soon as it is known; where `quiet`, only what does not hold.
 ///
 /// # Errors
 /// [`RunError`] where the machine does not allow a trial.
@@ -55,24 +97,22 @@ pub async fn run(
     bench: Bench,
     quiet: bool,
     listener: &dyn Listener,
-) -> Result<(usize, usize), RunError> {
+) -> Result<Counts, RunError> {
     let of = known.iter().map(|known| known.trials()).sum();
     let mut runner = Runner {
         bench,
         listener,
         of,
     };
-    let (mut held, mut asked) = (0, 0);
+    let mut counts = Counts::default();
     for known in known {
-        for Answer { text, holds } in runner.answer(*known).await? {
-            asked += 1;
-            held += usize::from(holds);
-            if !holds || !quiet {
-                listener.result(&format!("known answer: {text}: {}", word(holds)));
+        for outcome in runner.answer(*known).await? {
+            if let Some(text) = counts.enter(outcome, quiet) {
+                listener.result(&text);
             }
         }
     }
-    Ok((held, asked))
+    Ok(counts)
 }
 
 impl Known {
@@ -91,6 +131,12 @@ const DELAYED: [Transport; 3] = [Transport::Sse, Transport::WebSocket, Transport
 
 const DELAY: Duration = Duration::from_millis(10);
 
+/// From a message to the next while they are delayed.
+const DELAYED_PERIOD: Duration = Duration::from_millis(20);
+
+/// What a publisher is to be late with, in messages a second.
+const TOO_MANY_PER_S: f64 = 3_000_000.0;
+
 struct Runner<'a> {
     bench: Bench,
     listener: &'a dyn Listener,
@@ -99,7 +145,7 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    async fn answer(&mut self, known: Known) -> Result<Vec<Answer>, RunError> {
+    async fn answer(&mut self, known: Known) -> Result<Vec<Outcome>, RunError> {
         let answer = match known {
             Known::Stall => self.stall().await?,
             Known::Delay => {
@@ -118,7 +164,7 @@ impl Runner<'_> {
         Ok(vec![answer])
     }
 
-    async fn stall(&mut self) -> Result<Answer, RunError> {
+    async fn stall(&mut self) -> Result<Outcome, RunError> {
         let mut subject = Subject::undisturbed(Transport::Sse);
         subject.scenario.phases.measure_s = 20.0;
         // 2 ms before a message is due (one is every 5 ms): the last one before has long arrived,
@@ -128,21 +174,28 @@ impl Runner<'_> {
             at: Duration::from_millis(7_998),
             lasting: Duration::from_millis(500),
         });
-        self.judged("stall", &subject, judge::stall).await
+        self.judged("stall", &subject, |trial, histograms| {
+            Outcome::Judged(judge::stall(trial, histograms))
+        })
+        .await
     }
 
-    async fn delay(&mut self, transport: Transport) -> Result<Answer, RunError> {
+    async fn delay(&mut self, transport: Transport) -> Result<Outcome, RunError> {
         let mut subject = Subject::undisturbed(transport);
-        // A message every 20 ms: a long poll that was answered 10 ms late has been asked again
-        // before the next is due.
-        subject.rate(50.0);
+        // A long poll that was answered 10 ms late has been asked again before the next is due.
+        subject.rate(1.0 / DELAYED_PERIOD.as_secs_f64());
         let (direct, _) = self.run(&subject).await?;
         subject.disturbance = Disturbance::relay(RelayPlan {
             delay: DELAY,
             faults: None,
         });
+        let [delay_ns, period_ns] = [DELAY, DELAYED_PERIOD].map(|time| time.as_nanos() as u64);
         self.judged("delay", &subject, |relayed, histograms| {
-            judge::delay(&direct, relayed, histograms, DELAY.as_nanos() as u64)
+            let presumed = (delay_ns, period_ns);
+            match premise::lacks_for_delay(&direct, histograms, presumed) {
+                Some(why) => Outcome::PremiseNotMet(format!("{transport} delayed: {why}")),
+                None => Outcome::Judged(judge::delay(&direct, relayed, histograms, delay_ns)),
+            }
         })
         .await
     }
@@ -150,7 +203,7 @@ impl Runner<'_> {
     async fn faults(
         &mut self,
         choose: impl FnOnce(&mut LineFaults) -> &mut Option<Every>,
-    ) -> Result<Answer, RunError> {
+    ) -> Result<Outcome, RunError> {
         let mut subject = Subject::undisturbed(Transport::Tcp);
         subject.rate(2_000.0);
         let mut faults = LineFaults::default();
@@ -163,22 +216,35 @@ impl Runner<'_> {
             delay: Duration::ZERO,
             faults: Some(faults),
         });
-        self.judged("faults", &subject, judge::faults).await
+        self.judged("faults", &subject, |trial, histograms| {
+            Outcome::Judged(judge::faults(trial, histograms))
+        })
+        .await
     }
 
-    async fn late_publisher(&mut self) -> Result<Answer, RunError> {
+    async fn late_publisher(&mut self) -> Result<Outcome, RunError> {
         let mut subject = Subject::undisturbed(Transport::Tcp);
         subject.scenario.clients.count = 1;
-        // Far beyond what one thread can append, for a moment: 1.5 million messages in all.
-        subject.rate(3_000_000.0);
+        // Far beyond what one thread can append, for a moment: at most 1.5 million messages, and on a
+        // machine that can append so many, larger ones.
+        subject.rate(TOO_MANY_PER_S);
+        if let Some(publish) = &mut subject.scenario.publish {
+            let speed = premise::envelopes_per_s;
+            match premise::bytes_beyond(TOO_MANY_PER_S, publish.payload_bytes, speed) {
+                Ok(bytes) => publish.payload_bytes = bytes,
+                Err(why) => {
+                    return Ok(Outcome::PremiseNotMet(format!("late publisher: {why}")));
+                }
+            }
+        }
         subject.scenario.phases.warm_up_s = 0.0;
         subject.scenario.phases.measure_s = 0.5;
         subject.scenario.phases.drain_s = 0.5;
         let (trial, _) = self.run(&subject).await?;
-        Ok(judge::late_publisher(&trial))
+        Ok(Outcome::Judged(judge::late_publisher(&trial)))
     }
 
-    async fn starved(&mut self) -> Result<Answer, RunError> {
+    async fn starved(&mut self) -> Result<Outcome, RunError> {
         let mut subject = Subject::undisturbed(Transport::Sse);
         // A look at the clock every 10 ms: long enough for a p99 of the lag.
         subject.scenario.phases.measure_s = 8.0;
@@ -188,11 +254,14 @@ impl Runner<'_> {
         subject.scenario.channels.count = ChannelCount::Fixed(100);
         subject.rate(300.0);
         let (direct, _) = self.run(&subject).await?;
+        if let Some(why) = premise::lacks_for_starving(&direct) {
+            return Ok(Outcome::PremiseNotMet(format!("starved harness: {why}")));
+        }
         subject.disturbance.starve = Some(Starve {
             threads_per_core: 16,
         });
         self.judged("starved harness", &subject, |starved, histograms| {
-            judge::starved(&direct, starved, histograms)
+            Outcome::Judged(judge::starved(&direct, starved, histograms))
         })
         .await
     }
@@ -202,12 +271,12 @@ impl Runner<'_> {
         &mut self,
         what: &str,
         subject: &Subject,
-        judge: impl FnOnce(&Trial, &Histograms) -> Answer,
-    ) -> Result<Answer, RunError> {
+        judge: impl FnOnce(&Trial, &Histograms) -> Outcome,
+    ) -> Result<Outcome, RunError> {
         let (trial, histograms) = self.run(subject).await?;
         Ok(match histograms {
             Some(histograms) => judge(&trial, &histograms),
-            None => judge::not_done(what, &trial),
+            None => Outcome::Judged(judge::not_done(what, &trial)),
         })
     }
 
@@ -219,5 +288,38 @@ impl Runner<'_> {
         self.bench
             .trial(subject, &|progress| watch.progress(progress))
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_judged_neither_holds_nor_goes_unsaid() {
+        let mut counts = Counts::default();
+        let judged = |holds| {
+            Outcome::Judged(Answer {
+                text: "stall: 1 of 1".to_owned(),
+                holds,
+            })
+        };
+        let unmet = || Outcome::PremiseNotMet("delay: too slow".to_owned());
+        let mut said = |outcome, quiet| counts.enter(outcome, quiet);
+        assert_eq!(said(judged(true), true), None);
+        let ok = "known answer: stall: 1 of 1: ok";
+        assert_eq!(said(judged(true), false).as_deref(), Some(ok));
+        let failed = "known answer: stall: 1 of 1: FAILED";
+        assert_eq!(said(judged(false), true).as_deref(), Some(failed));
+        let not_met = "known answer: delay: too slow: premise not met";
+        for quiet in [false, true] {
+            assert_eq!(said(unmet(), quiet).as_deref(), Some(not_met));
+        }
+        let expected = Counts {
+            asked: 5,
+            held: 2,
+            without_premise: 2,
+        };
+        assert_eq!(counts, expected);
     }
 }

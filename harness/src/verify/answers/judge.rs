@@ -22,7 +22,7 @@ const COUNT_TOLERANCE: f64 = 0.05;
 
 /// How far the median with a delay may lie from the direct one and the delay: the relay is two
 /// more wake-ups and one more pair of sockets on the way, each some 50 to 100 µs.
-const DELAY_TOLERANCE_NS: u64 = 500_000;
+pub(super) const DELAY_TOLERANCE_NS: u64 = 500_000;
 
 /// How many times as long as undisturbed a starved fleet must let a message wait. Undisturbed it is
 /// a wake-up, some 50 µs; starved, the time slices of others, milliseconds.
@@ -186,11 +186,6 @@ pub(super) fn late_publisher(trial: &Trial) -> Answer {
 /// Medians are compared, because the tail of the undisturbed trial is the machine's.
 pub(super) fn starved(direct: &Trial, starved: &Trial, histograms: &Histograms) -> Answer {
     let (before, after) = (fleet_wait_ns(direct), fleet_wait_ns(starved));
-    let named = if starved.harness.run_queue_wait_ns.is_some() {
-        starved.validity.verdict == Verdict::Void && reasons(starved).any(|r| r == RUN_QUEUE)
-    } else {
-        reasons(starved).any(|reason| HARNESS_CHECKS.contains(&reason))
-    };
     let text = format!(
         "{} threads on the cores of the fleet on {}: expected messages to wait for the fleet more than {} \
          times the {} without them, got {} of a delivery latency p50 of {} (without: {}); scheduler \
@@ -211,8 +206,17 @@ pub(super) fn starved(direct: &Trial, starved: &Trial, histograms: &Histograms) 
     let longer = before
         .zip(after)
         .is_some_and(|(before, after)| before > 0 && after > STARVED_WAIT * before);
-    let holds = histograms.interfered.hogs > 0 && longer && named;
+    let holds = histograms.interfered.hogs > 0 && longer && is_named_starved(starved);
     Answer { text, holds }
+}
+
+/// Whether the audit says that the clients of a trial lacked CPU.
+pub(super) fn is_named_starved(trial: &Trial) -> bool {
+    if trial.harness.run_queue_wait_ns.is_some() {
+        trial.validity.verdict == Verdict::Void && reasons(trial).any(|r| r == RUN_QUEUE)
+    } else {
+        reasons(trial).any(|reason| HARNESS_CHECKS.contains(&reason))
+    }
 }
 
 /// The median wait for the fleet: in the kernel where it stamps segments, of a timer elsewhere.
