@@ -237,11 +237,13 @@ impl Runner<'_> {
                 }
             }
         }
-        subject.scenario.phases.warm_up_s = 0.0;
+        subject.scenario.phases.warm_up_s = 0.01;
         subject.scenario.phases.measure_s = 0.5;
         subject.scenario.phases.drain_s = 0.5;
-        let (trial, _) = self.run(&subject).await?;
-        Ok(Outcome::Judged(judge::late_publisher(&trial)))
+        self.judged("late publisher", &subject, |trial, _| {
+            Outcome::Judged(judge::late_publisher(trial))
+        })
+        .await
     }
 
     async fn starved(&mut self) -> Result<Outcome, RunError> {
