@@ -5,9 +5,11 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::task::Poll;
 
 use anyhow::anyhow;
 use clap::{Parser, Subcommand};
+use nix::sys::signal::Signal;
 
 use pushbench_os::sys;
 use pushbench_protocol::control::{Guard, TOKEN_VARIABLE};
@@ -198,26 +200,49 @@ pub(crate) fn console_width() -> u16 {
     size.map_or(DEFAULT_WIDTH, |(_, columns)| columns)
 }
 
-/// Ends at SIGINT or SIGTERM, counted from the call: none is lost before the first poll.
+/// Ends at a signal of [`ENDING`], counted from the call: none is lost before the first poll.
 ///
 /// # Panics
 /// Outside of a runtime.
 pub(crate) fn interrupt() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let signals = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    );
-    async {
-        let (Ok(mut int), Ok(mut term)) = signals else {
-            // Without handlers the signals end the process by themselves, and with it the children.
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-        }
-    }
+    let ignored = ignored_signals();
+    let caught = ENDING.into_iter().filter(|&kind| {
+        // 'nohup' and shells have a program ignore what it is not to be ended by.
+        matches!(kind, Signal::SIGINT | Signal::SIGTERM) || ignored & (1 << (kind as u32 - 1)) == 0
+    });
+    // One without a handler ends the process by itself, and with it the children.
+    let mut signals: Vec<_> = caught
+        .filter_map(|kind| signal(SignalKind::from_raw(kind as i32)).ok())
+        .collect();
+    std::future::poll_fn(move |context| {
+        let came = signals.iter_mut().any(|s| s.poll_recv(context).is_ready());
+        if came { Poll::Ready(()) } else { Poll::Pending }
+    })
+}
+
+/// Signals that end a process unless it catches them, as people and other programs send them.
+const ENDING: [Signal; 11] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGTERM,
+    Signal::SIGXCPU,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGPWR,
+];
+
+/// The signals that this process was started to ignore, one bit each, from signal 1 on (proc(5));
+/// none where the kernel does not tell.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 /// Ends when standard input does.

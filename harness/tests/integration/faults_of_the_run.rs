@@ -90,7 +90,13 @@ fn an_interrupt_in_any_phase_keeps_what_was_measured_and_says_in_which() {
     let order = ["start", "connect", "settle", "warm-up", "measure", "drain"];
     std::thread::scope(|scope| {
         for (index, (old, new, phase)) in phases.into_iter().enumerate() {
-            let signal = [Signal::SIGINT, Signal::SIGTERM][index % 2];
+            let signal = [
+                Signal::SIGINT,
+                Signal::SIGTERM,
+                Signal::SIGHUP,
+                Signal::SIGQUIT,
+                Signal::SIGUSR1,
+            ][index];
             let until = order
                 .iter()
                 .position(|name| *name == phase)
