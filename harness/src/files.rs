@@ -27,13 +27,21 @@ pub(crate) const MAX_TEXT_BYTES: u64 = 16 << 20;
 /// # Errors
 /// What the system said, `InvalidData` for what is not UTF-8, or `FileTooLarge`.
 pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    let mut text = String::new();
-    let read = File::open(path)?.take(most + 1).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     if read as u64 > most {
         let error = format!("it holds more than the {most} bytes that are read of such a file");
         return Err(io::Error::new(ErrorKind::FileTooLarge, error));
     }
-    Ok(text)
+    let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let why = match is_utf16 {
+            true => "its byte order mark (BOM) is that of UTF-16, but UTF-8 is expected".to_owned(),
+            false => format!("not UTF-8 from byte {at} on"),
+        };
+        io::Error::new(ErrorKind::InvalidData, why)
+    })
 }
 
 /// Replaces the file at `path` by `text`. See [`replace`].
@@ -179,6 +187,22 @@ mod tests {
             .collect();
         names.sort_unstable();
         names
+    }
+
+    #[test]
+    fn a_text_of_another_encoding_is_named_and_one_with_a_mark_is_read_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let read = |bytes: &[u8]| {
+            fs::write(&path, bytes).expect("a file");
+            read_text(&path, 10).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(b"\xef\xbb\xbfa").as_deref(), Ok("\u{feff}a"));
+        let utf16 = "its byte order mark (BOM) is that of UTF-16, but UTF-8 is expected";
+        for bytes in [b"\xff\xfea\0", b"\xfe\xff\0a"] {
+            assert_eq!(read(bytes), Err(utf16.to_owned()));
+        }
+        assert_eq!(read(b"ab\xffc"), Err("not UTF-8 from byte 2 on".to_owned()));
     }
 
     #[test]

@@ -157,6 +157,8 @@ impl Record {
     /// # Errors
     /// [`RecordError::Version`] and [`RecordError::Parse`].
     pub fn from_json(path: &Path, json: &str) -> Result<Self, RecordError> {
+        // Some editors put a byte order mark in front of UTF-8, which is not JSON (RFC 8259, section 8.1).
+        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
         let json = &*printable_json(json);
         // The version first: a record of another one would be called damaged otherwise.
         #[derive(Deserialize)]

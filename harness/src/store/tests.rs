@@ -25,6 +25,11 @@ fn what_is_written_is_read_again() {
     );
     let files: Vec<_> = std::fs::read_dir(&folder).expect("a folder").collect();
     assert_eq!(files.len(), 1, "no temporary file is left");
+
+    let file = folder.join(RECORD_FILE);
+    let json = std::fs::read_to_string(&file).expect("a record");
+    std::fs::write(&file, format!("\u{feff}{json}")).expect("writable");
+    assert_eq!(Record::read(&file).expect("with a mark"), record);
 }
 
 #[test]
