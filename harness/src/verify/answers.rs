@@ -223,27 +223,15 @@ impl Runner<'_> {
     }
 
     async fn late_publisher(&mut self) -> Result<Outcome, RunError> {
-        let mut subject = Subject::undisturbed(Transport::Tcp);
-        subject.scenario.clients.count = 1;
-        // Far beyond what one thread can append, for a moment: at most 1.5 million messages, and on a
-        // machine that can append so many, larger ones.
-        subject.rate(TOO_MANY_PER_S);
-        if let Some(publish) = &mut subject.scenario.publish {
-            let speed = premise::envelopes_per_s;
-            match premise::bytes_beyond(TOO_MANY_PER_S, publish.payload_bytes, speed) {
-                Ok(bytes) => publish.payload_bytes = bytes,
-                Err(why) => {
-                    return Ok(Outcome::PremiseNotMet(format!("late publisher: {why}")));
-                }
+        match too_much_to_publish(premise::envelopes_per_s) {
+            Ok(subject) => {
+                self.judged("late publisher", &subject, |trial, _| {
+                    Outcome::Judged(judge::late_publisher(trial))
+                })
+                .await
             }
+            Err(why) => Ok(Outcome::PremiseNotMet(format!("late publisher: {why}"))),
         }
-        subject.scenario.phases.warm_up_s = 0.01;
-        subject.scenario.phases.measure_s = 0.5;
-        subject.scenario.phases.drain_s = 0.5;
-        self.judged("late publisher", &subject, |trial, _| {
-            Outcome::Judged(judge::late_publisher(trial))
-        })
-        .await
     }
 
     async fn starved(&mut self) -> Result<Outcome, RunError> {
@@ -293,9 +281,34 @@ impl Runner<'_> {
     }
 }
 
+/// A trial of more than a thread can append, for a moment: at most 1.5 million messages, and on a machine
+/// that can append so many, larger ones. `speed`: envelopes of so many bytes that it makes a second.
+fn too_much_to_publish(speed: impl FnMut(usize) -> f64) -> Result<Subject, String> {
+    let mut subject = Subject::undisturbed(Transport::Tcp);
+    subject.scenario.clients.count = 1;
+    subject.scenario.phases.warm_up_s = 0.01;
+    subject.scenario.phases.measure_s = 0.5;
+    subject.scenario.phases.drain_s = 0.5;
+    subject.rate(TOO_MANY_PER_S);
+    if let Some(publish) = &mut subject.scenario.publish {
+        publish.payload_bytes =
+            premise::bytes_beyond(TOO_MANY_PER_S, publish.payload_bytes, speed)?;
+    }
+    Ok(subject)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_fleet_takes_what_is_too_much_to_publish_on_any_machine() {
+        for made_per_s in [1e3, 2e6, 1e7] {
+            let fast = |bytes: usize| made_per_s * 100.0 / bytes as f64;
+            let subject = too_much_to_publish(fast).expect("nothing copies so fast");
+            assert_eq!(subject.scenario.check(), Ok(()));
+        }
+    }
 
     #[test]
     fn what_cannot_be_judged_neither_holds_nor_goes_unsaid() {

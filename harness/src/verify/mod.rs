@@ -75,8 +75,11 @@ impl Subject {
     /// A trial of a few clients to which nothing is done.
     fn undisturbed(transport: Transport) -> Self {
         let (name, source) = FEW_CLIENTS;
+        let mut scenario = built_in(name, source);
+        // The rules of others, such as two intervals of polls, do not bind it.
+        scenario.run.transports = vec![transport];
         Self {
-            scenario: built_in(name, source),
+            scenario,
             transport,
             index: 1,
             probes: true,
