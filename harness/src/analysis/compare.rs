@@ -19,11 +19,11 @@ pub mod render;
 
 use std::collections::BTreeMap;
 
-use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::analysis::stats::{Decision, Ratio, decide, family, paired_log_ratio, paired_slices};
 use crate::metrics::{self, Metric, Role};
 pub use crate::record::{Comparison, MetricComparison, Says};
 use crate::record::{Pair, Side, Trial, Variant, Verdict};
+use crate::scenario::Matters;
 
 /// Confidence of the intervals that decide. 99%: who acts on *different* should be wrong once in a
 /// hundred comparisons, not once in twenty.
@@ -45,7 +45,14 @@ fn of_role(role: Role) -> impl Iterator<Item = &'static Metric> {
 }
 
 /// Every pair of sides that `trials` hold at one point of a sweep, the earlier transport first.
-pub fn compare_all(trials: &[Trial]) -> Vec<Comparison> {
+///
+/// `look`: for how manieth time a run that goes on until all is decided is looked at, from 1; `None` where
+/// the number of trials was fixed. The intervals of all looks hold together (see [`spent_at`]).
+pub fn compare_all(trials: &[Trial], matters: &Matters, look: Option<u32>) -> Vec<Comparison> {
+    let how = How {
+        matters: *matters,
+        error: (1.0 - CONFIDENCE) * look.map_or(1.0, spent_at),
+    };
     let mut points: BTreeMap<Option<u32>, BTreeMap<Side, BTreeMap<u32, &Trial>>> = BTreeMap::new();
     for trial in trials {
         let Variant { side, point } = trial.variant;
@@ -56,7 +63,7 @@ pub fn compare_all(trials: &[Trial]) -> Vec<Comparison> {
     for sides in points.values() {
         for (i, of_a) in sides.values().enumerate() {
             for of_b in sides.values().skip(i + 1) {
-                comparisons.extend(compare(of_a, of_b));
+                comparisons.extend(compare(of_a, of_b, &how));
             }
         }
     }
@@ -65,14 +72,52 @@ pub fn compare_all(trials: &[Trial]) -> Vec<Comparison> {
 
 /// Two lists of trials that were paired by their index, whatever they are of. `None` with fewer
 /// than [`MIN_ROUNDS`] rounds.
-pub fn compare_pair(a: &[Trial], b: &[Trial]) -> Option<Comparison> {
+pub fn compare_pair(a: &[Trial], b: &[Trial], matters: &Matters) -> Option<Comparison> {
     let of_a = a.iter().map(|t| (t.index, t)).collect();
     let of_b = b.iter().map(|t| (t.index, t)).collect();
-    compare(&of_a, &of_b)
+    let how = How {
+        matters: *matters,
+        error: 1.0 - CONFIDENCE,
+    };
+    compare(&of_a, &of_b, &how)
+}
+
+/// By what a comparison goes.
+struct How {
+    matters: Matters,
+    /// Probability of an error, over all primary metrics.
+    error: f64,
+}
+
+/// The share of the probability of an error that look `k`, from 1, may spend: 0.8 for the first, then
+/// 0.2 / (k (k - 1)), which add up to 1. By the union bound, intervals at these levels hold at all looks
+/// together, whenever one stops: *α-spending* (Lan and DeMets 1983, Biometrika 70), with the stitching of
+/// Howard, Ramdas, McAuliffe and Sekhon 2021 (*Time-Uniform, Nonparametric, Nonasymptotic Confidence
+/// Sequences*, Annals of Statistics 49), as looks are taken at twice as many rounds each time.
+pub fn spent_at(look: u32) -> f64 {
+    match look {
+        0 | 1 => 0.8,
+        k => 0.2 / (f64::from(k) * f64::from(k - 1)),
+    }
+}
+
+/// How many looks lie at or before so many rounds, of those at 5, 10, 20 and so on.
+pub fn looks(rounds: u32) -> u32 {
+    let mut at = MIN_ROUNDS as u32;
+    let mut looks = 0;
+    while at <= rounds {
+        looks += 1;
+        at *= 2;
+    }
+    looks
 }
 
 /// `None` with fewer than [`MIN_ROUNDS`] rounds.
-fn compare(of_a: &BTreeMap<u32, &Trial>, of_b: &BTreeMap<u32, &Trial>) -> Option<Comparison> {
+fn compare(
+    of_a: &BTreeMap<u32, &Trial>,
+    of_b: &BTreeMap<u32, &Trial>,
+    how: &How,
+) -> Option<Comparison> {
     let rounds: Vec<(&Trial, &Trial)> = of_a
         .iter()
         .filter_map(|(index, trial)| Some((*trial, *of_b.get(index)?)))
@@ -97,16 +142,23 @@ fn compare(of_a: &BTreeMap<u32, &Trial>, of_b: &BTreeMap<u32, &Trial>) -> Option
         .map(|(a, b)| (a.as_slice(), b.as_slice()))
         .collect();
     let mut metrics: Vec<MetricComparison> = of_role(Role::Primary)
-        .zip(family(&pairs, CONFIDENCE))
+        .zip(family(&pairs, 1.0 - how.error))
         .filter_map(|(metric, member)| {
             let member = member?;
-            Some(told(metric.key, true, &member.ratio, member.p_adjusted))
+            let margin = margin(metric, &how.matters, &kept)?;
+            Some(judged(
+                metric,
+                true,
+                &member.ratio,
+                (member.p_adjusted, margin),
+            ))
         })
         .collect();
     metrics.extend(of_role(Role::Secondary).filter_map(|metric| {
         let (a, b) = columns(metric)?;
-        let ratio = paired_log_ratio(&a, &b, CONFIDENCE)?;
-        Some(told(metric.key, false, &ratio, ratio.p_value))
+        let ratio = paired_log_ratio(&a, &b, 1.0 - how.error)?;
+        let margin = margin(metric, &how.matters, &kept)?;
+        Some(judged(metric, false, &ratio, (ratio.p_value, margin)))
     }));
     let (a, b) = kept[0];
     Some(Comparison {
@@ -136,14 +188,43 @@ fn of_round(metric: &Metric, a: &Trial, b: &Trial) -> Option<(f64, f64)> {
     }
 }
 
-fn told(metric: &str, primary: bool, ratio: &Ratio, p_value: f64) -> MetricComparison {
-    let (says, more_trials) = match decide(ratio, SMALLEST_EFFECT) {
+/// The smallest difference of a metric that matters between two rows: as a share, and the amount where that
+/// is what decides. The amount counts against the smaller of the two.
+fn margin(metric: &Metric, matters: &Matters, kept: &[(&Trial, &Trial)]) -> Option<Margin> {
+    let mean = |trials: &mut dyn Iterator<Item = &Trial>| {
+        let logs: Option<Vec<f64>> = trials.map(|t| Some((metric.read)(t)?.ln())).collect();
+        Some((logs?.iter().sum::<f64>() / kept.len() as f64).exp())
+    };
+    let of_a = mean(&mut kept.iter().map(|pair| pair.0))?;
+    let of_b = mean(&mut kept.iter().map(|pair| pair.1))?;
+    let smaller = of_a.min(of_b);
+    let amount = metric.matters(matters);
+    let share = amount.map_or(0.0, |amount| amount / smaller);
+    Some(Margin {
+        share: matters.relative.max(share),
+        amount: amount.filter(|_| share > matters.relative),
+    })
+}
+
+/// See [`margin`].
+struct Margin {
+    share: f64,
+    amount: Option<f64>,
+}
+
+fn judged(
+    metric: &Metric,
+    primary: bool,
+    ratio: &Ratio,
+    (p_value, margin): (f64, Margin),
+) -> MetricComparison {
+    let (says, more_trials) = match decide(ratio, margin.share) {
         Decision::Different { .. } => (Says::Different, None),
-        Decision::Same { .. } => (Says::Same, None),
+        Decision::Same { .. } => (Says::Alike, None),
         Decision::Undecided { more_trials } => (Says::Undecided, more_trials),
     };
     MetricComparison {
-        metric: metric.to_owned(),
+        metric: metric.key.to_owned(),
         primary,
         says,
         ratio: ratio.ratio,
@@ -151,6 +232,8 @@ fn told(metric: &str, primary: bool, ratio: &Ratio, p_value: f64) -> MetricCompa
         high: ratio.high,
         confidence: ratio.confidence,
         p_value,
+        matters: margin.share,
+        matters_amount: margin.amount,
         more_trials,
     }
 }
@@ -178,6 +261,14 @@ mod tests {
         p50.iter().enumerate().map(trial).collect()
     }
 
+    /// Nothing but a share matters.
+    const STRICT: Matters = Matters {
+        relative: 0.05,
+        latency_ms: 0.0,
+        memory_bytes: 0.0,
+        wire_bytes: 0.0,
+    };
+
     const BASE: [u64; 6] = [1_000, 1_100, 900, 1_050, 980, 1_020];
 
     fn against(factor: f64) -> Vec<Trial> {
@@ -197,14 +288,14 @@ mod tests {
 
     #[test]
     fn rounds_are_paired_so_that_what_changed_for_both_drops_out() {
-        let found = compare_all(&against(1.2));
+        let found = compare_all(&against(1.2), &STRICT, None);
         assert_eq!(found.len(), 1);
         let p50 = metric(&found[0], "latency_ns.p50");
         assert_eq!((p50.says, p50.primary), (Says::Different, true));
         assert!((p50.ratio - 1.2).abs() < 0.001 && p50.low > 1.19 && p50.high < 1.21);
         assert_eq!(
             metric(&found[0], "server.cpu_ns_per_delivery").says,
-            Says::Same
+            Says::Alike
         );
         assert!(all_decided(&found));
     }
@@ -222,7 +313,7 @@ mod tests {
             };
             trial.slices = (0..10).map(slice).collect();
         }
-        let found = compare_all(&all);
+        let found = compare_all(&all, &STRICT, None);
         let cpu = metric(&found[0], "server.cpu_ns_per_delivery");
         assert_eq!(cpu.says, Says::Different);
         assert!(
@@ -240,27 +331,27 @@ mod tests {
             trials
         };
         let all = [at(1, against(1.2)), at(2, against(1.0))].concat();
-        let found = compare_all(&all);
+        let found = compare_all(&all, &STRICT, None);
         let told = |c: &Comparison| {
             let point = c.pair.point.map(|point| point.index);
             (point, metric(c, "latency_ns.p50").says)
         };
         assert_eq!(
             found.iter().map(told).collect::<Vec<_>>(),
-            [(Some(1), Says::Different), (Some(2), Says::Same)]
+            [(Some(1), Says::Different), (Some(2), Says::Alike)]
         );
     }
 
     #[test]
     fn what_no_trial_tells_is_not_compared() {
-        let found = compare_all(&against(1.0));
+        let found = compare_all(&against(1.0), &STRICT, None);
         assert!(
             found[0]
                 .metrics
                 .iter()
                 .all(|m| m.metric != "latency_ns.p99")
         );
-        assert_eq!(metric(&found[0], "latency_ns.p50").says, Says::Same);
+        assert_eq!(metric(&found[0], "latency_ns.p50").says, Says::Alike);
     }
 
     #[test]
@@ -281,7 +372,7 @@ mod tests {
                 ..RoundTrip::default()
             });
         }
-        let found = compare_all(&all);
+        let found = compare_all(&all, &STRICT, None);
         let trip = metric(&found[0], "measures.round_trip.round_trip_ns.p50");
         assert_eq!((trip.says, trip.primary), (Says::Different, false));
         assert!(trip.is_headline() && (trip.ratio - 1.3).abs() < 0.01);
@@ -297,10 +388,10 @@ mod tests {
     fn fewer_than_five_rounds_say_nothing_and_void_ones_are_left_out() {
         let mut all = against(1.2);
         all[0].validity.verdict = Verdict::Void;
-        let found = compare_all(&all);
+        let found = compare_all(&all, &STRICT, None);
         assert_eq!((found[0].rounds, found[0].left_out), (5, 1));
         all[1].validity.verdict = Verdict::Void;
-        assert!(compare_all(&all).is_empty());
+        assert!(compare_all(&all, &STRICT, None).is_empty());
         assert!(!all_decided(&[]));
     }
 
@@ -308,7 +399,7 @@ mod tests {
     fn noise_larger_than_the_difference_is_undecided_with_a_number_of_trials() {
         let mut all = trials(Transport::Sse, &[1_000, 1_133, 882, 1_134, 921, 1_040]);
         all.extend(trials(Transport::WebSocket, &BASE));
-        let found = compare_all(&all);
+        let found = compare_all(&all, &STRICT, None);
         let p50 = metric(&found[0], "latency_ns.p50");
         assert_eq!(p50.says, Says::Undecided);
         assert!(
@@ -317,5 +408,39 @@ mod tests {
             p50.more_trials
         );
         assert!(!all_decided(&found));
+    }
+
+    #[test]
+    fn a_difference_that_nobody_would_notice_is_alike_however_sure() {
+        // 0.2 µs of a µs.
+        let all = against(1.2);
+        let within = |latency_ms| {
+            let matters = Matters {
+                latency_ms,
+                ..STRICT
+            };
+            let found = compare_all(&all, &matters, None);
+            let p50 = metric(&found[0], "latency_ns.p50");
+            (p50.says, p50.matters_amount)
+        };
+        assert_eq!(within(0.001), (Says::Alike, Some(1_000.0)));
+        assert_eq!(within(0.000_1), (Says::Different, Some(100.0)));
+        assert_eq!(within(0.000_01), (Says::Different, None));
+    }
+
+    #[test]
+    fn the_intervals_of_all_looks_hold_together() {
+        let spent: f64 = (1..10_000).map(spent_at).sum();
+        assert!((0.999..=1.0).contains(&spent), "{spent}");
+        let at = [4, 5, 9, 10, 19, 20, 40].map(looks);
+        assert_eq!(at, [0, 1, 1, 2, 2, 3, 4]);
+        let width = |look| {
+            let mut all = trials(Transport::Sse, &[1_000, 1_133, 882, 1_134, 921, 1_040]);
+            all.extend(trials(Transport::WebSocket, &BASE));
+            let found = compare_all(&all, &STRICT, look);
+            let p50 = metric(&found[0], "latency_ns.p50");
+            (p50.high / p50.low).ln()
+        };
+        assert!(width(None) < width(Some(1)) && width(Some(1)) < width(Some(2)));
     }
 }

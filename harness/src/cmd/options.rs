@@ -62,6 +62,8 @@ impl Workload {
             rate: self.rate,
             duration_s: self.duration,
             trials: None,
+            budget_s: None,
+            matters: Vec::new(),
             whole_trials: false,
             sweep: None,
             seed: self.seed,
@@ -169,7 +171,7 @@ struct Renamed {
 }
 
 const RENAMED: [Renamed; 9] = [
-    row(&["run"], &["--budget"], "--time-budget"),
+    row(&["run"], &["--time-budget"], "--budget"),
     row(
         &["run", "limits", "verify"],
         &["--client"],
@@ -253,9 +255,9 @@ mod tests {
     fn old_spellings_become_the_new_ones_with_a_hint() {
         for (line, new, hint) in [
             (
-                "pushbench run --trials auto --budget 5",
                 "pushbench run --trials auto --time-budget 5",
-                "'--budget' is now '--time-budget'; the old spelling goes away in 0.3",
+                "pushbench run --trials auto --budget 5",
+                "'--time-budget' is now '--budget'; the old spelling goes away in 0.3",
             ),
             (
                 "pushbench verify --client=lean",
@@ -294,7 +296,7 @@ mod tests {
             "pushbench run --rate 5 --clients 3 --client-family lean",
             "pushbench serve --rate 5 --payload json",
             "pushbench doctor --transport sse",
-            "pushbench run -- --budget",
+            "pushbench run -- --time-budget",
             "pushbench compare --format md text",
             "pushbench compare --format",
             "pushbench",

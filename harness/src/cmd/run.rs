@@ -6,12 +6,11 @@ use std::time::Duration;
 use super::options::{LoadGenerator, Output, Selection, Workload, seconds};
 use super::progress::Bar;
 use super::{Failure, Outcome, console_width, failed, interrupt, print, runtime, say, usage};
-use crate::analysis::compare::MIN_ROUNDS;
 use crate::record::Family;
 use crate::record::{Record, Status, Verdict};
 use crate::report::{Format, HTML_FILE};
-use crate::run::{Done, Options, RunError};
-use crate::scenario::{Overrides, Scenario, ScenarioError, Sweep};
+use crate::run::{Done, RunError};
+use crate::scenario::{MattersValue, Overrides, Scenario, ScenarioError, Sweep};
 use crate::store::RecordError;
 
 /// Arguments of `run`.
@@ -26,12 +25,17 @@ pub(super) struct Arguments {
     selection: Selection,
     #[command(flatten)]
     workload: Workload,
-    /// Trials of each transport and profile; 'auto' goes on until every difference is decided
+    /// Trials of each transport and profile [default: 'auto', until every difference is decided]
     #[arg(long, value_name = "N", value_parser = trials)]
     trials: Option<Trials>,
-    /// Time that '--trials auto' may spend on a scenario, in s
-    #[arg(long, value_name = "S", default_value = "600", value_parser = seconds)]
-    time_budget: Duration,
+    /// Time that trials of a scenario may take until all is decided, in s, connecting left out
+    /// [default: 60]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    budget: Option<Duration>,
+    /// Smallest differences that matter, such as 'latency_ms=0.1' [default: relative=0.05,
+    /// latency_ms=1, memory_bytes=1000, wire_bytes=16]
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
+    matters: Vec<MattersValue>,
     /// Run each trial by itself, instead of all in turns, in slices of some 200 ms
     #[arg(long)]
     whole_trials: bool,
@@ -70,10 +74,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let scenarios: Vec<Scenario> = scenarios
         .collect::<Result<_, ScenarioError>>()
         .map_err(usage)?;
-    let options = Options {
-        until_decided: arguments.until_decided(),
-        ..arguments.load.options(&arguments.output)?
-    };
+    let options = arguments.load.options(&arguments.output)?;
     let runtime = runtime()?;
     let _context = runtime.enter();
     let mut interrupted = std::pin::pin!(interrupt());
@@ -152,10 +153,6 @@ pub(super) fn keep_page(record: &Record, folder: &Path, quiet: bool) -> Result<(
 }
 
 impl Arguments {
-    fn until_decided(&self) -> Option<Duration> {
-        (self.trials == Some(Trials::Auto)).then_some(self.time_budget)
-    }
-
     fn sweep(&self) -> Result<Option<Sweep>, Failure> {
         let mut lists = self.sweep.iter().cloned();
         let Some(first) = lists.next() else {
@@ -168,9 +165,11 @@ impl Arguments {
     fn overrides(&self) -> Result<Overrides, Failure> {
         Ok(Overrides {
             trials: self.trials.map(|trials| match trials {
-                Trials::Number(number) => number,
-                Trials::Auto => MIN_ROUNDS as u32,
+                Trials::Number(number) => Some(number),
+                Trials::Auto => None,
             }),
+            budget_s: self.budget.map(|budget| budget.as_secs_f64()),
+            matters: self.matters.clone(),
             whole_trials: self.whole_trials,
             sweep: self.sweep()?,
             ..self.workload.overrides(&self.selection)

@@ -21,6 +21,7 @@ pub use unit::{Per, Quantity, Unit};
 use serde::{Serialize, Serializer};
 
 use crate::record::{Capability, Slice, SummaryRow, Trial};
+use crate::scenario::Matters;
 
 /// Which way a metric gets better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -126,6 +127,16 @@ impl Metric {
     /// scenario asked for it.
     pub fn is_headline(&self) -> bool {
         self.role == Role::Primary || self.needs().is_some()
+    }
+
+    /// The smallest difference of it that matters, in its unit; `None` where only a share counts.
+    pub fn matters(&self, matters: &Matters) -> Option<f64> {
+        match (self.unit, self.per) {
+            (Unit::Ms, _) => Some(matters.latency_ms * 1e6),
+            (Unit::KB, Per::Client) => Some(matters.memory_bytes),
+            (Unit::B, Per::Delivery | Per::Message) => Some(matters.wire_bytes),
+            _ => None,
+        }
     }
 
     /// Whether it is compared at all.

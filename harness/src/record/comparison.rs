@@ -38,9 +38,20 @@ pub struct MetricComparison {
     pub confidence: f64,
     /// P-value of "the ratio is 1"; after Holm for primary metrics.
     pub p_value: f64,
+    /// The smallest difference that matters, as a share of the smaller figure.
+    #[serde(default = "five_percent")]
+    pub matters: f64,
+    /// The same as an amount, in the unit of the metric; `null` where the share of the scenario is larger.
+    #[serde(default)]
+    pub matters_amount: Option<f64>,
     /// For `undecided`: how many more rounds would decide with a probability of about 0.8, if all
     /// goes on as so far; `null` where more than 1,000.
     pub more_trials: Option<u32>,
+}
+
+/// What records held before they said it.
+fn five_percent() -> f64 {
+    0.05
 }
 
 /// What a comparison says.
@@ -49,8 +60,9 @@ pub struct MetricComparison {
 pub enum Says {
     /// The ratio is not 1.
     Different,
-    /// The ratio lies within the smallest effect that matters (5%) of 1.
-    Same,
+    /// The difference lies within the smallest that matters.
+    #[serde(alias = "same")]
+    Alike,
     /// It may be either.
     Undecided,
 }

@@ -190,7 +190,7 @@ fn find(view: &View<'_>, candidates: &[usize], metric: &Metric) -> Finding {
             .enumerate()
             .flat_map(move |(i, &a)| rows[i + 1..].iter().map(move |&b| (a, b)))
     };
-    let same = |(a, b)| relation(a, b).is_some_and(|found| found.says == Says::Same);
+    let same = |(a, b)| relation(a, b).is_some_and(|found| found.says == Says::Alike);
     if among().all(same) {
         return Finding::Same { rows };
     }

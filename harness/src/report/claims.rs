@@ -13,7 +13,6 @@ use super::relation::Relation;
 use super::splice::Reference;
 use super::view::View;
 use crate::analysis::compare::{MIN_ROUNDS, Says};
-use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::find;
 use crate::record::Selector;
 use crate::scenario::EMBEDDED;
@@ -165,11 +164,12 @@ fn holds(view: &View<'_>, claim: &Claim) -> String {
     } else {
         format!("{against} has {} than {of}", less(&turned))
     };
-    let same = format!("the same, within {:.0}%", SMALLEST_EFFECT * 100.0);
+    let within = find(&verdict.metric).map(|metric| found.within(metric));
+    let within = within.unwrap_or_default();
     let text = match (found.says, verdict.expects) {
         (Says::Undecided, _) => "inconclusive".to_owned(),
-        (Says::Same, Expects::Same) => format!("**yes**: {same}"),
-        (Says::Same, _) => format!("**no**: {same}"),
+        (Says::Alike, Expects::Same) => format!("**yes**: alike {within}"),
+        (Says::Alike, _) => format!("**alike** {within}"),
         (Says::Different, Expects::Less) if found.ratio < 1.0 => format!("**yes**: {told}"),
         (Says::Different, Expects::More) if found.ratio > 1.0 => format!("**yes**: {told}"),
         (Says::Different, _) => format!("**no**: {told}"),
@@ -210,7 +210,7 @@ mod tests {
             })
             .collect();
         record.summary = crate::metrics::summarise(&record.trials, &Default::default());
-        record.comparisons = compare_all(&record.trials);
+        record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
         record
     }
 

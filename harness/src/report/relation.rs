@@ -3,6 +3,7 @@
 //! In: the comparisons of a record. Out: one of them, turned as it is asked for.
 
 use crate::analysis::compare::{MetricComparison, Says};
+use crate::metrics::Metric;
 use crate::record::{Record, Variant};
 
 /// What the record says of a metric of one row against another: ratios are first over second,
@@ -14,6 +15,8 @@ pub(super) struct Relation {
     pub(super) low: f64,
     pub(super) high: f64,
     pub(super) confidence: f64,
+    /// The smallest difference that matters, as a share, and as an amount where that decides.
+    pub(super) matters: (f64, Option<f64>),
     pub(super) more_trials: Option<u32>,
 }
 
@@ -43,12 +46,26 @@ impl Relation {
             low,
             high,
             confidence: found.confidence,
+            matters: (found.matters, found.matters_amount),
             more_trials: found.more_trials,
         }
+    }
+
+    /// Within what two that are alike are: `within 1 ms`, `within 5%`.
+    pub(super) fn within(&self, metric: &Metric) -> String {
+        within(metric, self.matters)
     }
 
     /// The first has surely less than the second.
     pub(super) fn is_less(&self) -> bool {
         self.says == Says::Different && self.ratio < 1.0
+    }
+}
+
+/// The smallest difference of a metric that matters, in words: a share, or the amount where that decides.
+pub(super) fn within(metric: &Metric, (share, amount): (f64, Option<f64>)) -> String {
+    match amount {
+        Some(_) => format!("within {}", metric.show(amount)),
+        None => format!("within {:.0}%", share * 100.0),
     }
 }

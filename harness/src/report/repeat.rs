@@ -149,8 +149,13 @@ fn difference(scenario: &Scenario, ran: &Scenario) -> (Overrides, String) {
         overrides.duration_s = Some(ran.phases.measure_s);
     }
     if scenario.run.trials != ran.run.trials {
-        let _ = write!(options, " --trials {}", ran.run.trials);
+        let trials = ran.run.trials.map(|trials| trials.to_string());
+        let _ = write!(options, " --trials {}", trials.as_deref().unwrap_or("auto"));
         overrides.trials = Some(ran.run.trials);
+    }
+    if scenario.run.budget_s != ran.run.budget_s {
+        let _ = write!(options, " --budget {}", ran.run.budget_s);
+        overrides.budget_s = Some(ran.run.budget_s);
     }
     if scenario.run.slices && !ran.run.slices {
         options.push_str(" --whole-trials");
@@ -170,22 +175,23 @@ mod tests {
         let mut record = sample::record();
         assert_eq!(
             repeat(&View::of(&record)).command,
-            "pushbench run quick --seed 7"
+            "pushbench run quick --duration 3 --seed 7"
         );
         let ran = &mut record.scenario;
         ran.run.transports = vec![Transport::Sse, Transport::WebSocket];
         ran.run.profiles = vec![Profile::Stock, Profile::Tuned];
         ran.clients.count = 200;
         ran.publish.as_mut().expect("it publishes").rate_per_s = 50.5;
-        ran.phases.measure_s = 2.0;
-        ran.run.trials = 5;
+        ran.phases.measure_s = 4.0;
+        ran.run.trials = Some(5);
+        ran.run.budget_s = 30.0;
         ran.run.slices = false;
         ran.run.seed = Some(9);
         let found = repeat(&View::of(&record));
         assert_eq!(
             found.command,
             "pushbench run quick --transports sse,websocket --profiles stock,tuned --clients 200 \
-             --rate 50.5 --duration 2 --trials 5 --whole-trials --seed 7"
+             --rate 50.5 --duration 4 --trials 5 --budget 30 --whole-trials --seed 7"
         );
         assert_eq!(found.file, None);
     }

@@ -9,10 +9,10 @@ use super::columns::{COST, of_rows};
 use super::doubts::doubts;
 use super::limits;
 use super::measures;
+use super::relation::within;
 use super::sweep::{ends, growth, points};
 use super::view::View;
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
-use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::find;
 use crate::record::{Pair, Record, SummaryRow};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
@@ -256,21 +256,22 @@ fn differences(out: &mut String, record: &Record, width: u16) {
     }
     let text = format!(
         "Ratios of {} paired trials with {:.0}% intervals, the first three corrected for being three; \
-         same: within {:.0}%.",
+         alike: the difference is below what matters.",
         record
             .comparisons
             .iter()
             .map(|c| c.rounds)
             .max()
             .unwrap_or(0),
-        CONFIDENCE * 100.0,
-        SMALLEST_EFFECT * 100.0
+        CONFIDENCE * 100.0
     );
     paragraph(out, width, "", &text);
 }
 
 fn difference(metric: &MetricComparison) -> String {
-    let name = find(&metric.metric).map_or(&*metric.metric, |metric| metric.title);
+    let known = find(&metric.metric);
+    let name = known.map_or(&*metric.metric, |metric| metric.title);
+    let alike = known.map(|known| within(known, (metric.matters, metric.matters_amount)));
     let interval = format!(
         "× {} ({}–{})",
         three(metric.ratio),
@@ -279,7 +280,7 @@ fn difference(metric: &MetricComparison) -> String {
     );
     match (metric.says, metric.more_trials) {
         (Says::Different, _) => format!("{name} different, {interval}"),
-        (Says::Same, _) => format!("{name} same, {interval}"),
+        (Says::Alike, _) => format!("{name} alike {}, {interval}", alike.unwrap_or_default()),
         (Says::Undecided, Some(more)) => {
             format!("{name} undecided, {interval}, some {more} more trials would decide")
         }

@@ -185,7 +185,7 @@ mod tests {
         assert_eq!((slices.head_ns, slices.body_ns), (29_999_999, 150_000_000));
         // A message is 10 deliveries.
         assert_eq!((slices.pause_ns, slices.gap_ns), (8_200_000, 8_200_000));
-        assert_eq!((warm_up_blocks, slices.blocks), (6, 22));
+        assert_eq!((warm_up_blocks, slices.blocks), (2, 13));
     }
 
     #[test]

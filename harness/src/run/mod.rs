@@ -6,14 +6,14 @@
 mod design;
 pub mod limits;
 mod recording;
+mod stopping;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
 use pushbench_protocol::payload::SplitMix64;
 
-use crate::analysis::compare::{MIN_ROUNDS, all_decided, compare_all};
+use crate::analysis::compare::compare_all;
 use crate::environment::layout::{Layout, LayoutError, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::metrics::growth;
@@ -25,9 +25,7 @@ use crate::trial::{self, Plan, Progress, Turn};
 use self::design::Design;
 use self::recording::Recording;
 pub(crate) use self::recording::congestion;
-
-/// Most rounds of a run that goes on until it is decided; beyond it, the budget was a slip.
-const MAX_ROUNDS: u32 = 1_000;
+use self::stopping::Stopping;
 
 /// How to run the trials of a scenario.
 #[derive(Debug, Default)]
@@ -44,9 +42,6 @@ pub struct Options {
     pub program: PathBuf,
     /// Compare every payload, byte for byte.
     pub check_payloads: bool,
-    /// Go on beyond the scenario's trials until every primary comparison is decided, or this much
-    /// time is spent.
-    pub until_decided: Option<Duration>,
 }
 
 /// What a run says while it runs.
@@ -106,20 +101,20 @@ pub async fn run(
     watch: &dyn Watch,
     interrupted: impl Future<Output = ()>,
 ) -> Result<Done, RunError> {
-    let started = SystemTime::now();
+    let mut stopping = Stopping::new(scenario);
     let points = at_each_point(scenario, options)?;
     let mut recording = Recording::start(scenario, options, &points[0].layout)?;
     let mut random = SplitMix64::new(recording.record.seed);
     let mut number = 0;
     let mut interrupted = std::pin::pin!(interrupted);
     for index in 1.. {
-        if !another_round(scenario, options, index, &recording.record, started) {
+        if !stopping.goes_on(index, &recording.record) {
             break;
         }
         let round = round(&points, &mut random);
         let trials: usize = round.iter().map(|unit| unit.sides.len()).sum();
         // Of how many is known only where nothing is decided on the way.
-        let of = (trials * scenario.run.trials as usize).max(number + trials);
+        let of = (trials * scenario.run.trials.unwrap_or(1) as usize).max(number + trials);
         for unit in round {
             let Place {
                 point, at, layout, ..
@@ -157,7 +152,8 @@ pub async fn run(
                 let entered = recording.enter(trial, histograms.as_ref());
                 let record = &mut recording.record;
                 record.growth = growth(&record.summary);
-                record.comparisons = compare_all(&record.trials);
+                record.comparisons =
+                    compare_all(&record.trials, &scenario.matters, stopping.look());
                 if let Err(error) = entered.and_then(|()| recording.write()) {
                     // What was measured is in memory still: it is the caller's to keep.
                     recording.record.status = Status::Failed;
@@ -169,6 +165,7 @@ pub async fn run(
                 return Ok(recording.done(None));
             }
         }
+        stopping.ends_round(&recording.record, trials);
     }
     Ok(recording.done(None))
 }
@@ -211,22 +208,6 @@ fn at_each_point(scenario: &Scenario, options: &Options) -> Result<Vec<Place>, L
         })
     });
     points.collect()
-}
-
-/// Whether round `index`, counted from 1, is to be run.
-fn another_round(
-    scenario: &Scenario,
-    options: &Options,
-    index: u32,
-    record: &Record,
-    started: SystemTime,
-) -> bool {
-    let Some(budget) = options.until_decided else {
-        return index <= scenario.run.trials;
-    };
-    let least = scenario.run.trials.max(MIN_ROUNDS as u32);
-    let spent = started.elapsed().unwrap_or_default();
-    index <= least || (!all_decided(&record.comparisons) && spent < budget && index <= MAX_ROUNDS)
 }
 
 /// One round: every transport and profile once at every point, in an order of its own, so that none

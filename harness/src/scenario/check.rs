@@ -294,13 +294,17 @@ fn run(scenario: &Scenario) -> Check {
         &profiles,
         "name some of 'stock', 'tuned' and 'lean'",
     )?;
+    let trials = run.trials.unwrap_or(1);
     ensure!(
-        (1..=MAX_TRIALS).contains(&run.trials),
+        (1..=MAX_TRIALS).contains(&trials),
         "run.trials",
-        "is {}, but must be from 1 to {MAX_TRIALS}",
-        run.trials
+        "is {trials}, but must be from 1 to {MAX_TRIALS}"
     );
-    Ok(())
+    wait_s("run.budget_s", run.budget_s)?;
+    match scenario.matters.problem() {
+        Some((key, message)) => Err(super::error::Problem { key, message }),
+        None => Ok(()),
+    }
 }
 
 fn distinct(key: &'static str, words: &[&str], remedy: &str) -> Check {

@@ -50,6 +50,7 @@ pub(crate) mod conditions {
 }
 mod embedded;
 mod error;
+mod matters;
 mod measure;
 mod overrides;
 mod parse;
@@ -66,6 +67,7 @@ pub use conditions::streams::Streams;
 pub use conditions::upstream::{Upstream, Via};
 pub use embedded::EMBEDDED;
 pub use error::ScenarioError;
+pub use matters::{Matters, MattersValue};
 pub use measure::Measure;
 pub use overrides::Overrides;
 pub use sweep::{MAX_POINTS, Point, Sweep};
@@ -128,6 +130,9 @@ pub struct Scenario {
     /// What is measured in addition to latency and cost. Default: all that the tables above give.
     #[serde(default)]
     pub measures: Option<Vec<Measure>>,
+    /// The smallest differences that matter.
+    #[serde(default)]
+    pub matters: Matters,
     /// What varies from point to point. Without it there is one point: the values above.
     #[serde(default)]
     pub sweep: Option<Sweep>,
@@ -252,8 +257,11 @@ pub struct Run {
     /// Profiles, each once. Default: `tuned`. `tcp` always runs as `tuned`.
     #[schemars(schema_with = "profiles_schema")]
     pub profiles: Vec<Profile>,
-    /// Trials of each transport and profile, 1 to 1000. Default 1.
-    pub trials: u32,
+    /// Trials of each transport and profile, 1 to 1000. Default: as many as it takes until every primary
+    /// comparison is decided, at least one, within `budget_s`.
+    pub trials: Option<u32>,
+    /// Time that trials may take until all is decided, in s, that of connecting left out. Default 60.
+    pub budget_s: f64,
     /// Whether trials that can take turns do: all their servers and clients are alive at once, and have
     /// the load in slices of some 200 ms. Default: yes.
     pub slices: bool,
@@ -306,7 +314,8 @@ impl Default for Run {
         Self {
             transports: Transport::ALL.to_vec(),
             profiles: vec![Profile::Tuned],
-            trials: 1,
+            trials: None,
+            budget_s: 60.0,
             slices: true,
             seed: None,
             allocator: Allocator::DEFAULT,
@@ -357,6 +366,7 @@ impl Scenario {
             slow_readers: None,
             upstream: None,
             measures: None,
+            matters: Matters::default(),
             sweep: None,
             run: Run::default(),
         }

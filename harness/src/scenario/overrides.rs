@@ -1,7 +1,7 @@
 //! The options of the command line that change a scenario, and errors that name them.
 
 use super::error::ScenarioError;
-use super::{Scenario, Sweep, SweepKey, check};
+use super::{MattersValue, Scenario, Sweep, SweepKey, check};
 use pushbench_os::allocator::Allocator;
 use pushbench_protocol::transport::{Profile, Transport};
 
@@ -18,8 +18,12 @@ pub struct Overrides {
     pub rate: Option<f64>,
     /// `--duration`, in s, for `phases.measure_s`.
     pub duration_s: Option<f64>,
-    /// `--trials`, for `run.trials`.
-    pub trials: Option<u32>,
+    /// `--trials`, for `run.trials`: a number, or until all is decided.
+    pub trials: Option<Option<u32>>,
+    /// `--budget`, in s, for `run.budget_s`.
+    pub budget_s: Option<f64>,
+    /// `--matters`, for values of `matters`.
+    pub matters: Vec<MattersValue>,
     /// `--whole-trials`, which sets `run.slices` to false.
     pub whole_trials: bool,
     /// `--sweep`, for the whole of `sweep`.
@@ -34,7 +38,7 @@ pub struct Overrides {
 pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<(), ScenarioError> {
     let mut changed = scenario.clone();
     // Option, the key it stands for, and its value, of those that were given.
-    let mut given: Vec<(String, &str, String)> = Vec::new();
+    let mut given: Vec<Given> = Vec::new();
     let ids = |ids: Vec<&str>| ids.join(",");
     if let Some(transports) = &overrides.transports {
         changed.run.transports.clone_from(transports);
@@ -82,9 +86,9 @@ pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<()
             duration_s.to_string(),
         ));
     }
-    if let Some(trials) = overrides.trials {
-        changed.run.trials = trials;
-        given.push(("--trials".to_owned(), "run.trials", trials.to_string()));
+    rounds(&mut changed, overrides, &mut given);
+    for value in &overrides.matters {
+        value.enter(&mut changed.matters);
     }
     changed.run.slices &= !overrides.whole_trials;
     changed.run.seed = overrides.seed.or(changed.run.seed);
@@ -111,6 +115,22 @@ pub(super) fn apply(scenario: &mut Scenario, overrides: &Overrides) -> Result<()
     })?;
     *scenario = changed;
     Ok(())
+}
+
+/// An option that was given, the key it stands for, and its value.
+type Given = (String, &'static str, String);
+
+/// How many rounds, or for how long.
+fn rounds(changed: &mut Scenario, overrides: &Overrides, given: &mut Vec<Given>) {
+    if let Some(trials) = overrides.trials {
+        changed.run.trials = trials;
+        let trials = trials.map_or_else(|| "auto".to_owned(), |trials| trials.to_string());
+        given.push(("--trials".to_owned(), "run.trials", trials));
+    }
+    if let Some(budget_s) = overrides.budget_s {
+        changed.run.budget_s = budget_s;
+        given.push(("--budget".to_owned(), "run.budget_s", budget_s.to_string()));
+    }
 }
 
 /// A value that every point of a sweep replaces would have no effect.

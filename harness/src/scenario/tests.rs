@@ -151,7 +151,7 @@ fn what_a_file_leaves_out_has_the_documented_default() {
     assert_eq!(scenario.sessions, None);
     assert_eq!(scenario.run.transports, Transport::ALL);
     assert_eq!(scenario.run.profiles, [Profile::Tuned]);
-    assert_eq!((scenario.run.trials, scenario.run.seed), (1, None));
+    assert_eq!((scenario.run.trials, scenario.run.seed), (None, None));
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::audit::MAX_STEAL;
 use crate::environment::layer::relay::RelayPlan;
 use crate::record::{Comparison, MIN_CLIENTS_FOR_SLOPE, MetricComparison, Says, Trial, Verdict};
 use crate::run::RunError;
+use crate::scenario::Matters;
 
 /// A/A runs that may find a difference in any primary metric, of 20.
 const MOST_FALSE: f64 = 1.0 / 20.0;
@@ -234,7 +235,12 @@ impl Runner<'_> {
         rounds.truncate(PAIRS);
         let (of_a, of_b): (Vec<Trial>, Vec<Trial>) =
             rounds.into_iter().map(|(_, a, b)| (a, b)).unzip();
-        Ok(compare_pair(&of_a, &of_b))
+        // A difference is there or is not: a tenth of 10 ms is what is to be found.
+        let matters = Matters {
+            latency_ms: 0.0,
+            ..Matters::default()
+        };
+        Ok(compare_pair(&of_a, &of_b, &matters))
     }
 
     /// Two trials, one after the other, in turns first.
@@ -266,7 +272,7 @@ fn primary(found: &Comparison) -> impl Iterator<Item = &MetricComparison> {
 fn told(found: &MetricComparison) -> String {
     let says = match found.says {
         Says::Different => "different",
-        Says::Same => "same",
+        Says::Alike => "same",
         Says::Undecided => "undecided",
     };
     let MetricComparison {
@@ -306,6 +312,8 @@ mod tests {
             high,
             confidence: 0.99,
             p_value: 0.0,
+            matters: 0.05,
+            matters_amount: None,
             more_trials: None,
         };
         assert!(holds_difference(&interval(1.08, 1.12), 0.0));

@@ -70,7 +70,7 @@ fn what_a_scenario_measures_by_name_comes_first_and_is_judged_like_the_rest() {
     }
     let without = of(&rounds()).sentences;
     record.summary = summarise(&record.trials, &Default::default());
-    record.comparisons = compare_all(&record.trials);
+    record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
     let found = of(&record);
     assert_eq!(found.sentences.len(), without.len() + 1);
     let sentence = &found.sentences[0];
@@ -96,7 +96,7 @@ fn what_a_scenario_measures_by_name_comes_first_and_is_judged_like_the_rest() {
 }
 
 #[test]
-fn what_is_the_same_and_what_is_undecided_is_said_plainly() {
+fn what_is_alike_and_what_is_undecided_is_said_plainly() {
     let record = rounds();
     let found = of(&record);
     // All of them send 129 bytes.
@@ -107,7 +107,7 @@ fn what_is_the_same_and_what_is_undecided_is_said_plainly() {
     );
     assert!(
         found.sentences[1].contains(
-            "sse, websocket, long_poll, short_poll and http_stream are the same on bytes sent per delivery"
+            "sse, websocket, long_poll, short_poll and http_stream are alike within 5% on bytes sent per delivery"
         ),
         "{}",
         found.sentences[1]
@@ -120,7 +120,7 @@ fn what_is_the_same_and_what_is_undecided_is_said_plainly() {
             trial.latency_ns.p50 = trial.latency_ns.p50.map(|ns| (ns as f64 * off) as u64);
         }
     }
-    record.comparisons = compare_all(&record.trials);
+    record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
     let found = of(&record);
     let Finding::Undecided { rows, .. } = &found.findings[metric("p50")] else {
         panic!("{found:?}");
@@ -157,7 +157,7 @@ fn one_trial_each_names_no_winner() {
     let mut record = rounds();
     record.trials.retain(|trial| trial.index == 1);
     record.summary = crate::metrics::summarise(&record.trials, &Default::default());
-    record.comparisons = compare_all(&record.trials);
+    record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
     let seen = of(&record).sentences[1].clone();
     assert!(
         seen.starts_with("Lowest (tuned), which may be chance: median latency (sse, 0.110 ms)"),
@@ -216,7 +216,7 @@ fn words_are_made_of_two_rows_that_can_be_compared_or_of_none() {
             });
             record.trials = trials.collect();
             record.summary = summarise(&record.trials, &Default::default());
-            record.comparisons = compare_all(&record.trials);
+            record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
             let sentences = of(&record).sentences;
             let spoken = |begins: &str| sentences.iter().find(|text| text.starts_with(begins));
             let (lowest, trips) = (spoken("Lowest"), spoken("Median round trip"));
@@ -235,6 +235,7 @@ fn words_are_made_of_two_rows_that_can_be_compared_or_of_none() {
 #[test]
 fn a_rate_that_looks_like_a_loss_where_nothing_is_missing_is_explained() {
     let mut record = rounds();
+    record.scenario.phases.measure_s = 3.0;
     for trial in &mut record.trials {
         trial.deliveries.received = 9_000;
         trial.deliveries.missing = Some(0);

@@ -2,7 +2,6 @@
 
 use super::{DECISIVE, Finding, LATENCIES};
 use crate::analysis::compare::MIN_ROUNDS;
-use crate::analysis::stats::decision::SMALLEST_EFFECT;
 use crate::metrics::{Metric, all, named};
 use crate::record::{Capability, Record, Status, Trial, Variant, Verdict};
 use crate::report::relation::Relation;
@@ -141,8 +140,9 @@ pub(super) fn clause(
             )
         }
         Finding::Same { rows } => format!(
-            "{} are the same on {name}{}",
+            "{} are alike {} on {name}{}",
             names(view, rows),
+            within(view, rows, metric),
             behind(rows)
         ),
         Finding::Undecided { rows, .. } => format!(
@@ -152,6 +152,16 @@ pub(super) fn clause(
         ),
         Finding::NotCompared => format!("{name} is not compared"),
     }
+}
+
+/// Within what rows are alike: the widest of any two.
+fn within(view: &View<'_>, rows: &[usize], metric: &Metric) -> String {
+    let [first, .., last] = rows else {
+        return String::new();
+    };
+    let (a, b) = (view.rows[*first], view.rows[*last]);
+    let relation = Relation::find(view.record, metric.key, a, b);
+    relation.map_or_else(String::new, |found| found.within(metric))
 }
 
 fn is_compared(view: &View<'_>, row: usize, candidates: &[usize], metric: &Metric) -> bool {
@@ -210,10 +220,9 @@ pub(super) fn certainty(view: &View<'_>) -> String {
     };
     format!(
         "How sure: a winner is named where the {:.0}% interval of the ratio over {rounds} paired \
-         trials excludes no difference, 'the same' where it lies within {:.0}%; the three that decide \
-         (p50, p99, CPU) are corrected for being three, the others for nothing; {}.",
+         trials excludes no difference, 'alike' where it lies within the smallest that matters; the three \
+         that decide (p50, p99, CPU) are corrected for being three, the others for nothing; {}.",
         crate::analysis::compare::CONFIDENCE * 100.0,
-        SMALLEST_EFFECT * 100.0,
         lower_first(trials_in_words(view).trim_end_matches('.'))
     )
 }
@@ -387,7 +396,7 @@ pub(in super::super) fn board(
         }
         Finding::Same { rows } => (
             names(view, rows),
-            format!("the same, within {:.0}%", SMALLEST_EFFECT * 100.0),
+            format!("alike {}", within(view, rows, metric)),
         ),
         Finding::Undecided { rows, more_trials } => (
             "undecided".to_owned(),

@@ -264,7 +264,8 @@ fn differences(view: &View<'_>) -> Markup {
         p {
             "Ratios of the first over the second, paired by round. "
             em { "different" } ": the interval excludes 1; "
-            em { "same" } ": it lies within 5% of 1; "
+            em { "alike" } ": the difference is below what matters (5%, or 1 ms, 1 KB a client, 16 bytes a \
+            delivery, unless the scenario says otherwise); "
             em { "undecided" } ": neither. Primary metrics are corrected for being three, the others for \
             nothing."
         }

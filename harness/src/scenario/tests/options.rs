@@ -21,7 +21,9 @@ fn options_take_the_place_of_the_file() {
         clients: Some(7),
         rate: Some(50.0),
         duration_s: Some(1.5),
-        trials: Some(3),
+        trials: Some(Some(3)),
+        budget_s: Some(20.0),
+        matters: vec!["latency_ms=0.2".parse().expect("a value")],
         whole_trials: true,
         sweep: None,
         seed: Some(u64::MAX),
@@ -34,7 +36,7 @@ fn options_take_the_place_of_the_file() {
     assert_eq!(scenario.phases.measure(), Duration::from_millis(1_500));
     assert_eq!(
         (scenario.run.trials, scenario.run.seed),
-        (3, Some(u64::MAX))
+        (Some(3), Some(u64::MAX))
     );
     assert_eq!(scenario.run.allocator, Allocator::Jemalloc);
 }

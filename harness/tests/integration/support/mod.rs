@@ -38,6 +38,9 @@ settle_s = 0.05
 warm_up_s = 0.1
 measure_s = 0.4
 drain_s = 20
+
+[run]
+trials = 1
 "#;
 
 /// The program with the arguments of `line` and nothing on its standard input. Arguments stand
