@@ -50,8 +50,10 @@ pub(super) enum Finding {
 pub(super) struct Answer {
     /// What was asked: the scenario.
     pub(super) scenario: String,
-    /// Latency, cost, certainty.
+    /// Latency, cost, and what else is to be said first.
     pub(super) sentences: Vec<String>,
+    /// How sure that is; `None` where nothing is compared, and the sentences say why.
+    pub(super) certainty: Option<String>,
     /// Metric by metric, in the order of [`DECISIVE`].
     pub(super) findings: Vec<Finding>,
     /// What was found by the scenario's own measures, where the record compares it.
@@ -67,20 +69,19 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
         .map(|metric| find(view, &candidates, metric))
         .collect();
     let compared = findings.iter().any(|found| *found != Finding::NotCompared);
-    let of_all: [String; 3] = if !view.record.limits.is_empty() {
-        [
+    let of_all: Vec<String> = if !view.record.limits.is_empty() {
+        vec![
             limits::sentences(view.record),
             "A limit is one search on one machine; each step is a single trial.".to_owned(),
             trials_in_words(view),
         ]
     } else if compared {
-        [
+        vec![
             latency(view, &candidates, &findings),
             cost(view, &candidates, &findings),
-            certainty(view),
         ]
     } else {
-        [
+        vec![
             why_no_winner(view, &candidates),
             observed(view, &candidates),
             trials_in_words(view),
@@ -110,6 +111,7 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
     Answer {
         scenario: scenario(view),
         sentences,
+        certainty: (compared && view.record.limits.is_empty()).then(|| certainty(view)),
         findings,
         measured,
         candidates,

@@ -182,11 +182,12 @@ fn held(record: &Record, limit: &Limit, good: u64) -> String {
 mod tests {
     use super::*;
     use crate::record::{Broke, sample};
+    use crate::report::tests::golden;
 
     #[test]
     fn the_curve_of_each_limit_is_followed_by_its_sentence() {
         let text = render(&sample::limits(), 110);
-        assert_eq!(text, include_str!("sample-limits.txt"));
+        golden("sample-limits.txt", &text);
     }
 
     #[test]

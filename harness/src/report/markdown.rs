@@ -57,6 +57,9 @@ pub(super) fn in_words(view: &View<'_>, found: &Answer) -> String {
             );
         }
     }
+    if let Some(certainty) = &found.certainty {
+        let _ = write!(out, "\n{}\n", escape(certainty));
+    }
     out
 }
 

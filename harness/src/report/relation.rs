@@ -3,7 +3,7 @@
 //! In: the comparisons of a record. Out: one of them, turned as it is asked for.
 
 use crate::analysis::compare::{MetricComparison, Says};
-use crate::metrics::Metric;
+use crate::metrics::{Metric, Unit};
 use crate::record::{Record, Variant};
 
 /// What the record says of a metric of one row against another: ratios are first over second,
@@ -64,8 +64,10 @@ impl Relation {
 
 /// The smallest difference of a metric that matters, in words: a share, or the amount where that decides.
 pub(super) fn within(metric: &Metric, (share, amount): (f64, Option<f64>)) -> String {
-    match amount {
-        Some(_) => format!("within {}", metric.show(amount)),
-        None => format!("within {:.0}%", share * 100.0),
+    match (amount, metric.unit) {
+        (Some(ns), Unit::Ms) => format!("within {} ms", ns / 1e6),
+        (Some(bytes), Unit::KB) => format!("within {} KB", bytes / 1e3),
+        (Some(bytes), _) => format!("within {bytes} bytes"),
+        (None, _) => format!("within {:.0}%", share * 100.0),
     }
 }

@@ -4,17 +4,17 @@
 //! one unit, in its heading, so that rows can be compared by eye. With a sweep, each
 //! transport is a curve: a row a point, and below it how its cost grows.
 
-use super::answer::{answer, trials_of_each};
+use super::answer::{Answer, Finding, answer, trials_of_each};
 use super::columns::{COST, of_rows};
 use super::doubts::doubts;
 use super::limits;
 use super::measures;
-use super::relation::within;
+use super::relation::{Relation, within};
 use super::sweep::{ends, growth, points};
 use super::view::View;
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
-use crate::metrics::find;
-use crate::record::{Pair, Record, SummaryRow};
+use crate::metrics::{Metric, find};
+use crate::record::{Pair, Record, SummaryRow, Variant};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
@@ -39,6 +39,11 @@ pub fn render(record: &Record, width: u16) -> String {
         return out;
     }
     let view = View::of(record);
+    // What it comes to, in words: the same as on the page.
+    let found = answer(&view);
+    out.push('\n');
+    paragraph(&mut out, width, "", &found.sentences.join(" "));
+    scoreboard(&mut out, &view, &found, width);
     let points = points(record, Some(SweepKey::CLIENTS));
     section(
         &mut out,
@@ -85,13 +90,83 @@ pub fn render(record: &Record, width: u16) -> String {
              measurable here."
         ),
     );
-    // What it comes to, in words: the same as on the page.
-    let found = answer(&view);
-    out.push('\n');
-    paragraph(&mut out, width, "", &found.sentences.join(" "));
     differences(&mut out, record, width);
+    if let Some(certainty) = &found.certainty {
+        out.push('\n');
+        paragraph(&mut out, width, "", certainty);
+    }
     print_doubts(&mut out, record, width);
     out
+}
+
+/// A row for each candidate and a column for each metric that decides: the figure, how many times the best it
+/// is, and whether that is decided. The baseline stands apart.
+fn scoreboard(out: &mut String, view: &View<'_>, found: &Answer, width: u16) {
+    if found.certainty.is_none() {
+        return;
+    }
+    let first = found.candidates.first().map(|&row| view.rows[row]);
+    let is_baseline =
+        |row: &Variant| first.is_some_and(|first| *row == first.side.baseline().at(first.point));
+    let baseline = view.rows.iter().position(is_baseline);
+    let rows: Vec<usize> = found.candidates.iter().copied().chain(baseline).collect();
+    let names = rows
+        .iter()
+        .map(|&row| match found.candidates.contains(&row) {
+            true => view.rows[row].side.to_string(),
+            false => format!("({})", view.rows[row].side),
+        });
+    let mut columns = vec![Shown::new("transport", names)];
+    for (metric, finding) in found.board() {
+        if *finding != Finding::NotCompared {
+            let best = best(view, &found.candidates, metric);
+            let cells = rows.iter().map(|&row| score(view, row, best, metric));
+            let name = metric.title.split(" per ").next().unwrap_or_default();
+            columns.push(Shown::new(&heading(name, &metric.unit_text()), cells));
+        }
+    }
+    let mut table = bare(columns.iter().map(|column| &column.heading));
+    for row in 0..rows.len() {
+        table.add_row(columns.iter().map(|column| &column.cells[row]));
+    }
+    out.push_str("\nscoreboard\n\n");
+    lines(out, table, 1, usize::MAX);
+    out.push('\n');
+    let note = "Each figure, and how many times the best it is; = alike, ? undecided. In brackets: the \
+                baseline, a bare socket.";
+    paragraph(out, width, "", note);
+}
+
+/// The candidate with the least of a metric.
+fn best(view: &View<'_>, candidates: &[usize], metric: &Metric) -> Option<(usize, f64)> {
+    let of = |&row: &usize| Some((row, view.of_row(row, &metric.in_row())?));
+    let all = candidates.iter().filter_map(of);
+    all.min_by(|(_, a), (_, b)| a.total_cmp(b))
+}
+
+/// A cell of the scoreboard.
+fn score(view: &View<'_>, row: usize, best: Option<(usize, f64)>, metric: &Metric) -> String {
+    let Some(value) = view.of_row(row, &metric.in_row()) else {
+        return NONE.to_owned();
+    };
+    let figure = metric.figure(Some(value));
+    let Some((least_row, least)) = best.filter(|(_, least)| *least > 0.0) else {
+        return figure;
+    };
+    let relation = Relation::find(
+        view.record,
+        metric.key,
+        view.rows[row],
+        view.rows[least_row],
+    );
+    let mark = match relation.map(|found| found.says) {
+        Some(Says::Alike) => "=",
+        Some(Says::Undecided) => "?",
+        Some(Says::Different) | None => "",
+    };
+    let times = value / least;
+    let digits = if times < 9.95 { 2 } else { 0 };
+    format!("{figure} ×{times:.digits$}{mark}")
 }
 
 /// A column as the terminal shows it: a heading of some lines, and a cell for each row.
@@ -367,18 +442,39 @@ fn print_doubts(out: &mut String, record: &Record, width: u16) {
 mod tests {
     use super::*;
     use crate::metrics::summarise;
-    use crate::record::{Reason, Status, Verdict, sample};
+    use crate::record::{Reason, Status, Trial, Verdict, sample};
+    use crate::report::tests::{golden, rounds, sum_up};
+    use crate::scenario::Matters;
+    use pushbench_protocol::transport::Transport;
 
     #[test]
     fn the_closing_table_of_a_run_reads_like_this() {
         // In a file of its own, as rustfmt would not leave lines of this length alone.
-        assert_eq!(render(&sample::record(), 110), include_str!("sample.txt"));
+        golden("sample.txt", &render(&sample::record(), 110));
+    }
+
+    #[test]
+    fn a_run_with_comparisons_begins_with_its_answer_and_the_scoreboard() {
+        let mut record = rounds();
+        let polls = |trial: &&mut Trial| trial.variant.transport == Transport::ShortPoll;
+        for trial in record.trials.iter_mut().filter(polls) {
+            trial.latency_ns.p50 = trial.latency_ns.p50.map(|ns| ns * 2_000);
+            let cpu = &mut trial.server.cpu_ns_per_delivery;
+            *cpu = cpu.map(|ns| ns / 10.0);
+        }
+        record.scenario.matters = Matters::default();
+        sum_up(&mut record);
+        let text = render(&record, 110);
+        let end = text
+            .find("\ndeliveries and latency")
+            .expect("the tables follow");
+        golden("sample-board.txt", &text[..end]);
     }
 
     #[test]
     fn the_table_of_a_sweep_has_a_row_a_point_and_the_growth_of_each_curve() {
         let record = sample::sweep();
-        assert_eq!(render(&record, 110), include_str!("sample-sweep.txt"));
+        golden("sample-sweep.txt", &render(&record, 110));
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod csv;
 mod growth;
 mod page;
 
+use std::path::Path;
+
 use super::columns::{COST, Column, DELIVERY, LEDGER, Show, of_rows};
 use super::tree::Tree;
 use super::view::View;
@@ -18,6 +20,17 @@ use crate::record::{
 use crate::scenario::{Point, SweepKey};
 use crate::text::figure::{count, three};
 use pushbench_protocol::transport::{Profile, Transport};
+
+/// Holds a text against a file of `src/report`; `PUSHBENCH_RENEW=1 cargo test` writes the file first.
+pub(super) fn golden(name: &str, text: &str) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report");
+    let path = folder.join(name);
+    if std::env::var_os("PUSHBENCH_RENEW").is_some() {
+        std::fs::write(&path, text).expect("writable");
+    }
+    let expected = std::fs::read_to_string(&path).expect(name);
+    assert_eq!(text, expected, "'{name}'; PUSHBENCH_RENEW=1 writes it");
+}
 
 /// Six rounds of every transport in both profiles, all of whose numbers differ.
 pub(super) fn rounds() -> Record {
@@ -44,6 +57,12 @@ pub(super) fn rounds() -> Record {
     (matters.latency_ms, matters.memory_bytes, matters.wire_bytes) = (0.0, 0.0, 0.0);
     record.scenario.run.trials = Some(6);
     record.scenario.run.profiles = vec![Profile::Stock, Profile::Tuned];
+    sum_up(&mut record);
+    record
+}
+
+/// Makes summary and comparisons of the trials.
+pub(super) fn sum_up(record: &mut Record) {
     // In place of merged histograms: what the first round has.
     let first = record.trials.iter().filter(|trial| trial.index == 1);
     let merged = first.map(|trial| {
@@ -56,7 +75,6 @@ pub(super) fn rounds() -> Record {
     });
     record.summary = summarise(&record.trials, &merged.collect());
     record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
-    record
 }
 
 fn trial(model: &Trial, transport: Transport, profile: Profile, index: u32, by: f64) -> Trial {

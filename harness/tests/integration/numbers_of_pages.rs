@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use pushbench::analysis::compare::CONFIDENCE;
-use pushbench::analysis::stats::decision::SMALLEST_EFFECT;
 use pushbench::audit::*;
 use pushbench::environment::layout::MAX_SHARDS;
 use pushbench::load::client::socket::CLIENTS_PER_SOURCE;
 use pushbench::load::ledger::MAX_GAPS;
 use pushbench::record::MIN_CLIENTS_FOR_SLOPE;
+use pushbench::scenario::Matters;
 use pushbench_protocol::envelope;
 
 /// A share in percent, without digits that say nothing.
@@ -28,6 +28,7 @@ fn the_numbers_of_the_methodology_are_those_of_the_code() {
     let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
     let per_source = count(CLIENTS_PER_SOURCE.into());
     let late_ms = NEGLIGIBLE_LATENESS_NS / 1e6;
+    let matters = Matters::default();
     let stated = [
         format!("{per_source} clients per address"),
         format!("{per_source} clients per source address"),
@@ -72,7 +73,13 @@ fn the_numbers_of_the_methodology_are_those_of_the_code() {
             "intervals hold together with {} (Bonferroni)",
             percent(CONFIDENCE)
         ),
-        format!("lies within {} of 1", percent(SMALLEST_EFFECT)),
+        format!("{} of the smaller figure", percent(matters.relative)),
+        format!("{} ms of latency", matters.latency_ms),
+        format!(
+            "{} bytes of memory per client",
+            count(matters.memory_bytes as u64)
+        ),
+        format!("{} bytes per delivery", matters.wire_bytes),
         format!("up to {MAX_SHARDS} shards per side"),
         format!("more than {} gaps at once", count(MAX_GAPS as u64)),
     ];

@@ -2,13 +2,14 @@
 
 use super::{DECISIVE, Finding, LATENCIES};
 use crate::analysis::compare::MIN_ROUNDS;
-use crate::metrics::{Metric, all, named};
+use crate::metrics::{Metric, Unit, all, find, named};
 use crate::record::{Capability, Record, Status, Trial, Variant, Verdict};
 use crate::report::relation::Relation;
 use crate::report::view::View;
 use crate::scenario::ChannelCount;
 use crate::text::capitalised;
 use crate::text::figure::{count, three};
+use pushbench_protocol::transport::Polls;
 
 /// The scenario in a sentence, and one for each of its conditions.
 pub(super) fn scenario(view: &View<'_>) -> String {
@@ -72,6 +73,41 @@ fn names(view: &View<'_>, rows: &[usize]) -> String {
     listed(&ids).unwrap_or_else(|| "none".to_owned())
 }
 
+/// `sse (0.211 ms)`; of one that polls at intervals, what its clients wait for in the same breath.
+fn with_figure(view: &View<'_>, row: usize, metric: &Metric) -> String {
+    let figures = [view.figure(row, metric), waits(view, row, metric)];
+    let figures: Vec<String> = figures.into_iter().flatten().collect();
+    match figures.is_empty() {
+        true => names(view, &[row]),
+        false => format!("{} ({})", names(view, &[row]), figures.join(", ")),
+    }
+}
+
+/// What is cheap because it waits is never praised without saying for how long.
+fn waits(view: &View<'_>, row: usize, metric: &Metric) -> Option<String> {
+    let median = find("p50").filter(|_| metric.unit != Unit::Ms)?;
+    let polls = view.rows[row].transport.polls() == Some(Polls::AtIntervals);
+    let waits = view.figure(row, median).filter(|_| polls)?;
+    Some(format!("whose clients wait {waits} in the median"))
+}
+
+/// ` (0.211 ms to 0.276 ms)`, from the least to the most of some rows.
+fn range(view: &View<'_>, rows: &[usize], metric: &Metric) -> String {
+    let values = rows
+        .iter()
+        .filter_map(|&row| view.of_row(row, &metric.in_row()));
+    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
+    for value in values {
+        (least, most) = (least.min(value), most.max(value));
+    }
+    let [low, high] = [least, most].map(|value| metric.show(Some(value)));
+    match (least.is_finite(), low == high) {
+        (false, _) => String::new(),
+        (true, true) => format!(" ({low})"),
+        (true, false) => format!(" ({low} to {high})"),
+    }
+}
+
 /// `a, b and c`; `None` of nothing.
 fn listed<T: AsRef<str>>(names: &[T]) -> Option<String> {
     let (last, most) = names.split_last()?;
@@ -117,10 +153,11 @@ pub(super) fn clause(
             .filter(|row| !rows.contains(row))
             .filter(|&row| is_compared(view, row, candidates, metric))
             .collect();
-        match rest[..] {
-            [] => String::new(),
-            _ => format!(", with {} behind", names(view, &rest)),
-        }
+        let figures: Vec<String> = rest
+            .iter()
+            .map(|&row| with_figure(view, row, metric))
+            .collect();
+        listed(&figures).map_or_else(String::new, |rest| format!(", ahead of {rest}"))
     };
     match found {
         Finding::Wins {
@@ -131,23 +168,27 @@ pub(super) fn clause(
             let figure = view
                 .figure(*row, metric)
                 .map(|figure| format!(" with {figure}"));
+            let waits = waits(view, *row, metric).map(|waits| format!(" ({waits})"));
             format!(
-                "{} wins on {name}{}, {} than {}",
+                "{} wins on {name}{}{}, {} than {}",
                 names(view, &[*row]),
                 figure.unwrap_or_default(),
+                waits.unwrap_or_default(),
                 less(relation),
                 names(view, &[*against])
             )
         }
         Finding::Same { rows } => format!(
-            "{} are alike {} on {name}{}",
+            "{} are alike {} on {name}{}{}",
             names(view, rows),
             within(view, rows, metric),
+            range(view, rows, metric),
             behind(rows)
         ),
         Finding::Undecided { rows, .. } => format!(
-            "{name} is undecided between {}{}",
+            "{name} is undecided between {}{}{}",
             names(view, rows),
+            range(view, rows, metric),
             behind(rows)
         ),
         Finding::NotCompared => format!("{name} is not compared"),
@@ -268,18 +309,25 @@ pub(in super::super) fn trials_in_words(view: &View<'_>) -> String {
 
 pub(super) fn why_no_winner(view: &View<'_>, candidates: &[usize]) -> String {
     let trials = view.record.summary.iter().map(|row| row.trials).max();
+    let run = &view.record.scenario.run;
+    let more = match run.trials {
+        Some(_) => format!("run at least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')"),
+        // Without a number of trials, a run ends with its budget.
+        None => format!(
+            "the budget of {} s ends before {MIN_ROUNDS} rounds: raise '--budget'",
+            run.budget_s
+        ),
+    };
     match (trials, candidates.len()) {
         (None, _) => "No winner is named: no trial was run.".to_owned(),
         (Some(_), 0 | 1) => {
             "No winner is named: it takes two transports besides the baseline.".to_owned()
         }
         (Some(1), _) => format!(
-            "No winner is named: one trial of each cannot separate a difference from noise; run at \
-             least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')."
+            "No winner is named: one trial of each cannot separate a difference from noise; {more}."
         ),
         (Some(n), _) if (n as usize) < MIN_ROUNDS => format!(
-            "No winner is named: {n} trials of each are too few to separate a difference from noise; \
-             run at least {MIN_ROUNDS} ('--trials {MIN_ROUNDS}')."
+            "No winner is named: {n} trials of each are too few to separate a difference from noise; {more}."
         ),
         (Some(_), _) => format!(
             "No winner is named: no two transports have {MIN_ROUNDS} rounds in which neither is \

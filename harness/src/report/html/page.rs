@@ -146,6 +146,7 @@ fn the_answer(view: &View<'_>, answer: &Answer) -> Markup {
                 }
             } }
         }
+        @if let Some(certainty) = &answer.certainty { p.note { (certainty) } }
         (table(view, "Deliveries and latency", "transport", &summary_rows(view), &of_rows(DELIVERY)))
         (table(view, "Cost", "transport", &summary_rows(view), &of_rows(COST)))
         p.note {
