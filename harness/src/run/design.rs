@@ -17,7 +17,7 @@ use crate::trial::Turn;
 const BODY: Duration = Duration::from_millis(150);
 
 /// Load that brings code and data back into caches before anything is measured.
-const HEAD: Duration = Duration::from_millis(30);
+const HEAD: Duration = Duration::from_millis(20);
 
 /// Messages, or bursts, of a measured part at least.
 const LEAST_TICKS: f64 = 4.0;
@@ -181,11 +181,11 @@ mod tests {
             slices,
             warm_up_blocks,
         } = design.turn.expect("they take turns");
-        // At 300 messages a second, 9 in a head and 45 in a body.
-        assert_eq!((slices.head_ns, slices.body_ns), (29_999_999, 150_000_000));
+        // At 300 messages a second, 6 in a head and 45 in a body.
+        assert_eq!((slices.head_ns, slices.body_ns), (19_999_999, 150_000_000));
         // A message is 10 deliveries.
         assert_eq!((slices.pause_ns, slices.gap_ns), (8_200_000, 8_200_000));
-        assert_eq!((warm_up_blocks, slices.blocks), (2, 13));
+        assert_eq!((warm_up_blocks, slices.blocks), (1, 12));
     }
 
     #[test]

@@ -69,10 +69,18 @@ impl Stopping {
             .filter(|trial| !in_turns(trial))
             .map(loaded);
         // Those that took turns were loaded at the same time.
-        let turns = of_round.filter(in_turns).map(loaded).max();
+        let turns = of_round.filter(in_turns).map(measured).max();
         self.last = whole.sum::<Duration>() + turns.unwrap_or_default();
         self.spent += self.last;
     }
+}
+
+/// From the start of a trial's load to the end of its measure phase; each slice of one that takes turns has
+/// been drained by then.
+fn measured(trial: &Trial) -> Duration {
+    let mut trial = trial.clone();
+    trial.phase_ns.drain = None;
+    loaded(&trial)
 }
 
 /// From the start of a trial's load to the end of its drain.
