@@ -194,6 +194,7 @@ fn random_of_round(plan: &Plan<'_>) -> u64 {
     SplitMix64::new(plan.seed ^ (u64::from(plan.index) << 32)).next()
 }
 
+/// Each point as the scenario that it is, on the layout that it would have by itself.
 fn at_each_point(scenario: &Scenario, options: &Options) -> Result<Vec<Place>, LayoutError> {
     let points = scenario.points().into_iter();
     let points = points.map(|point| {

@@ -1,12 +1,12 @@
 //! When a run ends: after the trials that were asked for, or when all is decided or the budget is spent.
 //!
 //! Around the trials. In: the scenario, and the record after each round. Out: whether another follows, and
-//! for how manieth time the record is looked at.
+//! how often the record has been looked at by then.
 
 use std::time::Duration;
 
 use crate::analysis::compare::{all_decided, looks};
-use crate::record::{Record, Trial};
+use crate::record::{Record, Span, Trial};
 use crate::scenario::Scenario;
 
 /// Most rounds of a run that goes on until it is decided; beyond it, the budget was a slip.
@@ -53,9 +53,14 @@ impl Stopping {
         self.rounds == 0 || (fits && !decided && index <= MAX_ROUNDS)
     }
 
-    /// The look that intervals are for now; `None` where the number of trials is fixed.
+    /// The look that intervals are for after the round under way, from 1; `None` where the number of trials is fixed.
     pub(super) fn look(&self) -> Option<u32> {
-        self.trials.is_none().then(|| looks(self.rounds + 1).max(1))
+        let round = self.rounds + 1;
+        // Should the run end between two looks, that end is a look of its own, and spends what the next
+        // one would have.
+        let is_between = looks(round) == looks(self.rounds);
+        let look = looks(round) + u32::from(is_between);
+        self.trials.is_none().then_some(look)
     }
 
     /// A round is over, with so many trials, the last of the record.
@@ -64,29 +69,21 @@ impl Stopping {
         let from = record.trials.len().saturating_sub(trials);
         let in_turns = |trial: &&Trial| !trial.slices.is_empty();
         let of_round = record.trials.iter().skip(from);
-        let whole = of_round
-            .clone()
-            .filter(|trial| !in_turns(trial))
-            .map(loaded);
-        // Those that took turns were loaded at the same time.
-        let turns = of_round.filter(in_turns).map(measured).max();
+        let whole = of_round.clone().filter(|trial| !in_turns(trial));
+        let whole = whole.map(|trial| spent(trial, trial.phase_ns.drain));
+        // Those that took turns were loaded at the same time, and each slice was drained in its turn.
+        let turns = of_round
+            .filter(in_turns)
+            .map(|trial| spent(trial, None))
+            .max();
         self.last = whole.sum::<Duration>() + turns.unwrap_or_default();
         self.spent += self.last;
     }
 }
 
-/// From the start of a trial's load to the end of its measure phase; each slice of one that takes turns has
-/// been drained by then.
-fn measured(trial: &Trial) -> Duration {
-    let mut trial = trial.clone();
-    trial.phase_ns.drain = None;
-    loaded(&trial)
-}
-
-/// From the start of a trial's load to the end of its drain.
-fn loaded(trial: &Trial) -> Duration {
-    let phases = &trial.phase_ns;
-    let spans = [phases.warm_up, phases.measure, phases.drain];
+/// From the start of a trial's load to the end of its measure phase, or of its drain where that counts.
+fn spent(trial: &Trial, drain: Option<Span>) -> Duration {
+    let spans = [trial.phase_ns.warm_up, trial.phase_ns.measure, drain];
     let start = spans.iter().flatten().map(|span| span.start).min();
     let end = spans.iter().flatten().map(|span| span.end).max();
     Duration::from_nanos(end.unwrap_or(0).saturating_sub(start.unwrap_or(0)))
@@ -95,7 +92,7 @@ fn loaded(trial: &Trial) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Slice, Span, sample};
+    use crate::record::{Slice, sample};
     use pushbench_protocol::transport::Transport;
 
     /// A record with one trial that had the load for so many seconds.
@@ -159,6 +156,7 @@ mod tests {
             looks.push(stopping.look().expect("no number was asked for"));
             stopping.ends_round(&record(1, true), 1);
         }
-        assert_eq!(looks, [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2]);
+        // Round 5 is the first look and 10 the second.
+        assert_eq!(looks, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3]);
     }
 }
