@@ -17,6 +17,7 @@ mod limits;
 mod measures;
 mod memory;
 mod quantiles;
+mod slices;
 mod summary;
 mod trial;
 mod variant;
@@ -33,11 +34,12 @@ pub use measures::{
 };
 pub use memory::{Fit, MIN_CLIENTS_FOR_SLOPE, Memory, MemoryPoint};
 pub use quantiles::{MIN_BEYOND, Quantiles};
+pub use slices::{Slice, Whole};
 pub use summary::{Figures, Merged, SummaryRow};
 pub use trial::{
     Capability, Check, Clients, Deliveries, HarnessCost, HistogramId, IntervalNs, LatencyIntervals,
-    Machine, Outcome, Phases, Probe, Publish, Reason, ServerCost, Slice, Span, Throughput, Trial,
-    Validity, Verdict, Whole, Wire, WorkloadWindow,
+    Machine, Outcome, Phases, Probe, Publish, Reason, ServerCost, Span, Throughput, Trial,
+    Validity, Verdict, Wire, WorkloadWindow,
 };
 pub use variant::{Pair, Selector, Side, Variant};
 

@@ -21,6 +21,7 @@ mod markdown;
 mod measures;
 mod relation;
 mod repeat;
+mod scoreboard;
 pub mod splice;
 mod sweep;
 pub mod table;

@@ -4,17 +4,18 @@
 //! one unit, in its heading, so that rows can be compared by eye. With a sweep, each
 //! transport is a curve: a row a point, and below it how its cost grows.
 
-use super::answer::{Answer, Finding, answer, trials_of_each};
+use super::answer::{answer, trials_of_each};
 use super::columns::{COST, of_rows};
 use super::doubts::doubts;
 use super::limits;
 use super::measures;
-use super::relation::{Relation, within};
+use super::relation::within;
+use super::scoreboard;
 use super::sweep::{ends, growth, points};
 use super::view::View;
 use crate::analysis::compare::{CONFIDENCE, Comparison, MetricComparison, Says};
-use crate::metrics::{Metric, find};
-use crate::record::{Pair, Record, SummaryRow, Variant};
+use crate::metrics::find;
+use crate::record::{Pair, Record, SummaryRow};
 use crate::scenario::{ChannelCount, Scenario, SweepKey};
 use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
@@ -43,7 +44,7 @@ pub fn render(record: &Record, width: u16) -> String {
     let found = answer(&view);
     out.push('\n');
     paragraph(&mut out, width, "", &found.sentences.join(" "));
-    scoreboard(&mut out, &view, &found, width);
+    scoreboard::render(&mut out, &view, &found, width);
     let points = points(record, Some(SweepKey::CLIENTS));
     section(
         &mut out,
@@ -99,81 +100,11 @@ pub fn render(record: &Record, width: u16) -> String {
     out
 }
 
-/// A row for each candidate and a column for each metric that decides: the figure, how many times the best it
-/// is, and whether that is decided. The baseline stands apart.
-fn scoreboard(out: &mut String, view: &View<'_>, found: &Answer, width: u16) {
-    if found.certainty.is_none() {
-        return;
-    }
-    let first = found.candidates.first().map(|&row| view.rows[row]);
-    let is_baseline =
-        |row: &Variant| first.is_some_and(|first| *row == first.side.baseline().at(first.point));
-    let baseline = view.rows.iter().position(is_baseline);
-    let rows: Vec<usize> = found.candidates.iter().copied().chain(baseline).collect();
-    let names = rows
-        .iter()
-        .map(|&row| match found.candidates.contains(&row) {
-            true => view.rows[row].side.to_string(),
-            false => format!("({})", view.rows[row].side),
-        });
-    let mut columns = vec![Shown::new("transport", names)];
-    for (metric, finding) in found.board() {
-        if *finding != Finding::NotCompared {
-            let best = best(view, &found.candidates, metric);
-            let cells = rows.iter().map(|&row| score(view, row, best, metric));
-            let name = metric.title.split(" per ").next().unwrap_or_default();
-            columns.push(Shown::new(&heading(name, &metric.unit_text()), cells));
-        }
-    }
-    let mut table = bare(columns.iter().map(|column| &column.heading));
-    for row in 0..rows.len() {
-        table.add_row(columns.iter().map(|column| &column.cells[row]));
-    }
-    out.push_str("\nscoreboard\n\n");
-    lines(out, table, 1, usize::MAX);
-    out.push('\n');
-    let note = "Each figure, and how many times the best it is; = alike, ? undecided. In brackets: the \
-                baseline, a bare socket.";
-    paragraph(out, width, "", note);
-}
-
-/// The candidate with the least of a metric.
-fn best(view: &View<'_>, candidates: &[usize], metric: &Metric) -> Option<(usize, f64)> {
-    let of = |&row: &usize| Some((row, view.of_row(row, &metric.in_row())?));
-    let all = candidates.iter().filter_map(of);
-    all.min_by(|(_, a), (_, b)| a.total_cmp(b))
-}
-
-/// A cell of the scoreboard.
-fn score(view: &View<'_>, row: usize, best: Option<(usize, f64)>, metric: &Metric) -> String {
-    let Some(value) = view.of_row(row, &metric.in_row()) else {
-        return NONE.to_owned();
-    };
-    let figure = metric.figure(Some(value));
-    let Some((least_row, least)) = best.filter(|(_, least)| *least > 0.0) else {
-        return figure;
-    };
-    let relation = Relation::find(
-        view.record,
-        metric.key,
-        view.rows[row],
-        view.rows[least_row],
-    );
-    let mark = match relation.map(|found| found.says) {
-        Some(Says::Alike) => "=",
-        Some(Says::Undecided) => "?",
-        Some(Says::Different) | None => "",
-    };
-    let times = value / least;
-    let digits = if times < 9.95 { 2 } else { 0 };
-    format!("{figure} ×{times:.digits$}{mark}")
-}
-
 /// A column as the terminal shows it: a heading of some lines, and a cell for each row.
 #[derive(Debug, Clone)]
 pub(super) struct Shown {
-    heading: String,
-    cells: Vec<String>,
+    pub(super) heading: String,
+    pub(super) cells: Vec<String>,
 }
 
 impl Shown {
