@@ -19,8 +19,10 @@ pub mod render;
 
 use std::collections::BTreeMap;
 
-use crate::analysis::stats::{Decision, Ratio, decide, family, paired_log_ratio, paired_slices};
-use crate::metrics::{self, Metric, Role};
+use crate::analysis::stats::{
+    Decision, Ratio, decide, family, paired_log_ratio, paired_slices, ratio_of_slices,
+};
+use crate::metrics::{self, Metric, Role, Window};
 pub use crate::record::{Comparison, MetricComparison, Says};
 use crate::record::{Pair, Side, Trial, Variant, Verdict};
 use crate::scenario::Matters;
@@ -46,12 +48,12 @@ fn of_role(role: Role) -> impl Iterator<Item = &'static Metric> {
 
 /// Every pair of sides that `trials` hold at one point of a sweep, the earlier transport first.
 ///
-/// `look`: for how manieth time a run that goes on until all is decided is looked at, from 1; `None` where
-/// the number of trials was fixed. The intervals of all looks hold together (see [`spent_at`]).
-pub fn compare_all(trials: &[Trial], matters: &Matters, look: Option<u32>) -> Vec<Comparison> {
+/// `share`: what these intervals may use of the probability of an error, in (0, 1]; 1 where the number of
+/// trials was fixed and they are looked at once (see [`spent_by`]).
+pub fn compare_all(trials: &[Trial], matters: &Matters, share: f64) -> Vec<Comparison> {
     let how = How {
         matters: *matters,
-        error: (1.0 - CONFIDENCE) * look.map_or(1.0, spent_at),
+        error: (1.0 - CONFIDENCE) * share,
     };
     let mut points: BTreeMap<Option<u32>, BTreeMap<Side, BTreeMap<u32, &Trial>>> = BTreeMap::new();
     for trial in trials {
@@ -89,27 +91,17 @@ struct How {
     error: f64,
 }
 
-/// The share of the probability of an error that look `k`, from 1, may spend: 0.8 for the first, then
-/// 0.2 / (k (k - 1)), which add up to 1. By the union bound, intervals at these levels hold at all looks
-/// together, whenever one stops: *α-spending* (Lan and DeMets 1983, Biometrika 70), with the stitching of
-/// Howard, Ramdas, McAuliffe and Sekhon 2021 (*Time-Uniform, Nonparametric, Nonasymptotic Confidence
-/// Sequences*, Annals of Statistics 49), as looks are taken at twice as many rounds each time.
-pub fn spent_at(look: u32) -> f64 {
-    match look {
-        0 | 1 => 0.8,
-        k => 0.2 / (f64::from(k) * f64::from(k - 1)),
+/// What a run that goes on until all is decided may have used of the probability of an error when it has
+/// spent so much of its budget, both from 0 to 1: *α-spending* by the power family, with an exponent of 3
+/// (Lan and DeMets 1983, *Discrete Sequential Boundaries for Clinical Trials*, Biometrika 70; in calendar
+/// time, Lan and DeMets 1989, Biometrics 45; Kim and DeMets 1987, Biometrika 74). Each look has what was not
+/// used by the looks before it, so by the union bound the intervals of all looks hold together, whichever of
+/// them is the last. Most of it is left for the end, as by O'Brien and Fleming.
+pub fn spent_by(budget: f64) -> f64 {
+    if budget.is_nan() {
+        return 1.0;
     }
-}
-
-/// How many looks lie at or before so many rounds, of those at 5, 10, 20 and so on.
-pub fn looks(rounds: u32) -> u32 {
-    let mut at = MIN_ROUNDS as u32;
-    let mut looks = 0;
-    while at <= rounds {
-        looks += 1;
-        at *= 2;
-    }
-    looks
+    budget.clamp(0.0, 1.0).powi(3)
 }
 
 /// `None` with fewer than [`MIN_ROUNDS`] rounds.
@@ -131,72 +123,79 @@ fn compare(
     if kept.len() < MIN_ROUNDS {
         return None;
     }
-    let columns = |metric: &Metric| -> Option<(Vec<f64>, Vec<f64>)> {
-        kept.iter().map(|(a, b)| of_round(metric, a, b)).collect()
-    };
-    let of_primary: Vec<(Vec<f64>, Vec<f64>)> = of_role(Role::Primary)
-        .map(|m| columns(m).unwrap_or_default())
-        .collect();
-    let pairs: Vec<(&[f64], &[f64])> = of_primary
+    let kept = Rounds(kept);
+    let primary: Vec<&Metric> = of_role(Role::Primary).collect();
+    let of_family = family(primary.len(), 1.0 - how.error, |of, level| {
+        kept.ratio(primary[of], level)
+    });
+    let mut metrics: Vec<MetricComparison> = primary
         .iter()
-        .map(|(a, b)| (a.as_slice(), b.as_slice()))
-        .collect();
-    let mut metrics: Vec<MetricComparison> = of_role(Role::Primary)
-        .zip(family(&pairs, 1.0 - how.error))
+        .zip(of_family)
         .filter_map(|(metric, member)| {
             let member = member?;
             let margin = margin(metric, &how.matters, &kept)?;
-            Some(judged(
-                metric,
-                true,
-                &member.ratio,
-                (member.p_adjusted, margin),
-            ))
+            let p_and_margin = (member.p_adjusted, margin);
+            Some(judged(metric, true, &member.ratio, p_and_margin))
         })
         .collect();
     metrics.extend(of_role(Role::Secondary).filter_map(|metric| {
-        let (a, b) = columns(metric)?;
-        let ratio = paired_log_ratio(&a, &b, 1.0 - how.error)?;
+        let ratio = kept.ratio(metric, 1.0 - how.error)?;
         let margin = margin(metric, &how.matters, &kept)?;
         Some(judged(metric, false, &ratio, (ratio.p_value, margin)))
     }));
-    let (a, b) = kept[0];
+    let (a, b) = *kept.0.first()?;
     Some(Comparison {
         pair: Pair {
             a: a.variant.side,
             b: b.variant.side,
             point: a.variant.point,
         },
-        rounds: kept.len() as u32,
-        left_out: (rounds.len() - kept.len()) as u32,
+        rounds: kept.0.len() as u32,
+        left_out: (rounds.len() - kept.0.len()) as u32,
         metrics,
     })
 }
 
-/// What a round says of both: two numbers whose ratio counts. Of trials that took turns it is that of their
-/// slices, which share what the machine did.
-fn of_round(metric: &Metric, a: &Trial, b: &Trial) -> Option<(f64, f64)> {
-    let (of_a, of_b) = ((metric.read)(a)?, (metric.read)(b)?);
-    let in_slices = |trial: &Trial| -> Option<Vec<Option<f64>>> {
+/// Rounds in which both trials are witnesses.
+struct Rounds<'a>(Vec<(&'a Trial, &'a Trial)>);
+
+impl Rounds<'_> {
+    /// How many times as large a metric is in the first of each pair, at that confidence. Of trials that took
+    /// turns the slices tell, which share what the machine did.
+    fn ratio(&self, metric: &Metric, confidence: f64) -> Option<Ratio> {
+        let (a, b) = self.values(metric)?;
+        match self.slices(metric) {
+            Some(slices) => ratio_of_slices(&slices, confidence),
+            None => paired_log_ratio(&a, &b, confidence),
+        }
+    }
+
+    /// The values of both, round by round. A run reads what changes while clients connect in its first
+    /// rounds only, so such a metric has fewer; any other is missing nowhere.
+    fn values(&self, metric: &Metric) -> Option<(Vec<f64>, Vec<f64>)> {
+        let of_round = |(a, b): &(&Trial, &Trial)| Some(((metric.read)(a)?, (metric.read)(b)?));
+        let rounds = self.0.iter().map(of_round);
+        match metric.window {
+            Window::Connect => Some(rounds.flatten().unzip()),
+            _ => rounds.collect(),
+        }
+    }
+
+    /// Logarithms of the ratios of paired slices, round by round; `None` where a round has too few.
+    fn slices(&self, metric: &Metric) -> Option<Vec<Vec<f64>>> {
         let read = metric.in_slice?;
-        Some(trial.slices.iter().map(read).collect())
-    };
-    let paired = in_slices(a).zip(in_slices(b));
-    match paired.and_then(|(a, b)| paired_slices(&a, &b)) {
-        Some(ratio) => Some((ratio * of_b, of_b)),
-        None => Some((of_a, of_b)),
+        let of = |trial: &Trial| -> Vec<Option<f64>> { trial.slices.iter().map(read).collect() };
+        let rounds = self.0.iter();
+        rounds.map(|(a, b)| paired_slices(&of(a), &of(b))).collect()
     }
 }
 
 /// The smallest difference of a metric that matters between two rows: as a share, and the amount where that
 /// is what decides. The amount counts against the smaller of the two.
-fn margin(metric: &Metric, matters: &Matters, kept: &[(&Trial, &Trial)]) -> Option<Margin> {
-    let mean = |trials: &mut dyn Iterator<Item = &Trial>| {
-        let logs: Option<Vec<f64>> = trials.map(|t| Some((metric.read)(t)?.ln())).collect();
-        Some((logs?.iter().sum::<f64>() / kept.len() as f64).exp())
-    };
-    let of_a = mean(&mut kept.iter().map(|pair| pair.0))?;
-    let of_b = mean(&mut kept.iter().map(|pair| pair.1))?;
+fn margin(metric: &Metric, matters: &Matters, kept: &Rounds<'_>) -> Option<Margin> {
+    let (a, b) = kept.values(metric)?;
+    let mean = |of: &[f64]| (of.iter().map(|v| v.ln()).sum::<f64>() / of.len() as f64).exp();
+    let (of_a, of_b) = (mean(&a), mean(&b));
     let smaller = of_a.min(of_b);
     let amount = metric.matters(matters);
     let share = amount.map_or(0.0, |amount| amount / smaller);
@@ -238,10 +237,13 @@ fn judged(
     }
 }
 
-/// Whether every primary metric of every pair is decided: more trials would change nothing.
-pub fn all_decided(comparisons: &[Comparison]) -> bool {
+/// Whether every primary metric is decided of every pair that has had all `rounds`: more would change
+/// nothing. Those that sit out have had fewer, and have no more to come.
+pub fn all_decided(comparisons: &[Comparison], rounds: u32) -> bool {
     let undecided = |m: &MetricComparison| m.primary && m.says == Says::Undecided;
-    !comparisons.is_empty() && !comparisons.iter().flat_map(|c| &c.metrics).any(undecided)
+    let has_more = |c: &&Comparison| c.rounds + c.left_out >= rounds;
+    let open = comparisons.iter().filter(has_more).flat_map(|c| &c.metrics);
+    !comparisons.is_empty() && !open.into_iter().any(undecided)
 }
 
 #[cfg(test)]
@@ -288,7 +290,7 @@ mod tests {
 
     #[test]
     fn rounds_are_paired_so_that_what_changed_for_both_drops_out() {
-        let found = compare_all(&against(1.2), &STRICT, None);
+        let found = compare_all(&against(1.2), &STRICT, 1.0);
         assert_eq!(found.len(), 1);
         let p50 = metric(&found[0], "latency_ns.p50");
         assert_eq!((p50.says, p50.primary), (Says::Different, true));
@@ -297,7 +299,7 @@ mod tests {
             metric(&found[0], "server.cpu_ns_per_delivery").says,
             Says::Alike
         );
-        assert!(all_decided(&found));
+        assert!(all_decided(&found, 6));
     }
 
     #[test]
@@ -313,7 +315,7 @@ mod tests {
             };
             trial.slices = (0..10).map(slice).collect();
         }
-        let found = compare_all(&all, &STRICT, None);
+        let found = compare_all(&all, &STRICT, 1.0);
         let cpu = metric(&found[0], "server.cpu_ns_per_delivery");
         assert_eq!(cpu.says, Says::Different);
         assert!(
@@ -331,7 +333,7 @@ mod tests {
             trials
         };
         let all = [at(1, against(1.2)), at(2, against(1.0))].concat();
-        let found = compare_all(&all, &STRICT, None);
+        let found = compare_all(&all, &STRICT, 1.0);
         let told = |c: &Comparison| {
             let point = c.pair.point.map(|point| point.index);
             (point, metric(c, "latency_ns.p50").says)
@@ -344,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_no_trial_tells_is_not_compared() {
-        let found = compare_all(&against(1.0), &STRICT, None);
+        let found = compare_all(&against(1.0), &STRICT, 1.0);
         assert!(
             found[0]
                 .metrics
@@ -372,7 +374,7 @@ mod tests {
                 ..RoundTrip::default()
             });
         }
-        let found = compare_all(&all, &STRICT, None);
+        let found = compare_all(&all, &STRICT, 1.0);
         let trip = metric(&found[0], "measures.round_trip.round_trip_ns.p50");
         assert_eq!((trip.says, trip.primary), (Says::Different, false));
         assert!(trip.is_headline() && (trip.ratio - 1.3).abs() < 0.01);
@@ -388,18 +390,18 @@ mod tests {
     fn fewer_than_five_rounds_say_nothing_and_void_ones_are_left_out() {
         let mut all = against(1.2);
         all[0].validity.verdict = Verdict::Void;
-        let found = compare_all(&all, &STRICT, None);
+        let found = compare_all(&all, &STRICT, 1.0);
         assert_eq!((found[0].rounds, found[0].left_out), (5, 1));
         all[1].validity.verdict = Verdict::Void;
-        assert!(compare_all(&all, &STRICT, None).is_empty());
-        assert!(!all_decided(&[]));
+        assert!(compare_all(&all, &STRICT, 1.0).is_empty());
+        assert!(!all_decided(&[], 0));
     }
 
     #[test]
     fn noise_larger_than_the_difference_is_undecided_with_a_number_of_trials() {
         let mut all = trials(Transport::Sse, &[1_000, 1_133, 882, 1_134, 921, 1_040]);
         all.extend(trials(Transport::WebSocket, &BASE));
-        let found = compare_all(&all, &STRICT, None);
+        let found = compare_all(&all, &STRICT, 1.0);
         let p50 = metric(&found[0], "latency_ns.p50");
         assert_eq!(p50.says, Says::Undecided);
         assert!(
@@ -407,7 +409,8 @@ mod tests {
             "{:?}",
             p50.more_trials
         );
-        assert!(!all_decided(&found));
+        assert!(!all_decided(&found, 6));
+        assert!(all_decided(&found, 7), "it sits out");
     }
 
     #[test]
@@ -419,7 +422,7 @@ mod tests {
                 latency_ms,
                 ..STRICT
             };
-            let found = compare_all(&all, &matters, None);
+            let found = compare_all(&all, &matters, 1.0);
             let p50 = metric(&found[0], "latency_ns.p50");
             (p50.says, p50.matters_amount)
         };
@@ -429,18 +432,17 @@ mod tests {
     }
 
     #[test]
-    fn the_intervals_of_all_looks_hold_together() {
-        let spent: f64 = (1..10_000).map(spent_at).sum();
-        assert!((0.999..=1.0).contains(&spent), "{spent}");
-        let at = [4, 5, 9, 10, 19, 20, 40].map(looks);
-        assert_eq!(at, [0, 1, 1, 2, 2, 3, 4]);
-        let width = |look| {
+    fn what_the_looks_of_a_run_use_adds_up_and_less_is_a_wider_interval() {
+        let spent = [0.0, 0.125, 0.25, 0.5, 1.0].map(spent_by);
+        assert_eq!(spent, [0.0, 0.001_953_125, 0.015_625, 0.125, 1.0]);
+        assert_eq!((spent_by(7.0), spent_by(f64::NAN)), (1.0, 1.0));
+        let width = |share| {
             let mut all = trials(Transport::Sse, &[1_000, 1_133, 882, 1_134, 921, 1_040]);
             all.extend(trials(Transport::WebSocket, &BASE));
-            let found = compare_all(&all, &STRICT, look);
+            let found = compare_all(&all, &STRICT, share);
             let p50 = metric(&found[0], "latency_ns.p50");
             (p50.high / p50.low).ln()
         };
-        assert!(width(None) < width(Some(1)) && width(Some(1)) < width(Some(2)));
+        assert!(width(1.0) < width(0.875) && width(0.875) < width(0.015));
     }
 }

@@ -8,7 +8,7 @@
 //! - [`describe`]: the median, the slope and the spread of a few numbers;
 //! - [`student`]: Student's t distribution;
 //! - [`ratio`]: two transports over interleaved trials, as a ratio with an interval;
-//! - [`slices`]: two trials that took turns;
+//! - [`slices`]: the same over the slices of trials that took turns;
 //! - [`mod@welch`]: two sets of trials that have nothing to do with each other;
 //! - [`mod@family`]: several such ratios at once, corrected for their number;
 //! - [`decision`]: *different*, *same* or *undecided*, and how many more trials would help;
@@ -39,7 +39,7 @@ pub use decision::{Decision, decide};
 pub use describe::{Line, line, median, slope, spread};
 pub use family::{Member, family, holm};
 pub use ratio::{Ratio, paired_log_ratio};
-pub use slices::paired_slices;
+pub use slices::{paired_slices, ratio_of_slices};
 pub use stationarity::{Stationarity, stationarity};
 pub use welch::{UnpairedRatio, Welch, decide_unpaired, unpaired_log_ratio, welch};
 
@@ -67,7 +67,10 @@ mod tests {
             let _ = (exponential_gaps(&positive, None), exponential_gaps(&positive, Some(x)));
             let _ = (paired_log_ratio(&a, &b, 0.95), paired_log_ratio(&positive, &positive, x));
             let _ = holm(&a.iter().copied().map(Some).collect::<Vec<_>>());
-            let _ = (family(&[(&a, &a), (&a, &b)], x), family::simultaneous(x, n as usize));
+            let ratio = |of: usize, level| paired_log_ratio(&a, if of == 0 { &a } else { &b }, level);
+            let _ = (family(2, x, ratio), family::simultaneous(x, n as usize));
+            let rounds: Vec<Vec<f64>> = a.chunks(5).map(<[f64]>::to_vec).collect();
+            let _ = (ratio_of_slices(&rounds, 0.95), ratio_of_slices(&rounds, x));
             let _ = (welch(&a, &b, 0.95), welch(&positive, &b, x));
             if let Some(found) = unpaired_log_ratio(&positive, &positive, 0.95) {
                 let _ = (decide_unpaired(&found, 0.05), decide_unpaired(&found, x));

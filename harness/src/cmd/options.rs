@@ -41,7 +41,8 @@ pub(super) struct Workload {
     /// Messages published a second, over all channels
     #[arg(long, value_name = "PER_S")]
     pub(super) rate: Option<f64>,
-    /// Length of the measure phase of a trial, in s
+    /// Length of the measure phase of a trial, in s; without '--trials', trials that take turns have
+    /// rounds of 8 slices, or of this where it is less
     #[arg(long, value_name = "S")]
     pub(super) duration: Option<f64>,
     /// Seed of payloads, phases and the order of trials

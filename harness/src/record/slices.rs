@@ -29,7 +29,7 @@ pub enum Whole {
     Conditions,
     /// A slice would take longer than 2 s: too few messages are published.
     FewMessages,
-    /// The measure phase has room for fewer than 4 slices.
+    /// The measure phase has room for fewer than 5 slices.
     ShortPhase,
     /// All trials together would need more than 200,000 connections.
     ManyConnections,
@@ -52,7 +52,7 @@ impl Whole {
             Self::FewMessages => {
                 "a slice would take longer than 2 s, as few messages are published"
             }
-            Self::ShortPhase => "the measure phase has room for fewer than 4 slices",
+            Self::ShortPhase => "the measure phase has room for fewer than 5 slices",
             Self::ManyConnections => "all at once would need more than 200,000 connections",
             Self::QuietChannels => {
                 "channels are silent for so long that keep-alives would be sent in the turns of \
@@ -75,4 +75,7 @@ pub struct Slice {
     pub deliveries: u64,
     /// Median of their latency.
     pub p50_ns: Option<u64>,
+    /// 99th percentile of their latency.
+    #[serde(default)]
+    pub p99_ns: Option<u64>,
 }

@@ -210,7 +210,7 @@ mod tests {
             })
             .collect();
         record.summary = crate::metrics::summarise(&record.trials, &Default::default());
-        record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
+        record.comparisons = compare_all(&record.trials, &record.scenario.matters, 1.0);
         record
     }
 

@@ -272,7 +272,7 @@ mod tests {
         // One trial of each, so that rows have its percentiles.
         let round = &record.trials[..record.trials.len() / 6];
         record.summary = summarise(round, &Default::default());
-        record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
+        record.comparisons = compare_all(&record.trials, &record.scenario.matters, 1.0);
         let tree = Tree::of(&record);
         let has = |place: &str, columns: &[Column]| {
             for column in columns {

@@ -415,7 +415,7 @@ mod tests {
         record.summary[0].trials = 3;
         assert_eq!(
             headline(&record),
-            "quick: 1,000 clients, 100 channels, 300 publishes/s of 128 bytes, 3 s measured, 1 \
+            "quick: 1,000 clients, 100 channels, 1,000 publishes/s of 128 bytes, 3 s measured, 1 \
              to 3 trials each, seed 7; interrupted"
         );
         record.status = Status::Complete;
@@ -435,7 +435,7 @@ mod tests {
         record.status = Status::Failed;
         assert_eq!(
             render(&record, 200),
-            "quick: 1,000 clients, 100 channels, 300 publishes/s of 128 bytes, 3 s measured, seed \
+            "quick: 1,000 clients, 100 channels, 1,000 publishes/s of 128 bytes, 3 s measured, seed \
              7; failed\n\nno trial was run\n"
         );
     }

@@ -74,7 +74,7 @@ pub(super) fn sum_up(record: &mut Record) {
         (trial.variant, merged)
     });
     record.summary = summarise(&record.trials, &merged.collect());
-    record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
+    record.comparisons = compare_all(&record.trials, &record.scenario.matters, 1.0);
 }
 
 fn trial(model: &Trial, transport: Transport, profile: Profile, index: u32, by: f64) -> Trial {

@@ -12,12 +12,12 @@ use crate::record::{Side, Whole};
 use crate::scenario::Scenario;
 use crate::trial::Turn;
 
-/// The measured part of a slice: some dozens of messages at usual rates, and short against what
-/// disturbs a shared machine, which lasts for seconds.
-const BODY: Duration = Duration::from_millis(150);
+/// The measured part of a slice: some dozens of messages at usual rates. Short against what disturbs a
+/// shared machine, which lasts for seconds, and so short that most slices escape what lasts for 1 ms.
+const BODY: Duration = Duration::from_millis(80);
 
 /// Load that brings code and data back into caches before anything is measured.
-const HEAD: Duration = Duration::from_millis(20);
+const HEAD: Duration = Duration::from_millis(15);
 
 /// Messages, or bursts, of a measured part at least.
 const LEAST_TICKS: f64 = 4.0;
@@ -31,8 +31,12 @@ const SILENCE: Duration = Duration::from_millis(8);
 /// … and, for each delivery of a message, the time that it may take; measured are some 10 µs.
 const PER_DELIVERY: Duration = Duration::from_micros(20);
 
-/// Measured slices of a round at least.
-const LEAST_SLICES: u64 = 4;
+/// Measured slices of a round at least …
+const LEAST_SLICES: u64 = 5;
+
+/// … and at most, where the run goes on until it is decided: rather another round, as processes differ by
+/// luck too, and a round's own cost, that of connecting, is some 6 slices.
+const MOST_SLICES: u64 = 8;
 
 /// Most connections of a round's trials together: some 2 GB of kernel memory.
 const MOST_CONNECTIONS: u64 = 200_000;
@@ -126,11 +130,22 @@ fn turn(scenario: &Scenario, of: u32) -> Result<Turn, Whole> {
     let deliveries = scenario.offered_deliveries_per_s() * tick_s;
     let silence_ns = ns(SILENCE.as_secs_f64() + deliveries * PER_DELIVERY.as_secs_f64());
     let phases = &scenario.phases;
-    let warm_up = (phases.warm_up().as_nanos() as u64).div_ceil(load_ns);
-    let measured = phases.measure().as_nanos() as u64 / load_ns;
+    let (mut warm_up_ns, mut measured) = (
+        phases.warm_up().as_nanos() as u64,
+        phases.measure().as_nanos() as u64 / load_ns,
+    );
     if measured < LEAST_SLICES {
         return Err(Whole::ShortPhase);
     }
+    if scenario.run.trials.is_none() {
+        // Once over all channels, so that nothing is measured for the first time.
+        warm_up_ns = warm_up_ns.min(ns(f64::from(scenario.channel_count()) * tick_s));
+        measured = measured.min(MOST_SLICES);
+    }
+    let warm_up = match warm_up_ns {
+        0 => 0,
+        some => (some / load_ns).max(1),
+    };
     let slices = Slices {
         of,
         place: 0,
@@ -181,11 +196,22 @@ mod tests {
             slices,
             warm_up_blocks,
         } = design.turn.expect("they take turns");
-        // At 300 messages a second, 6 in a head and 45 in a body.
-        assert_eq!((slices.head_ns, slices.body_ns), (19_999_999, 150_000_000));
+        // At 1,000 messages a second, 15 in a head and 80 in a body.
+        assert_eq!((slices.head_ns, slices.body_ns), (14_999_999, 80_000_000));
         // A message is 10 deliveries.
         assert_eq!((slices.pause_ns, slices.gap_ns), (8_200_000, 8_200_000));
-        assert_eq!((warm_up_blocks, slices.blocks), (1, 12));
+        assert_eq!((warm_up_blocks, slices.blocks), (1, 9));
+    }
+
+    #[test]
+    fn rounds_are_short_unless_their_number_is_given() {
+        let blocks = |trials| {
+            let design = of("quick", |s| s.run.trials = trials);
+            let turn = design.turn.expect("they take turns");
+            (turn.warm_up_blocks, turn.slices.blocks)
+        };
+        // 0.1 s of load for 100 channels, and 8 slices; 0.15 and 2 s of it.
+        assert_eq!((blocks(None), blocks(Some(3))), ((1, 9), (1, 22)));
     }
 
     #[test]
@@ -202,9 +228,9 @@ mod tests {
                 |s| s.run.transports.retain(|t| *t == Transport::Sse),
                 Some(Whole::Alone),
             ),
-            (|s| s.phases.measure_s = 0.5, Some(Whole::ShortPhase)),
+            (|s| s.phases.measure_s = 0.3, Some(Whole::ShortPhase)),
             (|s| s.clients.count = 60_000, Some(Whole::ManyConnections)),
-            (|s| s.server.keep_alive_s = 2.0, Some(Whole::QuietChannels)),
+            (|s| s.server.keep_alive_s = 1.0, Some(Whole::QuietChannels)),
         ];
         for (change, expected) in cases {
             assert_eq!(why_whole(change), expected);

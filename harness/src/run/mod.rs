@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use pushbench_protocol::payload::SplitMix64;
 
-use crate::analysis::compare::compare_all;
+use crate::analysis::compare::{MIN_ROUNDS, compare_all};
 use crate::environment::layout::{Layout, LayoutError, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::metrics::growth;
@@ -108,10 +108,13 @@ pub async fn run(
     let mut number = 0;
     let mut interrupted = std::pin::pin!(interrupted);
     for index in 1.. {
-        if !stopping.goes_on(index, &recording.record) {
+        if !stopping.goes_on(index) {
             break;
         }
-        let round = round(&points, &mut random);
+        let is_early = index <= MIN_ROUNDS as u32;
+        // Those that run by themselves take too long for more rounds than a comparison needs.
+        let all = is_early || scenario.run.trials.is_some();
+        let round = round(&points, &mut random, all);
         let trials: usize = round.iter().map(|unit| unit.sides.len()).sum();
         // Of how many is known only where nothing is decided on the way.
         let of = (trials * scenario.run.trials.unwrap_or(1) as usize).max(number + trials);
@@ -128,7 +131,13 @@ pub async fn run(
                 let turn = unit
                     .turn
                     .map(|turn| turn.at(place as u32, random_of_round(&plan)));
-                Plan { turn, ..plan }
+                Plan {
+                    turn,
+                    // Rounds of turns are many and short, and memory differs so little between them that
+                    // as many as a comparison needs tell it.
+                    reads_memory: turn.is_none() || is_early,
+                    ..plan
+                }
             });
             let plans: Vec<Plan<'_>> = plans.collect();
             let progress = |progress| watch.progress(progress);
@@ -152,20 +161,27 @@ pub async fn run(
                 let entered = recording.enter(trial, histograms.as_ref());
                 let record = &mut recording.record;
                 record.growth = growth(&record.summary);
-                record.comparisons =
-                    compare_all(&record.trials, &scenario.matters, stopping.look());
                 if let Err(error) = entered.and_then(|()| recording.write()) {
                     // What was measured is in memory still: it is the caller's to keep.
                     recording.record.status = Status::Failed;
+                    compare(&mut recording.record, stopping.share());
                     return Ok(recording.done(Some(error)));
                 }
                 watch.ended(&recording.record);
             }
             if was_interrupted {
-                return Ok(recording.done(None));
+                compare(&mut recording.record, stopping.share());
+                let unwritten = recording.write().err();
+                return Ok(recording.done(unwritten));
             }
         }
         stopping.ends_round(&recording.record, trials);
+        compare(&mut recording.record, stopping.share());
+        stopping.look(&recording.record);
+        if let Err(error) = recording.write() {
+            recording.record.status = Status::Failed;
+            return Ok(recording.done(Some(error)));
+        }
     }
     Ok(recording.done(None))
 }
@@ -211,9 +227,16 @@ fn at_each_point(scenario: &Scenario, options: &Options) -> Result<Vec<Place>, L
     points.collect()
 }
 
+/// Enters what the trials say about each other, with intervals that may use so much of the probability of an
+/// error.
+fn compare(record: &mut Record, share: f64) {
+    record.comparisons = compare_all(&record.trials, &record.scenario.matters, share);
+}
+
 /// One round: every transport and profile once at every point, in an order of its own, so that none
-/// always runs first or while the machine is at its warmest.
-fn round(points: &[Place], random: &mut SplitMix64) -> Vec<Unit> {
+/// always runs first or while the machine is at its warmest. Unless `all` are to run, those that run by
+/// themselves sit out where others take turns.
+fn round(points: &[Place], random: &mut SplitMix64, all: bool) -> Vec<Unit> {
     let units = points.iter().enumerate().flat_map(|(place, of)| {
         let design = &of.design;
         let in_turns = design.turn.map(|turn| Unit {
@@ -222,7 +245,11 @@ fn round(points: &[Place], random: &mut SplitMix64) -> Vec<Unit> {
             turn: Some(turn),
             whole: None,
         });
-        let whole = design.whole.iter().map(move |(side, why)| Unit {
+        let whole = design
+            .whole
+            .iter()
+            .filter(move |_| all || design.turn.is_none());
+        let whole = whole.map(move |(side, why)| Unit {
             place,
             sides: vec![*side],
             turn: None,
@@ -275,14 +302,14 @@ mod tests {
         let order = |seed| -> Vec<Vec<(usize, usize)>> {
             let mut random = SplitMix64::new(seed);
             let round = |_| {
-                let units = round(&places, &mut random).into_iter();
+                let units = round(&places, &mut random, true).into_iter();
                 units.map(|unit| (unit.place, unit.sides.len())).collect()
             };
             (0..4).map(round).collect()
         };
         assert_eq!(order(1), order(1));
         assert_ne!(order(1), order(2));
-        let whole = sides(&round(&places, &mut SplitMix64::new(1)));
+        let whole = sides(&round(&places, &mut SplitMix64::new(1), true));
         assert_eq!(whole.len(), 3 * places[0].at.pairs().len());
         let mut distinct = whole.clone();
         distinct.dedup();
@@ -291,7 +318,8 @@ mod tests {
 
     #[test]
     fn those_that_can_take_turns_do_and_the_others_run_by_themselves() {
-        let units = round(&places(1, "quick"), &mut SplitMix64::new(1));
+        let places = places(1, "quick");
+        let units = round(&places, &mut SplitMix64::new(1), true);
         let mut kinds: Vec<(usize, bool, Option<Whole>)> = units
             .iter()
             .map(|unit| (unit.sides.len(), unit.turn.is_some(), unit.whole))
@@ -301,5 +329,10 @@ mod tests {
             kinds,
             [(1, false, Some(Whole::PollsAtIntervals)), (4, true, None)]
         );
+        let later = round(&places, &mut SplitMix64::new(1), false);
+        assert_eq!(sides(&later).len(), 4);
+        let by_themselves = super::tests::places(1, "idle");
+        let later = round(&by_themselves, &mut SplitMix64::new(1), false);
+        assert_eq!(later.len(), by_themselves[0].design.whole.len());
     }
 }

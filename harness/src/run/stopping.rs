@@ -1,11 +1,11 @@
 //! When a run ends: after the trials that were asked for, or when all is decided or the budget is spent.
 //!
 //! Around the trials. In: the scenario, and the record after each round. Out: whether another follows, and
-//! how often the record has been looked at by then.
+//! what the intervals of the record may use of the probability of an error.
 
 use std::time::Duration;
 
-use crate::analysis::compare::{all_decided, looks};
+use crate::analysis::compare::{MIN_ROUNDS, all_decided, spent_by};
 use crate::record::{Record, Span, Trial};
 use crate::scenario::Scenario;
 
@@ -14,6 +14,10 @@ const MAX_ROUNDS: u32 = 1_000;
 
 /// Of a round, at least so much must fit into what is left of the budget.
 const FITS: f64 = 0.5;
+
+/// Shares of the budget after which the run looks whether all is decided. Few, since each has its own part of
+/// the probability of an error.
+const LOOKS: [f64; 3] = [0.125, 0.25, 0.5];
 
 /// When a run ends.
 pub(super) struct Stopping {
@@ -24,6 +28,11 @@ pub(super) struct Stopping {
     /// What the last round took of it.
     last: Duration,
     rounds: u32,
+    /// Those of [`LOOKS`] that are over.
+    looks: usize,
+    /// What they used of the probability of an error.
+    used: f64,
+    decided: bool,
 }
 
 impl Stopping {
@@ -38,29 +47,39 @@ impl Stopping {
             spent: Duration::ZERO,
             last: Duration::ZERO,
             rounds: 0,
+            looks: 0,
+            used: 0.0,
+            decided: false,
         }
     }
 
     /// Whether round `index`, counted from 1, is to be run.
-    pub(super) fn goes_on(&self, index: u32, record: &Record) -> bool {
-        if let Some(trials) = self.trials {
-            return index <= trials;
+    pub(super) fn goes_on(&self, index: u32) -> bool {
+        match self.trials {
+            Some(trials) => index <= trials,
+            None => !self.decided && self.fits(index),
         }
-        let fits = self.spent + self.last.mul_f64(FITS) <= self.budget;
-        // Decided is what was so at a look, and the record holds the intervals of the last.
-        let is_look = looks(self.rounds) > looks(self.rounds.saturating_sub(1));
-        let decided = is_look && all_decided(&record.comparisons);
-        self.rounds == 0 || (fits && !decided && index <= MAX_ROUNDS)
     }
 
-    /// The look that intervals are for after the round under way, from 1; `None` where the number of trials is fixed.
-    pub(super) fn look(&self) -> Option<u32> {
-        let round = self.rounds + 1;
-        // Should the run end between two looks, that end is a look of its own, and spends what the next
-        // one would have.
-        let is_between = looks(round) == looks(self.rounds);
-        let look = looks(round) + u32::from(is_between);
-        self.trials.is_none().then_some(look)
+    fn fits(&self, index: u32) -> bool {
+        let fits = self.spent + self.last.mul_f64(FITS) <= self.budget;
+        self.rounds == 0 || (fits && index <= MAX_ROUNDS)
+    }
+
+    /// What the intervals of the record may use of the probability of an error, if the run ends here.
+    pub(super) fn share(&self) -> f64 {
+        match self.trials {
+            Some(_) => 1.0,
+            None => spent_by(self.over()) - self.used,
+        }
+    }
+
+    /// How much of the budget is spent: all where no other round fits.
+    fn over(&self) -> f64 {
+        match self.fits(self.rounds + 1) {
+            true => self.spent.as_secs_f64() / self.budget.as_secs_f64(),
+            false => 1.0,
+        }
     }
 
     /// A round is over, with so many trials, the last of the record.
@@ -78,6 +97,16 @@ impl Stopping {
             .max();
         self.last = whole.sum::<Duration>() + turns.unwrap_or_default();
         self.spent += self.last;
+    }
+
+    /// Looks whether all is decided, where that is due: the record has intervals for [`Self::share`].
+    pub(super) fn look(&mut self, record: &Record) {
+        let over = self.over();
+        let due = LOOKS.iter().filter(|look| **look <= over).count();
+        if due > self.looks && self.rounds >= MIN_ROUNDS as u32 {
+            (self.looks, self.used) = (due, spent_by(over));
+            self.decided = all_decided(&record.comparisons, self.rounds);
+        }
     }
 }
 
@@ -115,8 +144,9 @@ mod tests {
         scenario.run.trials = trials;
         let mut stopping = Stopping::new(&scenario);
         let mut index = 1;
-        while stopping.goes_on(index, record) {
+        while stopping.goes_on(index) {
             stopping.ends_round(record, in_round);
+            stopping.look(record);
             index += 1;
         }
         index - 1
@@ -149,14 +179,41 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_those_of_the_looks_so_far() {
-        let mut stopping = Stopping::new(&record(1, true).scenario);
-        let mut looks = Vec::new();
-        for _ in 0..11 {
-            looks.push(stopping.look().expect("no number was asked for"));
-            stopping.ends_round(&record(1, true), 1);
+    fn looks_at_an_eighth_a_quarter_half_and_the_end_use_up_the_error_together() {
+        let record = record(5, true);
+        let mut stopping = Stopping::new(&record.scenario);
+        let mut used = Vec::new();
+        while stopping.goes_on(stopping.rounds + 1) {
+            stopping.ends_round(&record, 1);
+            let (share, looks) = (stopping.share(), stopping.looks);
+            stopping.look(&record);
+            if stopping.looks > looks || !stopping.goes_on(stopping.rounds + 1) {
+                used.push((stopping.rounds, (share * 1e4).round()));
+            }
         }
-        // Round 5 is the first look and 10 the second.
-        assert_eq!(looks, [1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3]);
+        // 5 s of 60 a round: an eighth is over after the second, but a comparison needs five.
+        assert_eq!(used, [(5, 723.0), (6, 527.0), (12, 8_750.0)]);
+    }
+
+    #[test]
+    fn an_end_at_any_time_has_what_the_looks_before_it_left() {
+        let record = record(5, true);
+        let mut stopping = Stopping::new(&record.scenario);
+        let mut used = 0.0;
+        for _ in 0..8 {
+            stopping.ends_round(&record, 1);
+            let share = stopping.share();
+            assert!(share > 0.0 && used + share <= spent_by(stopping.over()) + 1e-12);
+            let looks = stopping.looks;
+            stopping.look(&record);
+            used += if stopping.looks > looks { share } else { 0.0 };
+        }
+        assert_eq!(Stopping::new(&fixed(3)).share(), 1.0);
+    }
+
+    fn fixed(trials: u32) -> Scenario {
+        let mut scenario = sample::record().scenario;
+        scenario.run.trials = Some(trials);
+        scenario
     }
 }

@@ -18,7 +18,7 @@ use crate::observe::process;
 use crate::record::{Cause, Check, MemoryPoint, Outcome, Reason, Trial, Verdict};
 
 /// How long memory is left to come to rest before it is read.
-const MEMORY_REST: Duration = Duration::from_millis(100);
+const MEMORY_REST: Duration = Duration::from_millis(50);
 
 /// Most readings of the kernel's memory while it comes to rest after a trial before.
 const REST_LOOKS: u32 = 20;
@@ -65,15 +65,18 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         let start = self.now();
         let clients = self.plan.scenario.clients.count;
         let network = NetworkCounters::read();
-        let base = self.kernel_at_rest().await;
-        let memory = &mut trial.server.memory;
-        memory.method = format!(
-            "user: PSS of server and fleet, /proc/PID/smaps_rollup; {}",
-            kernel::METHOD
-        );
-        memory.base_bytes = process::pss_bytes(self.server());
-        memory.kernel_base_bytes = base.map(|k| k.bytes());
-        memory.time_wait = base.map(|k| k.time_wait);
+        let reads_memory = self.plan.reads_memory;
+        if reads_memory {
+            let base = self.kernel_at_rest().await;
+            let memory = &mut trial.server.memory;
+            memory.method = format!(
+                "user: PSS of server and fleet, /proc/PID/smaps_rollup; {}",
+                kernel::METHOD
+            );
+            memory.base_bytes = process::pss_bytes(self.server());
+            memory.kernel_base_bytes = base.map(|k| k.bytes());
+            memory.time_wait = base.map(|k| k.time_wait);
+        }
         let guard = MemoryGuard::of_this_machine();
         // Where there is no slope, memory is read once and waited for nowhere.
         let (pauses, rest) = match clients {
@@ -96,13 +99,15 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
                 // Those under way may still come; no others.
                 self.fleet.connect(0).await?;
             }
-            tokio::time::sleep(rest).await;
-            trial.server.memory.points.push(MemoryPoint {
-                clients: status.connected,
-                user_bytes: process::pss_bytes(self.server()),
-                fleet_bytes: process::pss_bytes(self.fleet.process()),
-                kernel_bytes: KernelMemory::read().map(|k| k.bytes()),
-            });
+            if reads_memory {
+                tokio::time::sleep(rest).await;
+                trial.server.memory.points.push(MemoryPoint {
+                    clients: status.connected,
+                    user_bytes: process::pss_bytes(self.server()),
+                    fleet_bytes: process::pss_bytes(self.fleet.process()),
+                    kernel_bytes: KernelMemory::read().map(|k| k.bytes()),
+                });
+            }
             if stopped.is_some() {
                 stop = stopped;
                 break;
@@ -206,11 +211,13 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             }
             tokio::time::sleep(LOOK).await;
         }
-        let kernel = self.kernel_at_rest().await;
-        let memory = &mut trial.server.memory;
-        memory.after_disconnect_bytes = process::pss_bytes(self.server());
-        memory.kernel_after_disconnect_bytes = kernel.map(|k| k.bytes());
-        memory.give_back();
+        if self.plan.reads_memory {
+            let kernel = self.kernel_at_rest().await;
+            let memory = &mut trial.server.memory;
+            memory.after_disconnect_bytes = process::pss_bytes(self.server());
+            memory.kernel_after_disconnect_bytes = kernel.map(|k| k.bytes());
+            memory.give_back();
+        }
         trial.phase_ns.disconnect = self.since(start);
         self.show("disconnect", 1, 1);
         Ok(())

@@ -104,7 +104,7 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
             self.stop().await;
             return Ok(None);
         }
-        let lead_ns = self.plan.lead().as_nanos() as u64;
+        let lead_ns = self.plan.lead(1).as_nanos() as u64;
         let phase = self.begin(self.clocks.now_ns() + lead_ns).await?;
         self.measure(trial, &phase).await?;
         let histograms = self.settle_accounts(trial, &phase).await?;
@@ -192,6 +192,9 @@ impl<'a, T: Target, F: Fleet> Running<'a, T, F> {
     }
 
     async fn settle(&mut self, trial: &mut Trial) -> Result<(), TrialError> {
+        if !self.plan.reads_memory {
+            return Ok(());
+        }
         let start = self.now();
         let settle_ns = self.plan.scenario.phases.settle().as_nanos() as u64;
         self.wait("settle", self.clocks.now_ns() + settle_ns)

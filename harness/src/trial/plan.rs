@@ -52,6 +52,8 @@ pub struct Plan<'a> {
     /// Whether the fleet keeps what only the audit looks at: stamps of the kernel on some clients
     /// (probes), latency over time, and deliveries one by one.
     pub probes: bool,
+    /// Whether memory is waited for and read while clients connect and after they have gone.
+    pub reads_memory: bool,
     /// Its turn, where it takes turns with the trials of others; the whole time without.
     pub turn: Option<Turn>,
     /// Addresses that clients connect from; those of loopback where empty.
@@ -88,6 +90,7 @@ impl<'a> Plan<'a> {
             congestion: None,
             check_payloads: false,
             probes: true,
+            reads_memory: true,
             turn: None,
             sources: &[],
             first_source: 0,
@@ -103,10 +106,10 @@ impl<'a> Plan<'a> {
         u64::from(self.scenario.clients.count) < MIN_CLIENTS_FOR_SLOPE
     }
 
-    /// Time for both sides to take in the schedule.
-    pub(super) fn lead(&self) -> Duration {
+    /// Time for both sides to take in the schedule, where `trials` like this one are told it.
+    pub(super) fn lead(&self, trials: usize) -> Duration {
         let lead = if self.is_small() { SMALL_LEAD } else { LEAD };
-        lead + LEAD_PER_CLIENT * self.scenario.connections()
+        lead + LEAD_PER_CLIENT * self.scenario.connections() * trials as u32
     }
 
     /// What the fleet is to do with a server at `server`.

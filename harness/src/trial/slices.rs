@@ -48,7 +48,8 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
             let slice = trial.slices.get_mut(*number as usize);
             if let (Some(slice), Some(latency)) = (slice, latency) {
                 slice.deliveries = latency.len();
-                slice.p50_ns = (!latency.is_empty()).then(|| latency.value_at_quantile(0.5));
+                let at = |q| (!latency.is_empty()).then(|| latency.value_at_quantile(q));
+                (slice.p50_ns, slice.p99_ns) = (at(0.5), at(0.99));
             }
         }
         let deliveries: u64 = trial.slices.iter().map(|slice| slice.deliveries).sum();

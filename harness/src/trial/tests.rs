@@ -433,7 +433,7 @@ async fn a_trial_whose_server_dies_in_its_turn_ends_and_the_other_goes_on() {
 async fn an_interrupt_keeps_the_blocks_that_are_whole_and_nobody_is_owed_what_was_due_since() {
     let after = |ms| tokio::time::sleep(Duration::from_millis(ms));
     // Blocks take 1.24 s: in the third after the warm-up, most of the time.
-    let (trials, was_cut) = in_turns(None, after(6_000)).await.expect("kept");
+    let (trials, was_cut) = in_turns(None, after(5_500)).await.expect("kept");
     assert!(was_cut);
     let kept = trials[0].slices.len();
     assert!((2..=3).contains(&kept), "{kept}");

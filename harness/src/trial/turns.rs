@@ -110,11 +110,12 @@ async fn connect_all<'a, T: Target, F: Fleet>(
     running: Vec<(Trial, Running<'a, T, F>)>,
 ) -> Vec<Member<'a, T, F>> {
     let mut members = Vec::new();
-    let mut lead = Duration::ZERO;
+    let lead = running
+        .first()
+        .map_or(Duration::ZERO, |(_, of)| of.plan.lead(running.len()));
     let mut connected = Vec::new();
     for (mut trial, mut running) in running {
         let ready = running.prepare(&mut trial).await;
-        lead += running.plan.lead();
         connected.push((trial, running, ready));
     }
     let now_ns = connected

@@ -4,7 +4,7 @@
 //! The correction is for the comparisons that were planned: one that could not be made still
 //! counts, so that the outcome of one cannot loosen the others.
 
-use super::ratio::{Ratio, paired_log_ratio};
+use super::ratio::Ratio;
 
 /// One comparison of a family.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,17 +43,18 @@ pub fn simultaneous(confidence: f64, members: usize) -> f64 {
     1.0 - (1.0 - confidence) / members.max(1) as f64
 }
 
-/// Compares every pair of columns by [`paired_log_ratio`], with intervals that hold together with
-/// `confidence` and p-values after [`holm`]. `None` where a pair has no ratio.
+/// The ratios of so many comparisons, each of which `ratio` gives at a confidence, with intervals that hold
+/// together with `confidence` and p-values after [`holm`]. `None` where a comparison has no ratio.
 ///
 /// An interval may hold 1 although the adjusted p-value is below `1 - confidence`: Holm's procedure
 /// rejects a little more than Bonferroni's intervals. Decisions go by the interval.
-pub fn family(pairs: &[(&[f64], &[f64])], confidence: f64) -> Vec<Option<Member>> {
-    let each = simultaneous(confidence, pairs.len());
-    let ratios: Vec<Option<Ratio>> = pairs
-        .iter()
-        .map(|(a, b)| paired_log_ratio(a, b, each))
-        .collect();
+pub fn family(
+    members: usize,
+    confidence: f64,
+    ratio: impl Fn(usize, f64) -> Option<Ratio>,
+) -> Vec<Option<Member>> {
+    let each = simultaneous(confidence, members);
+    let ratios: Vec<Option<Ratio>> = (0..members).map(|member| ratio(member, each)).collect();
     let p_values: Vec<Option<f64>> = ratios.iter().map(|r| r.map(|r| r.p_value)).collect();
     let adjusted = holm(&p_values);
     ratios
@@ -72,6 +73,7 @@ pub fn family(pairs: &[(&[f64], &[f64])], confidence: f64) -> Vec<Option<Member>
 mod tests {
     use super::*;
     use crate::analysis::stats::decision::{Decision, decide};
+    use crate::analysis::stats::ratio::paired_log_ratio;
     use crate::analysis::stats::simulate::normal;
     use pushbench_protocol::payload::SplitMix64;
 
@@ -98,13 +100,15 @@ mod tests {
         assert!((simultaneous(0.95, 3) - (1.0 - 0.05 / 3.0)).abs() < 1e-15);
         assert_eq!(simultaneous(0.95, 0), simultaneous(0.95, 1));
         let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.5], [1.1, 2.0, 2.9, 4.1, 5.0]);
-        let found = family(&[(&a, &b), (&a, &b[..3])], 0.95);
+        let pairs = [(&a[..], &b[..]), (&a[..], &b[..3])];
+        let ratio = |of: usize, level| paired_log_ratio(pairs[of].0, pairs[of].1, level);
+        let found = family(2, 0.95, ratio);
         let first = found[0].expect("five pairs");
         assert_eq!(paired_log_ratio(&a, &b, 0.975), Some(first.ratio));
         assert_eq!(first.p_adjusted, (2.0 * first.ratio.p_value).min(1.0));
         assert_eq!(found[1], None);
-        assert_eq!(family(&[], 0.95), []);
-        assert_eq!(family(&[(&a, &b)], f64::NAN), [None]);
+        assert_eq!(family(0, 0.95, ratio), []);
+        assert_eq!(family(1, f64::NAN, ratio), [None]);
     }
 
     /// Three metrics of a transport against itself, correlated as p50 and p99 of a trial are.
@@ -122,9 +126,8 @@ mod tests {
                     b.push((0.05 * (y + normal(&mut random))).exp());
                 }
             }
-            let pairs: Vec<(&[f64], &[f64])> =
-                columns.iter().map(|(a, b)| (&a[..], &b[..])).collect();
-            let found: Vec<Member> = family(&pairs, 0.95).into_iter().flatten().collect();
+            let ratio = |of: usize, level| paired_log_ratio(&columns[of].0, &columns[of].1, level);
+            let found: Vec<Member> = family(3, 0.95, ratio).into_iter().flatten().collect();
             assert_eq!(found.len(), 3);
             let excludes = |m: &Member| m.ratio.low > 1.0 || m.ratio.high < 1.0;
             outside += usize::from(found.iter().any(excludes));

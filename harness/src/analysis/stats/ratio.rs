@@ -70,6 +70,13 @@ pub fn paired_log_ratio(a: &[f64], b: &[f64], confidence: f64) -> Option<Ratio> 
     let mean = logs.iter().sum::<f64>() / n;
     let square: f64 = logs.iter().map(|log| (log - mean).powi(2)).sum();
     let sd_log = (square / (n - 1.0)).sqrt();
+    of_logs(mean, sd_log, logs.len(), confidence)
+}
+
+/// The ratio whose logarithm is estimated by `mean`, from `rounds` of which each alone has an error of
+/// `sd_log`: with a t-interval. `None` where `confidence` is not in (0, 1).
+pub(super) fn of_logs(mean: f64, sd_log: f64, rounds: usize, confidence: f64) -> Option<Ratio> {
+    let n = rounds as f64;
     let p_value = if sd_log > 0.0 {
         student::two_sided_p(mean / (sd_log / n.sqrt()), n - 1.0)?
     } else {
@@ -81,7 +88,7 @@ pub fn paired_log_ratio(a: &[f64], b: &[f64], confidence: f64) -> Option<Ratio> 
         high: f64::NAN,
         confidence,
         p_value,
-        n: u32::try_from(logs.len()).ok()?,
+        n: u32::try_from(rounds).ok()?,
         sd_log,
     };
     ratio.at(confidence)

@@ -5,7 +5,7 @@ use super::prelude::*;
 #[rustfmt::skip]
 pub(super) const METRICS: &[Metric] = &[
     metric(Measure, "p50", of!(latency_ns.p50), "median latency", "p50", Ms).primary().pool(Histogram).in_slice(|s| Some(s.p50_ns? as f64)),
-    metric(Measure, "p99", of!(latency_ns.p99), "p99 latency", "p99", Ms).primary().pool(Histogram),
+    metric(Measure, "p99", of!(latency_ns.p99), "p99 latency", "p99", Ms).primary().pool(Histogram).in_slice(|s| Some(s.p99_ns? as f64)),
     metric(Measure, "p90", of!(latency_ns.p90), "p90 latency", "p90", Ms).secondary().pool(Histogram),
     metric(Measure, "p999", of!(latency_ns.p999), "p99.9 latency", "p99.9", Ms).detail().pool(Histogram),
     metric(Measure, "latencies", of!(latency_ns.count), "deliveries with a latency", "deliveries", Count).pool(Histogram),

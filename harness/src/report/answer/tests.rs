@@ -66,7 +66,7 @@ fn what_a_scenario_measures_by_name_comes_first_and_is_judged_like_the_rest() {
     }
     let without = of(&rounds()).sentences;
     record.summary = summarise(&record.trials, &Default::default());
-    record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
+    record.comparisons = compare_all(&record.trials, &record.scenario.matters, 1.0);
     let found = of(&record);
     assert_eq!(found.sentences.len(), without.len() + 1);
     let sentence = &found.sentences[0];
@@ -116,7 +116,7 @@ fn what_is_alike_and_what_is_undecided_is_said_plainly() {
             trial.latency_ns.p50 = trial.latency_ns.p50.map(|ns| (ns as f64 * off) as u64);
         }
     }
-    record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
+    record.comparisons = compare_all(&record.trials, &record.scenario.matters, 1.0);
     let found = of(&record);
     let Finding::Undecided { rows, .. } = &found.findings[metric("p50")] else {
         panic!("{found:?}");
@@ -153,7 +153,7 @@ fn one_trial_each_names_no_winner() {
     let mut record = rounds();
     record.trials.retain(|trial| trial.index == 1);
     record.summary = crate::metrics::summarise(&record.trials, &Default::default());
-    record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
+    record.comparisons = compare_all(&record.trials, &record.scenario.matters, 1.0);
     let seen = of(&record).sentences[1].clone();
     assert!(
         seen.starts_with("Lowest (tuned), which may be chance: median latency (sse, 0.110 ms)"),
@@ -212,7 +212,7 @@ fn words_are_made_of_two_rows_that_can_be_compared_or_of_none() {
             });
             record.trials = trials.collect();
             record.summary = summarise(&record.trials, &Default::default());
-            record.comparisons = compare_all(&record.trials, &record.scenario.matters, None);
+            record.comparisons = compare_all(&record.trials, &record.scenario.matters, 1.0);
             let sentences = of(&record).sentences;
             let spoken = |begins: &str| sentences.iter().find(|text| text.starts_with(begins));
             let (lowest, trips) = (spoken("Lowest"), spoken("Median round trip"));
@@ -278,7 +278,7 @@ fn figures_of_what_a_target_lacks_are_dashes_and_a_sentence_says_why() {
 fn the_scenario_is_a_sentence() {
     assert_eq!(
         of(&sample::record()).scenario,
-        "1,000 clients on 100 channels are sent 300 messages a second in all, of 128 bytes each; 3 s \
+        "1,000 clients on 100 channels are sent 1,000 messages a second in all, of 128 bytes each; 3 s \
          are measured, in one trial of each transport and profile."
     );
     let mut record = sample::record();
