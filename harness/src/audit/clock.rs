@@ -91,9 +91,12 @@ pub(super) const SAMPLES: &[Row] = &[row(
     "measure longer with '--duration', or raise '--rate'",
 )];
 
-fn stationary(_: &Trial, evidence: &Evidence<'_>) -> Found {
+fn stationary(trial: &Trial, evidence: &Evidence<'_>) -> Found {
     if let Some(why) = evidence.disturbed {
         return Found::not_tested(why.to_owned());
+    }
+    if !trial.slices.is_empty() {
+        return Found::not_tested("its slices lie apart, with the turns of others between them");
     }
     let series: Vec<f64> = evidence.report.series.iter().flatten().copied().collect();
     match stationarity(&series) {

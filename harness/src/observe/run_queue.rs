@@ -89,6 +89,30 @@ impl ProcessSchedstat {
     }
 }
 
+#[cfg(test)]
+impl ProcessSchedstat {
+    /// One thread that ran and waited for so long.
+    pub(crate) fn of_thread(ran_ns: u64, waited_ns: u64) -> Self {
+        let thread = ThreadSchedstat {
+            ran_ns,
+            waited_ns,
+            turns: 1,
+        };
+        Self(BTreeMap::from([(1, thread)]))
+    }
+}
+
+impl std::iter::Sum for RunQueue {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |a, b| Self {
+            ran_ns: a.ran_ns + b.ran_ns,
+            waited_ns: a.waited_ns + b.waited_ns,
+            displaced_ns: a.displaced_ns + b.displaced_ns,
+            turns: a.turns + b.turns,
+        })
+    }
+}
+
 impl RunQueue {
     /// Share of the time for which the process was ready to run that strangers kept it waiting.
     pub fn share(&self) -> f64 {

@@ -16,6 +16,7 @@ use pushbench_protocol::transport::Polls;
 
 use super::TrialError;
 use super::phases::Running;
+use crate::analysis::stats::slices::TRIMMED;
 use crate::audit::Waited;
 use crate::environment::target::{Fleet, Target};
 use crate::load::Timing;
@@ -145,14 +146,25 @@ impl Window {
         })
     }
 
-    /// How long the threads of a side waited for a core, of which it has so many.
+    /// How long the threads of a side waited for a core, of which it has so many. Of slices, those that
+    /// were disturbed most are left out: no more of them than a comparison leaves out at either end.
     fn waited(
         &self,
         cores: usize,
         of: fn(&Snapshot) -> &Option<ProcessSchedstat>,
     ) -> Option<RunQueue> {
-        let (first, last) = (of(self.first.as_ref()?), of(self.last.as_ref()?));
-        Some(last.as_ref()?.since(first.as_ref()?, cores))
+        let between = |open: &Snapshot, close: &Snapshot| {
+            Some(of(close).as_ref()?.since(of(open).as_ref()?, cores))
+        };
+        if self.slices.is_empty() {
+            return between(self.first.as_ref()?, self.last.as_ref()?);
+        }
+        let slices = self.slices.iter();
+        let slices = slices.map(|slice| between(&slice.open, slice.close.as_ref()?));
+        let mut slices: Vec<RunQueue> = slices.collect::<Option<_>>()?;
+        slices.sort_unstable_by(|a, b| a.share().total_cmp(&b.share()));
+        slices.truncate(slices.len() - (slices.len() as f64 * TRIMMED) as usize);
+        Some(slices.into_iter().sum())
     }
 }
 
@@ -426,6 +438,32 @@ mod tests {
             None,
             "nothing was sent"
         );
+    }
+
+    #[test]
+    fn of_slices_the_few_that_waited_most_are_left_out() {
+        let thread = |ran_ms: u64, waited_ms: u64| {
+            let ms = |ms: u64| ms * 1_000_000;
+            Some(ProcessSchedstat::of_thread(ms(ran_ms), ms(waited_ms)))
+        };
+        // Each ran for 10 ms; every fourth waited for 50.
+        let slice = |n: u64| {
+            let at = |n: u64| Snapshot {
+                server_threads: thread(10 * n, 50 * n.div_ceil(4)),
+                ..snapshot(n, 0, 0)
+            };
+            SliceClocks {
+                open: at(n),
+                body_ns: None,
+                close: Some(at(n + 1)),
+            }
+        };
+        let window = Window {
+            slices: (0..8).map(slice).collect(),
+            ..Window::default()
+        };
+        let waited = window.waited(1, |s| &s.server_threads).expect("all closed");
+        assert_eq!((waited.ran_ns, waited.displaced_ns), (60_000_000, 0));
     }
 
     #[test]
