@@ -3,9 +3,12 @@
 
 use super::ratio::{MIN_PAIRS, Ratio, of_logs};
 
-/// Share of the pairs that is left out at each end. What disturbs a machine for some ms spoils the p99 of
+/// Share of the pairs that is left out at each end at most. What disturbs a machine for some ms spoils the p99 of
 /// one slice in four or five, on either side.
 pub const TRIMMED: f64 = 0.3;
+
+/// Least share.
+const LEAST_TRIMMED: f64 = 0.1;
 
 /// Fewest pairs of a round.
 const MIN_SLICES: usize = 4;
@@ -25,7 +28,7 @@ pub fn paired_slices(a: &[Option<f64>], b: &[Option<f64>]) -> Option<Vec<f64>> {
 }
 
 /// How many times as large one thing is as another, from the logarithms of the ratios of paired slices
-/// in each of several rounds: the exponential of their mean with three tenths left out at each end, over
+/// in each of several rounds: the exponential of their mean with up to three tenths left out at each end, over
 /// the slices of all rounds (the *trimmed mean*; Tukey and McLaughlin 1963, *Less Vulnerable Confidence and
 /// Significance Procedures for Location*, Sankhyā A 25). A slice in which the machine was taken away for
 /// some ms is one of those left out, whichever side it hit.
@@ -36,32 +39,63 @@ pub fn paired_slices(a: &[Option<f64>], b: &[Option<f64>]) -> Option<Vec<f64>> {
 /// with one degree of freedom less than rounds (Liang and Zeger 1986, *Longitudinal Data Analysis Using
 /// Generalized Linear Models*, Biometrika 73).
 ///
+/// Where slices of a round resemble each other far more than those of others, what would be left out are
+/// whole rounds: the more they do, the less is left out, down to a tenth.
+///
 /// `None` with fewer than 5 rounds, a round of fewer than 4 slices, or a `confidence` outside (0, 1).
 pub fn ratio_of_slices(rounds: &[Vec<f64>], confidence: f64) -> Option<Ratio> {
     let is_short = |round: &Vec<f64>| round.len() < MIN_SLICES;
     if rounds.len() < MIN_PAIRS || rounds.iter().any(is_short) {
         return None;
     }
+    let alike = trimmed(rounds, TRIMMED)?.alike;
+    let Trimmed { mean, sd, .. } = trimmed(rounds, (TRIMMED * (1.0 - alike)).max(LEAST_TRIMMED))?;
+    of_logs(mean, sd, rounds.len(), confidence)
+}
+
+/// A trimmed mean over the slices of rounds.
+struct Trimmed {
+    mean: f64,
+    /// The error that it would have with a single round.
+    sd: f64,
+    /// How much more alike the slices of a round are than those of several: 0 where they are no more alike, 1
+    /// where they are all the same (the intraclass correlation of Winsorised values, from the design
+    /// effect; Kish 1965, *Survey Sampling*, section 5.4).
+    alike: f64,
+}
+
+fn trimmed(rounds: &[Vec<f64>], share: f64) -> Option<Trimmed> {
     let mut all: Vec<f64> = rounds.concat();
     all.sort_unstable_by(f64::total_cmp);
-    let cut = (all.len() as f64 * TRIMMED) as usize;
+    let cut = (all.len() as f64 * share) as usize;
     let kept = &all[cut..all.len() - cut];
     let (least, most) = (*kept.first()?, *kept.last()?);
-    let mean = kept.iter().sum::<f64>() / kept.len() as f64;
-    let of_round = |round: &Vec<f64>| -> f64 {
-        let winsorised = round.iter().map(|log| log.clamp(least, most));
-        winsorised.sum::<f64>()
+    let winsorised = |round: &[f64]| -> Vec<f64> {
+        let round = round.iter();
+        // Not 'clamp', which panics where a bound is no number.
+        round.map(|log| log.max(least).min(most)).collect()
     };
-    let sums: Vec<f64> = rounds.iter().map(of_round).collect();
-    let middle = sums.iter().sum::<f64>() / all.len() as f64;
-    let n = rounds.len() as f64;
-    // So that the mean of these is the error of the trimmed mean.
-    let scale = n / kept.len() as f64;
-    let influences = rounds.iter().zip(&sums);
-    let influences = influences.map(|(round, sum)| scale * (sum - middle * round.len() as f64));
-    let square: f64 = influences.map(|influence| influence * influence).sum();
-    let sd_log = (square / (n - 1.0)).sqrt();
-    of_logs(mean, sd_log, rounds.len(), confidence)
+    let rounds: Vec<Vec<f64>> = rounds.iter().map(|round| winsorised(round)).collect();
+    let (n, slices) = (rounds.len() as f64, all.len() as f64);
+    let middle = rounds.iter().flatten().sum::<f64>() / slices;
+    let sum_of = |round: &Vec<f64>| round.iter().map(|log| log - middle).sum::<f64>();
+    let by_round: f64 = rounds.iter().map(|round| sum_of(round).powi(2)).sum();
+    let by_slice: f64 = rounds
+        .iter()
+        .flatten()
+        .map(|log| (log - middle).powi(2))
+        .sum();
+    let of_round = slices / n;
+    let alike = match by_slice > 0.0 {
+        true => (by_round / by_slice - 1.0) / (of_round - 1.0),
+        false => 0.0,
+    };
+    Some(Trimmed {
+        mean: kept.iter().sum::<f64>() / kept.len() as f64,
+        // So that the mean of the rounds' influences is the error of the trimmed mean.
+        sd: n / kept.len() as f64 * (by_round / (n - 1.0)).sqrt(),
+        alike: alike.clamp(0.0, 1.0),
+    })
 }
 
 #[cfg(test)]
@@ -125,25 +159,32 @@ mod tests {
     const MEAN: f64 = 0.113_75;
     const SPREAD: f64 = 0.011_353_688_827_865_588;
 
-    /// Slices that share the luck of their round, of which one in five was disturbed by far more than
-    /// what is to be told apart.
+    /// Slices that share the luck of their round, of which some were disturbed by far more than what is to
+    /// be told apart.
     #[test]
     fn intervals_of_rounds_of_disturbed_slices_cover_the_truth_as_often_as_they_say() {
         let mut random = SplitMix64::new(7);
         let runs = 2_000;
-        for (rounds, slices) in [(5, 8), (12, 8), (12, 4)] {
+        for (rounds, slices, luck_sd, slice_sd, disturbed_of_10) in [
+            (5, 8, 0.04, 0.1, 2),
+            (12, 8, 0.04, 0.1, 2),
+            (12, 4, 0.04, 0.1, 2),
+            (12, 8, 0.0, 0.15, 4),
+            (12, 8, 0.1, 0.02, 0),
+            (5, 8, 0.1, 0.02, 0),
+        ] {
             let mut covered = 0;
             for _ in 0..runs {
                 let all: Vec<Vec<f64>> = (0..rounds)
                     .map(|_| {
-                        let luck = 0.04 * normal(&mut random);
+                        let luck = luck_sd * normal(&mut random);
                         let mut slice = || {
                             let disturbed = match random.below(10) {
-                                0 => 1.5,
-                                1 => -1.5,
-                                _ => 0.0,
+                                n if n >= disturbed_of_10 => 0.0,
+                                n if n % 2 == 0 => 1.5,
+                                _ => -1.5,
                             };
-                            0.1 + luck + 0.1 * normal(&mut random) + disturbed
+                            0.1 + luck + slice_sd * normal(&mut random) + disturbed
                         };
                         (0..slices).map(|_| slice()).collect()
                     })
