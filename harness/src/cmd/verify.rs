@@ -38,11 +38,11 @@ pub(super) struct Arguments {
         requires = "known_answers"
     )]
     only: Option<Vec<Known>>,
-    /// Compare a transport with itself, and with itself 1 ms later, and count how often the
-    /// difference is found: a quarter of an hour
+    /// Compare a transport with itself, with 5% more work and 5% later, and count how often a
+    /// difference is found: three quarters of an hour
     #[arg(long, conflicts_with_all = ["transports", "profiles", "client_family", "known_answers"])]
     statistics: bool,
-    /// How many runs of either
+    /// How many runs of each
     #[arg(long, default_value_t = 20, requires = "statistics", value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
     #[command(flatten)]

@@ -111,6 +111,11 @@ fn stays_whole(scenario: &Scenario, transport: Transport) -> Option<Whole> {
     }
 }
 
+/// The slices of so many trials of a scenario that take turns; `None` where it cannot be sliced.
+pub(crate) fn turn_of(scenario: &Scenario, of: u32) -> Option<Turn> {
+    turn(scenario, of).ok()
+}
+
 /// The slices of `of` trials, with place 0 and seed 0.
 fn turn(scenario: &Scenario, of: u32) -> Result<Turn, Whole> {
     let publish = scenario.publish.as_ref().ok_or(Whole::NothingPublished)?;

@@ -23,6 +23,7 @@ use crate::store::RecordError;
 use crate::trial::{self, Plan, Progress, Turn};
 
 use self::design::Design;
+pub(crate) use self::design::turn_of;
 use self::recording::Recording;
 pub(crate) use self::recording::congestion;
 use self::stopping::Stopping;

@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 
+use pushbench_protocol::payload::SplitMix64;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::environment::layer::Layer;
@@ -17,7 +18,7 @@ use crate::record::Trial;
 use crate::run::{RunError, Watch, congestion};
 use crate::scenario::Scenario;
 use crate::trial::interfere::{Stall, Starve};
-use crate::trial::{self, Histograms, Progress};
+use crate::trial::{self, Histograms, Progress, Turn};
 
 pub mod answers;
 pub mod bytes;
@@ -87,6 +88,15 @@ impl Subject {
         }
     }
 
+    /// A trial of a scenario to which nothing is done.
+    fn of(mut scenario: Scenario, transport: Transport) -> Self {
+        scenario.run.transports = vec![transport];
+        Self {
+            scenario,
+            ..Self::undisturbed(transport)
+        }
+    }
+
     fn rate(&mut self, rate_per_s: f64) {
         if let Some(publish) = &mut self.scenario.publish {
             publish.rate_per_s = rate_per_s;
@@ -122,21 +132,57 @@ impl Bench {
         progress: &dyn Fn(Progress),
     ) -> Result<(Trial, Option<Histograms>), RunError> {
         let layout = Layout::plan(subject.scenario.clients.count, None)?;
+        self.done += 1;
+        let plan = self.plan(subject, &layout, self.done);
+        Ok(trial::run(&plan, progress).await)
+    }
+
+    /// Round `index` of subjects that take turns.
+    async fn in_turns(
+        &mut self,
+        subjects: &[&Subject],
+        turn: Turn,
+        index: u32,
+    ) -> Result<Vec<Trial>, RunError> {
+        let mut layouts = Vec::new();
+        for subject in subjects {
+            layouts.push(Layout::plan(subject.scenario.clients.count, None)?);
+        }
+        let first = self.done + 1;
+        self.done += subjects.len() as u32;
+        let mut plans = Vec::new();
+        for (place, (subject, layout)) in (0..).zip(subjects.iter().zip(&layouts)) {
+            plans.push(trial::Plan {
+                index,
+                reads_memory: false,
+                turn: Some(turn.at(place, SplitMix64::new(u64::from(index)).next())),
+                ..self.plan(subject, layout, first + place)
+            });
+        }
+        let (ended, _) = trial::run_in_turns(&plans, &|_| {}, std::future::pending()).await;
+        Ok(ended.into_iter().map(|(trial, _)| trial).collect())
+    }
+
+    /// What trial `number` of the verification is to do.
+    fn plan<'a>(
+        &'a self,
+        subject: &'a Subject,
+        layout: &'a Layout,
+        number: u32,
+    ) -> trial::Plan<'a> {
         let disturbance = &subject.disturbance;
         let relay = disturbance.relay.iter().map(|relay| relay as &dyn Layer);
         let side = (subject.transport, Profile::Tuned);
-        let plan = trial::Plan {
+        trial::Plan {
             index: subject.index,
             congestion: self.congestion.as_deref(),
             probes: subject.probes,
-            first_source: self.done % REMEMBERED_TRIALS,
+            first_source: number % REMEMBERED_TRIALS,
             layers: relay.collect(),
             stalls: disturbance.stalls.clone(),
             starve: disturbance.starve,
-            ..trial::Plan::new(&subject.scenario, side, &layout, &self.program)
-        };
-        self.done += 1;
-        Ok(trial::run(&plan, progress).await)
+            ..trial::Plan::new(&subject.scenario, side, layout, &self.program)
+        }
     }
 }
 
