@@ -237,13 +237,10 @@ fn judged(
     }
 }
 
-/// Whether every primary metric is decided of every pair that has had all `rounds`: more would change
-/// nothing. Those that sit out have had fewer, and have no more to come.
-pub fn all_decided(comparisons: &[Comparison], rounds: u32) -> bool {
+/// Whether every primary metric of every pair is decided: more trials would change nothing.
+pub fn all_decided(comparisons: &[Comparison]) -> bool {
     let undecided = |m: &MetricComparison| m.primary && m.says == Says::Undecided;
-    let has_more = |c: &&Comparison| c.rounds + c.left_out >= rounds;
-    let open = comparisons.iter().filter(has_more).flat_map(|c| &c.metrics);
-    !comparisons.is_empty() && !open.into_iter().any(undecided)
+    !comparisons.is_empty() && !comparisons.iter().flat_map(|c| &c.metrics).any(undecided)
 }
 
 #[cfg(test)]
@@ -299,7 +296,7 @@ mod tests {
             metric(&found[0], "server.cpu_ns_per_delivery").says,
             Says::Alike
         );
-        assert!(all_decided(&found, 6));
+        assert!(all_decided(&found));
     }
 
     #[test]
@@ -394,7 +391,7 @@ mod tests {
         assert_eq!((found[0].rounds, found[0].left_out), (5, 1));
         all[1].validity.verdict = Verdict::Void;
         assert!(compare_all(&all, &STRICT, 1.0).is_empty());
-        assert!(!all_decided(&[], 0));
+        assert!(!all_decided(&[]));
     }
 
     #[test]
@@ -409,8 +406,7 @@ mod tests {
             "{:?}",
             p50.more_trials
         );
-        assert!(!all_decided(&found, 6));
-        assert!(all_decided(&found, 7), "it sits out");
+        assert!(!all_decided(&found));
     }
 
     #[test]

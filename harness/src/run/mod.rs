@@ -113,9 +113,7 @@ pub async fn run(
             break;
         }
         let is_early = index <= MIN_ROUNDS as u32;
-        // Those that run by themselves take too long for more rounds than a comparison needs.
-        let all = is_early || scenario.run.trials.is_some();
-        let round = round(&points, &mut random, all);
+        let round = round(&points, &mut random, stopping.has_whole());
         let trials: usize = round.iter().map(|unit| unit.sides.len()).sum();
         // Of how many is known only where nothing is decided on the way.
         let of = (trials * scenario.run.trials.unwrap_or(1) as usize).max(number + trials);

@@ -15,6 +15,10 @@ const MAX_ROUNDS: u32 = 1_000;
 /// Of a round, at least so much must fit into what is left of the budget.
 const FITS: f64 = 0.5;
 
+/// Of the time spent, what trials may take that run by themselves while others take turns: they take longer,
+/// and tell less.
+const WHOLE: f64 = 1.0 / 3.0;
+
 /// Shares of the budget after which the run looks whether all is decided. Few, since each has its own part of
 /// the probability of an error.
 const LOOKS: [f64; 3] = [0.125, 0.25, 0.5];
@@ -25,6 +29,8 @@ pub(super) struct Stopping {
     budget: Duration,
     /// Spent on load, connecting left out.
     spent: Duration,
+    /// What trials took of it that ran by themselves.
+    whole: Duration,
     /// What the last round took of it.
     last: Duration,
     rounds: u32,
@@ -45,6 +51,7 @@ impl Stopping {
                 .or((scenario.pairs().len() < 2).then_some(1)),
             budget: Duration::from_secs_f64(scenario.run.budget_s),
             spent: Duration::ZERO,
+            whole: Duration::ZERO,
             last: Duration::ZERO,
             rounds: 0,
             looks: 0,
@@ -59,6 +66,12 @@ impl Stopping {
             Some(trials) => index <= trials,
             None => !self.decided && self.fits(index),
         }
+    }
+
+    /// Whether trials that run by themselves have their turn in the round to come, where others take turns.
+    pub(super) fn has_whole(&self) -> bool {
+        let is_early = self.rounds < MIN_ROUNDS as u32;
+        self.trials.is_some() || is_early || self.whole <= self.spent.mul_f64(WHOLE)
     }
 
     fn fits(&self, index: u32) -> bool {
@@ -95,8 +108,10 @@ impl Stopping {
             .filter(in_turns)
             .map(|trial| spent(trial, None))
             .max();
-        self.last = whole.sum::<Duration>() + turns.unwrap_or_default();
+        let whole: Duration = whole.sum();
+        self.last = whole + turns.unwrap_or_default();
         self.spent += self.last;
+        self.whole += whole;
     }
 
     /// Looks whether all is decided, where that is due: the record has intervals for [`Self::share`].
@@ -105,7 +120,7 @@ impl Stopping {
         let due = LOOKS.iter().filter(|look| **look <= over).count();
         if due > self.looks && self.rounds >= MIN_ROUNDS as u32 {
             (self.looks, self.used) = (due, spent_by(over));
-            self.decided = all_decided(&record.comparisons, self.rounds);
+            self.decided = all_decided(&record.comparisons);
         }
     }
 }
@@ -169,6 +184,27 @@ mod tests {
             rounds(None, &record, 2)
         };
         assert_eq!((twice(true), twice(false)), (6, 3));
+    }
+
+    #[test]
+    fn trials_by_themselves_have_five_rounds_and_then_a_third_of_the_time() {
+        let mut record = record(4, true);
+        let mut alone = record.trials[0].clone();
+        alone.slices.clear();
+        let mut stopping = Stopping::new(&record.scenario);
+        let mut rounds = Vec::new();
+        while stopping.goes_on(stopping.rounds + 1) {
+            let round = stopping.rounds + 1;
+            record.trials.truncate(1);
+            if stopping.has_whole() {
+                record.trials.push(alone.clone());
+                rounds.push(round);
+            }
+            stopping.ends_round(&record, record.trials.len());
+        }
+        assert_eq!((rounds, stopping.rounds), (vec![1, 2, 3, 4, 5], 10));
+        stopping.spent = Duration::from_secs(60);
+        assert!(stopping.has_whole());
     }
 
     #[test]
