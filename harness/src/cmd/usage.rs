@@ -2,6 +2,7 @@
 //! what was found, what was expected.
 
 use std::error::Error as _;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
@@ -27,6 +28,12 @@ pub(super) fn refuse(error: &Error) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The first argument that is not UTF-8, as far as it can be shown.
+fn not_text(arguments: impl Iterator<Item = OsString>) -> Option<String> {
+    let mut arguments = arguments.filter(|argument| argument.to_str().is_none());
+    Some(arguments.next()?.to_string_lossy().into_owned())
 }
 
 /// The error in one line.
@@ -75,6 +82,12 @@ fn explain(error: &Error) -> String {
                 _ => format!("'{option}' is given twice; leave one out"),
             }
         }
+        (ErrorKind::InvalidUtf8, _) => match not_text(std::env::args_os()) {
+            Some(found) => {
+                format!("'{found}' is not UTF-8; give a name of text, such as a link to it")
+            }
+            None => format!("an argument is not UTF-8; see '{help}'"),
+        },
         _ => {
             // Rare kinds, in clap's words: its first paragraph.
             let whole = error.to_string();

@@ -8,8 +8,8 @@ use pushbench::scenario::EMBEDDED;
 use pushbench_protocol::transport::{Profile, Transport};
 
 use crate::support::{
-    Running, Runs, TINY, answer, await_some, children, output, pushbench, read, scenario, send,
-    text,
+    self, Running, Runs, TINY, answer, await_end, await_some, children, output, pushbench, read,
+    scenario, send, text,
 };
 
 #[test]
@@ -132,13 +132,27 @@ fn verify_says_what_it_checked() {
 }
 
 #[test]
-fn an_interrupted_verify_is_no_success() {
-    let process = Running::piped(&mut pushbench("verify --transports tcp"));
+fn an_interrupted_verify_is_no_success_and_leaves_no_process() {
+    let modes = ["--transports tcp", "--known-answers", "--statistics"];
+    std::thread::scope(|scope| {
+        for (index, signal) in support::ENDING.into_iter().enumerate() {
+            let mode = modes[index % modes.len()];
+            scope.spawn(move || interrupted_verify(mode, signal));
+        }
+    });
+}
+
+fn interrupted_verify(mode: &str, signal: Signal) {
+    let process = Running::piped(&mut pushbench(&format!("verify {mode}")));
     let pid = process.pid();
-    await_some("its children", || (children(pid).len() == 2).then_some(()));
-    send(pid, Signal::SIGINT);
+    let under_way = await_some("its children", || {
+        let children = children(pid);
+        (children.len() >= 2).then_some(children)
+    });
+    send(pid, signal);
     let output = process.output();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(1), "{signal}");
+    await_end(&under_way);
     assert!(
         text(&output.stderr).ends_with("pushbench: interrupted\n"),
         "{output:?}"

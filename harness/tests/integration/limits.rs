@@ -116,6 +116,19 @@ fn more_clients_than_descriptors_break_for_the_clients_descriptors_and_the_searc
 
 #[test]
 fn an_interrupted_search_keeps_its_steps_and_leaves_no_process() {
+    std::thread::scope(|scope| {
+        for signal in [
+            Signal::SIGINT,
+            Signal::SIGHUP,
+            Signal::SIGUSR2,
+            Signal::SIGPWR,
+        ] {
+            scope.spawn(move || interrupted_search(signal));
+        }
+    });
+}
+
+fn interrupted_search(signal: Signal) {
     let runs = Runs::of(TINY);
     let run =
         runs.start("limits --transports sse --start 4 --max-clients 1000000 --objective missing=0");
@@ -128,7 +141,7 @@ fn an_interrupted_search_keeps_its_steps_and_leaves_no_process() {
         let children = children(run.pid());
         (!children.is_empty()).then_some(children)
     });
-    let output = runs.interrupt(run, Signal::SIGINT, &under_way);
+    let output = runs.interrupt(run, signal, &under_way);
     let record = runs.record();
     assert_eq!(record.limits[0].ended, Ended::Interrupted);
     assert_eq!(record.limits[0].steps.len(), record.trials.len());

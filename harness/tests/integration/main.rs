@@ -29,6 +29,7 @@ mod licences;
 mod limits;
 mod limits_met;
 mod numbers_of_pages;
+mod options;
 mod posts;
 mod reconnect;
 mod report;

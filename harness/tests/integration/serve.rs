@@ -8,7 +8,7 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 use pushbench_os::sys::monotonic_ns;
 
-use crate::support::{PATIENCE, Served, await_some, complaint, pushbench, send};
+use crate::support::{self, PATIENCE, Served, await_some, complaint, pushbench, send};
 
 fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).expect("it listens");
@@ -300,8 +300,10 @@ fn channels_of_serve_have_the_policies_that_they_are_given() {
 
 #[test]
 fn serve_ends_with_status_0_at_a_signal_also_while_a_client_is_connected() {
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        for arguments in ["", "--end-with-input", "--shards 2 --profile stock"] {
+    let all = ["", "--end-with-input", "--shards 2 --profile stock"];
+    for signal in support::ENDING {
+        let usual = matches!(signal, Signal::SIGINT | Signal::SIGTERM);
+        for arguments in if usual { &all[..] } else { &all[..1] } {
             // An input that stays open, as a terminal's does.
             let mut command = pushbench(&format!("serve --listen 127.0.0.1:0 {arguments}"));
             let mut server = Served::by(command.stdin(Stdio::piped()));

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+
 pub(crate) use process::{Process, Running, Served, await_end, children, send};
 pub(crate) use runs::{Runs, keeps_to_the_schema, only};
 pub(crate) use sockets::{ESTABLISHED, LISTENS, TcpSocket, inodes, table_address, tcp_sockets};
@@ -105,6 +107,19 @@ pub(crate) fn complaint(command: &mut Command) -> String {
     assert!(is_one, "{command:?}: {line}");
     line
 }
+
+/// Signals that end a process unless it catches them: all that the program does.
+pub(crate) const ENDING: [Signal; 9] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPWR,
+];
 
 /// Writes a scenario file into `folder`.
 pub(crate) fn scenario(folder: &Path, name: &str, text: &str) -> PathBuf {
