@@ -15,10 +15,6 @@ use crate::scenario::Scenario;
 /// The workload that measures the memory of a client.
 const WORKLOAD: &str = include_str!("doctor.toml");
 
-/// The memory of a client if nothing was measured: server, clients and kernel, for an idle `sse` client
-/// in `tuned` on a 2-core machine with Linux 6.18, from `results/reference/fanout-10k`.
-const REFERENCE: [f64; 3] = [7_760.0, 192.0, 6_170.0];
-
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -73,7 +69,7 @@ impl Arguments {
             });
         }
         if self.no_measure {
-            return Ok(reference("nothing was measured"));
+            return Ok(MemoryPerClient::reference("nothing was measured"));
         }
         self.measured()
     }
@@ -130,7 +126,7 @@ impl Arguments {
                      values"
                 ));
             }
-            reference("measuring failed")
+            MemoryPerClient::reference("measuring failed")
         }))
     }
 }
@@ -145,14 +141,4 @@ fn of_trial(trial: &Trial, source: String) -> Option<MemoryPerClient> {
         kernel_bytes: memory.kernel_bytes_per_client?.max(0.0),
         source,
     })
-}
-
-fn reference(why: &str) -> MemoryPerClient {
-    let [server_bytes, harness_bytes, kernel_bytes] = REFERENCE;
-    MemoryPerClient {
-        server_bytes,
-        harness_bytes,
-        kernel_bytes,
-        source: format!("reference values of sse tuned, because {why}"),
-    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::options::{LoadGenerator, Output, Selection, Workload, seconds};
 use super::progress::Bar;
-use super::run::{keep_page, run_failure};
+use super::run::{keep_page, look_around, run_failure};
 use super::{Failure, Outcome, console_width, failed, interrupt, print, runtime, say, usage};
 use crate::record::{LimitOf, Record, Status};
 use crate::run::limits::objective::{DEFAULT, Objective};
@@ -63,8 +63,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     arguments.check()?;
     let scenario = arguments.scenario()?;
+    let mut run = arguments.load.options(&arguments.output)?;
+    let quiet = arguments.output.verbosity.quiet;
+    // What it grows to is bounded by the guard, so that what it needs is not known here.
+    run.before = Some(look_around(0, quiet));
     let options = Options {
-        run: &arguments.load.options(&arguments.output)?,
+        run: &run,
         of: arguments.of,
         objective: &arguments.objective,
         start: arguments.start.unwrap_or(match arguments.of {
@@ -81,7 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     };
     let runtime = runtime()?;
     let _context = runtime.enter();
-    let bar = Bar::new(arguments.output.verbosity.quiet);
+    let bar = Bar::new(quiet);
     let done = runtime.block_on(limits::run(&scenario, &options, &bar, interrupt()));
     drop(bar);
     let done = done.map_err(run_failure)?;
@@ -95,7 +99,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         say("pushbench: interrupted; the steps that were done are kept");
     }
     if let Some(folder) = &done.folder {
-        keep_page(&done.record, folder, arguments.output.verbosity.quiet)?;
+        keep_page(&done.record, folder, quiet)?;
     }
     Ok(outcome(&done.record))
 }

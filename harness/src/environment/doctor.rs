@@ -30,7 +30,22 @@ pub struct MemoryPerClient {
     pub source: String,
 }
 
+/// The memory of a client if nothing was measured: server, clients and kernel, for an idle `sse` client
+/// in `tuned` on a 2-core machine with Linux 6.18, from `results/reference/fanout-10k`.
+const REFERENCE: [f64; 3] = [7_760.0, 192.0, 6_170.0];
+
 impl MemoryPerClient {
+    /// Reference values, used because of `why`.
+    pub fn reference(why: &str) -> Self {
+        let [server_bytes, harness_bytes, kernel_bytes] = REFERENCE;
+        Self {
+            server_bytes,
+            harness_bytes,
+            kernel_bytes,
+            source: format!("reference values of sse tuned, because {why}"),
+        }
+    }
+
     /// All three together.
     pub fn bytes(&self) -> f64 {
         self.server_bytes + self.harness_bytes + self.kernel_bytes

@@ -13,5 +13,6 @@ pub mod layout;
 pub(crate) mod loopback;
 pub(crate) mod own;
 pub mod process;
+pub mod readiness;
 pub(crate) mod rights;
 pub(crate) mod target;

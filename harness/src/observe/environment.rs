@@ -4,6 +4,7 @@
 //! In: `/proc` and `/sys`. Out: an [`Environment`] for the record, each field `None` where this
 //! platform does not tell.
 
+use super::before::Before;
 use super::groups::CpuQuota;
 use super::{field_bytes, read};
 use crate::text::utc;
@@ -63,6 +64,9 @@ pub struct Environment {
     pub tcp_mem_pages: Option<[u64; 3]>,
     /// Allocator of server and harness.
     pub allocator: String,
+    /// What the machine did in the moments before the run; `null` where nobody looked.
+    #[serde(default)]
+    pub before: Option<Before>,
 }
 
 /// Which cores the processes of a trial were confined to.
@@ -112,6 +116,7 @@ impl Environment {
             somaxconn: line("/proc/sys/net/core/somaxconn").and_then(|text| text.parse().ok()),
             tcp_mem_pages: line("/proc/sys/net/ipv4/tcp_mem").and_then(|text| triple(&text)),
             allocator: "system".to_owned(),
+            before: None,
         }
     }
 }

@@ -36,6 +36,11 @@ pub struct MachineUse {
 }
 
 impl MachineUse {
+    /// Time that went by, in ns over all cores.
+    pub fn elapsed_ns(&self) -> u64 {
+        self.elapsed_ns
+    }
+
     /// CPU time that was used, in ns over all cores.
     pub fn busy_ns(&self) -> u64 {
         self.elapsed_ns.saturating_sub(self.idle_ns + self.steal_ns)

@@ -9,6 +9,7 @@
 //! The files of `/proc` are parsed by pure functions from text, so that tests hold them against
 //! known answers.
 
+pub mod before;
 pub mod environment;
 pub mod groups;
 pub mod kernel;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::metrics::{growth, summarise};
+use crate::observe::before::Before;
 use crate::observe::environment::Pinning;
 use crate::scenario::{Sweep, SweepKey};
 use pushbench_os::allocator::Allocator;
@@ -265,6 +266,16 @@ fn environment() -> Environment {
         somaxconn: Some(4_096),
         tcp_mem_pages: Some([190_000, 253_000, 380_000]),
         allocator: "system".to_owned(),
+        before: Some(Before {
+            cpu_ns: Some(1_400_000_000),
+            other_cpu_ns: Some(20_000_000),
+            steal_ns: Some(0),
+            throttled_ns: None,
+            timer_late_p50_ns: Some(70_000),
+            timer_late_max_ns: Some(300_000),
+            available_bytes: Some(20 << 30),
+            needed_bytes: 14_122_000,
+        }),
     }
 }
 

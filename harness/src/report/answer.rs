@@ -13,6 +13,7 @@ use super::measures;
 use super::relation::Relation;
 use super::view::View;
 use crate::analysis::compare::Says;
+use crate::environment::readiness::sentence;
 use crate::metrics::{Metric, named};
 use pushbench_protocol::transport::Profile;
 use words::{
@@ -107,6 +108,7 @@ pub(super) fn answer(view: &View<'_>) -> Answer {
     sentences.extend(of_all);
     sentences.extend(late_receipts(view));
     sentences.extend(not_tested(view));
+    sentences.extend(sentence(view.record.environment.before.as_ref()));
     sentences.extend(view.record.conversion_note());
     Answer {
         scenario: scenario(view),

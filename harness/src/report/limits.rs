@@ -1,6 +1,7 @@
 //! Limits that were searched for: the curve of every step, and a sentence for each transport.
 
 use super::table::{LOST, LOST_AND_LAST, heading, lost, titled};
+use crate::environment::readiness;
 use crate::metrics::named;
 use crate::record::{Ended, Limit, LimitOf, LimitStep, Record};
 use crate::text::figure::{NONE, count, three};
@@ -20,6 +21,10 @@ pub(super) fn render(record: &Record, width: u16) -> String {
             out.push('\n');
         }
         paragraph(&mut out, width, "", &sentence(record, limit));
+    }
+    if let Some(busy) = readiness::sentence(record.environment.before.as_ref()) {
+        out.push('\n');
+        paragraph(&mut out, width, "", &busy);
     }
     out.push('\n');
     paragraph(

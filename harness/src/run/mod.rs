@@ -17,6 +17,7 @@ use crate::analysis::compare::{MIN_ROUNDS, compare_all};
 use crate::environment::layout::{Layout, LayoutError, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::metrics::growth;
+use crate::observe::before::Before;
 use crate::record::{Family, Record, Side, Status, Variant, Whole};
 use crate::scenario::{Point, Scenario};
 use crate::store::RecordError;
@@ -43,6 +44,23 @@ pub struct Options {
     pub program: PathBuf,
     /// Compare every payload, byte for byte.
     pub check_payloads: bool,
+    /// What the machine did before, where someone looked.
+    pub before: Option<Before>,
+}
+
+/// The most connections that trials of `scenario` have open at a time.
+pub fn most_connections(scenario: &Scenario) -> u64 {
+    let at_once = |point| {
+        let at = scenario.at(point);
+        let trials = Design::of(&at).in_turns.len().max(1);
+        u64::from(at.connections()) * trials as u64
+    };
+    scenario
+        .points()
+        .into_iter()
+        .map(at_once)
+        .max()
+        .unwrap_or(0)
 }
 
 /// What a run says while it runs.

@@ -43,6 +43,7 @@ impl<'a> Recording<'a> {
     ) -> Result<Self, RunError> {
         let mut environment = environment(layout);
         environment.allocator = scenario.run.allocator.id().to_owned();
+        environment.before = options.before.clone();
         let congestion = congestion(&environment);
         let folder = options.out.as_ref();
         let folder = folder.map(|out| create_folder(out, SystemTime::now(), &scenario.name));

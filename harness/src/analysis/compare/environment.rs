@@ -37,6 +37,9 @@ const IGNORED: [&str; 8] = [
     "scenario.run.seed",
 ];
 
+/// What the machine did before a run never is the same twice.
+const BEFORE: &str = "environment.before";
+
 /// Whether the two were made on machines that cannot be the same.
 pub(super) fn different_machines(a: &Record, b: &Record) -> bool {
     let (a, b) = (&a.environment, &b.environment);
@@ -65,7 +68,7 @@ pub(super) fn differences(a: &Record, b: &Record) -> Vec<Difference> {
         &mut found,
     );
     walk("tool", &json(&a.tool), &json(&b.tool), &mut found);
-    found.retain(|d| !IGNORED.contains(&d.key.as_str()));
+    found.retain(|d| !IGNORED.contains(&d.key.as_str()) && !d.key.starts_with(BEFORE));
     if memory_differs {
         let bytes = |r: &Record| show(&json(&r.environment.memory_bytes));
         push(&mut found, "environment.memory_bytes", bytes(a), bytes(b));
