@@ -167,7 +167,7 @@ impl<T: Target, F: Fleet> Running<'_, T, F> {
         let posts = found.acknowledged.is_some();
         let knows_sockets = self.setup.as_ref().is_some_and(Setup::knows_sockets);
         let wire = |bytes| {
-            let window = window.filter(|_| knows_sockets)?;
+            let window = window.filter(|window| knows_sockets && window.tells_sockets())?;
             window.ratio(bytes, CounterId::Sent)
         };
         RoundTrip {

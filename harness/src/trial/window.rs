@@ -196,6 +196,13 @@ impl Found {
             .map(|total| total as f64 / count as f64)
     }
 
+    /// Whether the kernel counted anything on the sockets: deliveries without a byte are those of one that is
+    /// too old to count them, or does not let this user ask (`TCP_INFO`).
+    pub(super) fn tells_sockets(&self) -> bool {
+        let count = |id| self.counters.get(id);
+        count(CounterId::ReceivedBytes) > 0 || count(CounterId::Deliveries) == 0
+    }
+
     /// A counter of the window over another.
     pub(super) fn ratio(&self, count: CounterId, of: CounterId) -> Option<f64> {
         self.per(Some(self.counters.get(count)), of)
@@ -225,7 +232,7 @@ impl Found {
         let wire = &mut trial.wire;
         wire.requests = count(CounterId::Requests);
         wire.empty_responses = count(CounterId::EmptyResponses);
-        if knows_sockets {
+        if knows_sockets && self.tells_sockets() {
             let per_delivery = |id| self.ratio(id, CounterId::Deliveries);
             wire.server_to_client_bytes_per_delivery = per_delivery(CounterId::ReceivedBytes);
             wire.client_to_server_bytes_per_delivery = per_delivery(CounterId::SentBytes);
@@ -464,6 +471,29 @@ mod tests {
         };
         let waited = window.waited(1, |s| &s.server_threads).expect("all closed");
         assert_eq!((waited.ran_ns, waited.displaced_ns), (60_000_000, 0));
+    }
+
+    #[test]
+    fn deliveries_without_a_byte_are_those_of_a_kernel_that_does_not_count() {
+        let wire = |bytes| {
+            let mut last = snapshot(14, 5, 1_500);
+            last.counters = last.counters.with(CounterId::ReceivedBytes, bytes);
+            let window = Window {
+                first: Some(snapshot(10, 3, 500)),
+                last: Some(last),
+                ..Window::default()
+            };
+            let mut trial = Trial::new(Transport::Sse, Profile::Lean, 1);
+            window.found().expect("both edges").enter(&mut trial, true);
+            let wire = trial.wire;
+            (
+                wire.server_to_client_bytes_per_delivery,
+                wire.client_to_server_bytes_per_delivery,
+                wire.retransmitted_bytes,
+            )
+        };
+        assert_eq!(wire(0), (None, None, None));
+        assert_eq!(wire(128_000), (Some(128.0), Some(0.0), Some(0)));
     }
 
     #[test]

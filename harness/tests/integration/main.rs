@@ -32,6 +32,7 @@ mod numbers_of_pages;
 mod options;
 mod posts;
 mod reconnect;
+mod refused_calls;
 mod report;
 mod report_page;
 mod serve;
