@@ -53,6 +53,9 @@ pub enum Broke {
     Latency,
     /// A check of the audit voided the trial for another reason.
     Audit,
+    /// Nothing that was grown: other programs, a hypervisor or a CPU quota had the cores, and the step
+    /// answers nothing.
+    Machine,
 }
 
 pushbench_protocol::ids! {
@@ -60,7 +63,7 @@ pushbench_protocol::ids! {
     ServerDescriptors = "server_descriptors", ClientDescriptors = "client_descriptors",
     SourcePorts = "source_ports", Backlog = "backlog", Memory = "memory", Refused = "refused",
     Stalled = "stalled", Process = "process", HarnessCpu = "harness_cpu", ServerCpu = "server_cpu",
-    Loss = "loss", Latency = "latency", Audit = "audit"
+    Loss = "loss", Latency = "latency", Audit = "audit", Machine = "machine"
 }
 
 impl Broke {
@@ -80,6 +83,7 @@ impl Broke {
             Self::Loss => "loss",
             Self::Latency => "latency",
             Self::Audit => "the audit",
+            Self::Machine => "the machine",
         }
     }
 
@@ -92,6 +96,7 @@ impl Broke {
             | Self::Loss
             | Self::Latency
             | Self::Audit
+            | Self::Machine
             | Self::Stalled => true,
             Self::ServerDescriptors
             | Self::ClientDescriptors
@@ -114,6 +119,8 @@ pub enum Ended {
     Maximum,
     /// Another step would have taken longer than was left.
     TimeBudget,
+    /// Other programs, a hypervisor or a CPU quota had the cores each time that a value was tried.
+    NoAnswer,
     /// Someone interrupted it.
     Interrupted,
     /// Not yet: found in a finished record, the search was killed.
@@ -140,6 +147,10 @@ pub struct Limit {
     pub last_good: Option<u64>,
     /// The lowest value that broke; `null` where none did.
     pub first_bad: Option<u64>,
+    /// The value at which the search ended, since the machine spoiled each of its steps; `null` where it did
+    /// not.
+    #[serde(default)]
+    pub unanswered: Option<u64>,
     /// Why the search ended.
     pub ended: Ended,
     /// What broke at `first_bad`; `null` where nothing did.
@@ -214,6 +225,7 @@ impl Limit {
             steps: Vec::new(),
             last_good: None,
             first_bad: None,
+            unanswered: None,
             ended: Ended::Running,
             broke: None,
             evidence: None,

@@ -210,6 +210,7 @@ pub(super) const LIMIT: &[Column] = &[
     word("objective", "objective"),
     whole("last_good", "held at most"),
     whole("first_bad", "broke at"),
+    whole("unanswered", "no answer at"),
     word("broke", "what broke"),
     word("ended", "search"),
 ];

@@ -3,7 +3,7 @@
 use super::table::{LOST, LOST_AND_LAST, heading, lost, titled};
 use crate::environment::readiness;
 use crate::metrics::named;
-use crate::record::{Ended, Limit, LimitOf, LimitStep, Record};
+use crate::record::{Broke, Ended, Limit, LimitOf, LimitStep, Record};
 use crate::text::figure::{NONE, count, three};
 use crate::text::paragraph;
 use crate::text::table::bare;
@@ -117,6 +117,7 @@ fn curve(record: &Record, limit: &Limit) -> comfy_table::Table {
 fn outcome(step: &LimitStep) -> String {
     match step.broke {
         None => "held".to_owned(),
+        Some(Broke::Machine) => "no answer".to_owned(),
         Some(broke) => broke.id().to_owned(),
     }
 }
@@ -139,8 +140,9 @@ fn sentence(record: &Record, limit: &Limit) -> String {
         }
         Ended::Interrupted => "; the search was interrupted",
         Ended::Running => "; the search was not finished",
-        Ended::Resolved | Ended::Maximum => "",
+        Ended::Resolved | Ended::Maximum | Ended::NoAnswer => "",
     };
+    let open = no_answer(limit);
     let broke = limit.broke.map_or("something", |broke| broke.in_words());
     let evidence = limit
         .evidence
@@ -149,11 +151,17 @@ fn sentence(record: &Record, limit: &Limit) -> String {
     match (limit.last_good, limit.first_bad) {
         (Some(good), Some(bad)) => {
             let held = held(record, limit, good);
+            let between = open.map(|open| format!(" In between, {open}."));
             format!(
-                "{side} holds {} {unit}{held}. At {} {broke} broke: {evidence}{ended}.",
+                "{side} holds {} {unit}{held}. At {} {broke} broke: {evidence}{ended}.{}",
                 count(good),
-                count(bad)
+                count(bad),
+                between.unwrap_or_default()
             )
+        }
+        (Some(good), None) if let Some(open) = &open => {
+            let held = held(record, limit, good);
+            format!("{side} holds {} {unit}{held}. Beyond, {open}.", count(good))
         }
         (Some(good), None) => {
             let maximum = match limit.ended {
@@ -162,14 +170,35 @@ fn sentence(record: &Record, limit: &Limit) -> String {
             };
             format!("{side} holds {} {unit}{maximum}{ended}.", count(good))
         }
+        (None, Some(bad)) if let Some(open) = &open => {
+            format!(
+                "{side}: {open}. At {} {broke} broke: {evidence}.",
+                count(bad)
+            )
+        }
         (None, Some(bad)) => {
             format!(
                 "{side} holds none: at {} {unit} {broke} broke: {evidence}{ended}.",
                 count(bad)
             )
         }
-        (None, None) => format!("{side}: no step was done{ended}."),
+        (None, None) => match open {
+            Some(open) => format!("{side}: {open}."),
+            None => format!("{side}: no step was done{ended}."),
+        },
     }
+}
+
+/// Where the machine spoiled the search, and how; `None` where it did not.
+fn no_answer(limit: &Limit) -> Option<String> {
+    let value = limit.unanswered?;
+    let evidence = limit.step(value).and_then(|step| step.evidence.as_deref());
+    Some(format!(
+        "no answer: at {} {} {}; search again on a quieter machine",
+        count(value),
+        unit(limit.of),
+        evidence.unwrap_or("other programs had the cores")
+    ))
 }
 
 /// What the last good step delivered, where anything was.
@@ -186,7 +215,7 @@ fn held(record: &Record, limit: &Limit, good: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Broke, sample};
+    use crate::record::sample;
     use crate::report::tests::golden;
 
     #[test]
@@ -221,6 +250,46 @@ mod tests {
         assert_eq!(
             told(None, None, Ended::Interrupted),
             "sse tuned: no step was done; the search was interrupted."
+        );
+    }
+
+    #[test]
+    fn a_search_that_the_machine_spoiled_has_no_answer_rather_than_none() {
+        let record = sample::limits();
+        let mut limit = record.limits[0].clone();
+        let mut told = |good, bad, open| {
+            (limit.last_good, limit.first_bad, limit.ended) = (good, bad, Ended::NoAnswer);
+            limit.unanswered = Some(open);
+            limit.broke = bad.map(|_| Broke::Loss);
+            limit.evidence = bad.map(|_| "7 were lost".to_owned());
+            let step = limit.steps.iter_mut().find(|step| step.value == open);
+            let step = step.expect("a step of it");
+            step.broke = Some(Broke::Machine);
+            step.evidence = Some("other programs had the cores (it waited for 60%)".to_owned());
+            assert_eq!(outcome(step), "no answer");
+            sentence(&record, &limit)
+        };
+        assert_eq!(
+            told(None, None, 1_000),
+            "sse tuned: no answer: at 1,000 clients other programs had the cores (it waited for \
+             60%); search again on a quieter machine."
+        );
+        assert_eq!(
+            told(Some(2_000), None, 4_000),
+            "sse tuned holds 2,000 clients (3,000 deliveries/s). Beyond, no answer: at 4,000 \
+             clients other programs had the cores (it waited for 60%); search again on a quieter \
+             machine."
+        );
+        assert_eq!(
+            told(Some(2_000), Some(4_000), 3_000),
+            "sse tuned holds 2,000 clients (3,000 deliveries/s). At 4,000 loss broke: 7 were lost. \
+             In between, no answer: at 3,000 clients other programs had the cores (it waited for \
+             60%); search again on a quieter machine."
+        );
+        assert_eq!(
+            told(None, Some(2_000), 1_000),
+            "sse tuned: no answer: at 1,000 clients other programs had the cores (it waited for \
+             60%); search again on a quieter machine. At 2,000 loss broke: 7 were lost."
         );
     }
 }

@@ -14,7 +14,7 @@ pub mod search;
 
 use std::time::{Duration, Instant};
 
-use self::cause::{Cores, cpu_shares, held_memory, voided, what_broke};
+use self::cause::{Cores, cpu_shares, held_memory, spoiled, voided, what_broke};
 use self::objective::Objective;
 use self::search::{Found, Search};
 use crate::environment::layout::{Layout, check_ports};
@@ -149,9 +149,10 @@ impl LimitSearch<'_> {
         let mut search = Search::new(options.start, options.maximum, options.resolution);
         let ended = loop {
             let Some(value) = search.next() else {
-                break match search.bad() {
-                    Some(_) => Ended::Resolved,
-                    None => Ended::Maximum,
+                break match (search.unanswered(), search.bad()) {
+                    (Some(_), _) => Ended::NoAnswer,
+                    (None, Some(_)) => Ended::Resolved,
+                    (None, None) => Ended::Maximum,
                 };
             };
             let before = available_bytes();
@@ -169,6 +170,7 @@ impl LimitSearch<'_> {
             }
             let limit = &mut self.recording.record.limits[place];
             (limit.last_good, limit.first_bad) = (search.good(), search.bad());
+            limit.unanswered = search.unanswered();
             name_what_broke(limit);
             self.recording.write()?;
             self.watch.ended(&self.recording.record);
@@ -260,7 +262,11 @@ impl LimitSearch<'_> {
             true => (None, None),
             false => {
                 let (broke, evidence) = what_broke(&trial, &short_of, cores, subscribers);
-                (Some(broke), Some(evidence))
+                // What a full table or a dead process says, it says on a busy machine too.
+                match spoiled(&trial, cores).filter(|_| broke.may_be_chance()) {
+                    Some(who) => (Some(Broke::Machine), Some(who)),
+                    None => (Some(broke), Some(evidence)),
+                }
             }
         };
         let (server_cpu_share, harness_cpu_share) = cpu_shares(&trial, cores);
@@ -277,11 +283,7 @@ impl LimitSearch<'_> {
         };
         self.recording.record.limits[place].steps.push(step);
         self.recording.enter(trial, histograms.as_deref())?;
-        Ok(match broke {
-            None => Found::Held,
-            Some(broke) if broke.may_be_chance() => Found::BrokePerhaps,
-            Some(_) => Found::Broke,
-        })
+        Ok(Found::of(broke))
     }
 
     /// Source addresses that no step has used, for so many clients: connections of the steps before

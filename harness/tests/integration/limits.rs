@@ -15,20 +15,18 @@ fn follows_the_search(limit: &Limit, start: u64) {
         assert_eq!(search.next(), Some(step.value), "{limit:?}");
         assert_eq!(step.held, step.broke.is_none());
         assert_eq!(step.broke.is_some(), step.evidence.is_some());
-        search.enter(
-            step.value,
-            match step.broke {
-                None => Found::Held,
-                Some(broke) if broke.may_be_chance() => Found::BrokePerhaps,
-                Some(_) => Found::Broke,
-            },
-        );
+        search.enter(step.value, Found::of(step.broke));
     }
     assert_eq!(
         (limit.last_good, limit.first_bad),
         (search.good(), search.bad())
     );
-    if matches!(limit.ended, Ended::Resolved | Ended::Maximum) {
+    assert_eq!(limit.unanswered, search.unanswered());
+    assert_eq!(limit.unanswered.is_some(), limit.ended == Ended::NoAnswer);
+    if matches!(
+        limit.ended,
+        Ended::Resolved | Ended::Maximum | Ended::NoAnswer
+    ) {
         assert_eq!(search.next(), None, "{limit:?}");
     }
 }
@@ -70,8 +68,14 @@ fn a_search_is_one_record_with_a_trial_for_each_step_and_a_sentence_for_each_tra
             let log = format!("latency/{}.hlog", trial.label_for_file());
             assert!(runs.kept().expect("kept").join(log).is_file());
         }
-        let sentence = format!("{} holds ", limit.side);
-        assert!(table.contains(&sentence), "{table}");
+        let [holds, no_answer] = ["holds ", "no answer"].map(|says| match says {
+            "no answer" => format!("{}: no answer", limit.side),
+            says => format!("{} {says}", limit.side),
+        });
+        assert!(
+            table.contains(&holds) || table.contains(&no_answer),
+            "{table}"
+        );
     }
     assert_eq!(trials.next(), None);
     let found = record.limits.iter().all(|limit| limit.last_good.is_some());

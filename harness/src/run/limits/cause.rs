@@ -61,6 +61,33 @@ pub(super) fn voided<'a>(
         .filter(move |check| !covered(check))
 }
 
+/// Checks that find out who else had the cores, and who that was.
+const OF_MACHINE: [(&str, &str); 5] = [
+    ("steal", "the hypervisor gave the cores to others"),
+    ("throttled", "the CPU quota kept threads from the cores"),
+    ("server_run_queue", "other programs had the cores"),
+    ("harness_run_queue", "other programs had the cores"),
+    ("other_load", "other programs had the cores"),
+];
+
+/// Who had the cores instead of server and clients, where a step that did not hold says nothing for it: not
+/// where one of the two had its cores all the same.
+pub(super) fn spoiled(trial: &Trial, cores: Cores) -> Option<String> {
+    let (server, harness) = cpu_shares(trial, cores);
+    if server >= Some(FULL_SERVER_CPU) || harness > Some(VOID_HARNESS_CPU) {
+        return None;
+    }
+    let (check, who) = OF_MACHINE
+        .into_iter()
+        .find(|(check, _)| doubted(trial, check))?;
+    let mut reasons = trial.validity.reasons.iter();
+    let reason = reasons.find(|reason| reason.check == check);
+    Some(match reason {
+        Some(reason) => format!("{who} ({})", reason.message),
+        None => who.to_owned(),
+    })
+}
+
 /// What broke, and how that was seen. `subscribers` get each message.
 pub(super) fn what_broke(
     trial: &Trial,
@@ -386,6 +413,47 @@ mod tests {
         // Half a second in which nobody had that much to do: something else made it wait.
         trial.fanout_ns.p50 = Some(500_000_000);
         assert_eq!(broke(&trial), (Broke::Latency, "p99 was 2.00 s".to_owned()));
+    }
+
+    #[test]
+    fn a_step_whose_cores_others_had_is_spoiled_but_not_one_that_had_them_all_the_same() {
+        for (check, outcome, who) in [
+            (
+                "steal",
+                Outcome::Doubtful,
+                "the hypervisor gave the cores to others",
+            ),
+            (
+                "throttled",
+                Outcome::Doubtful,
+                "the CPU quota kept threads from the cores",
+            ),
+            (
+                "server_run_queue",
+                Outcome::Failed,
+                "other programs had the cores",
+            ),
+            (
+                "harness_run_queue",
+                Outcome::Doubtful,
+                "other programs had the cores",
+            ),
+            (
+                "other_load",
+                Outcome::Doubtful,
+                "other programs had the cores",
+            ),
+        ] {
+            let mut trial = with_check(trial(), check, outcome);
+            let told = format!("{who} ({check} did not pass)");
+            assert_eq!(spoiled(&trial, CORES), Some(told));
+            trial.server.cpu_ns = Some(960_000_000);
+            assert_eq!(spoiled(&trial, CORES), None, "{check}: the server was full");
+        }
+        let passed = with_check(trial(), "steal", Outcome::Passed);
+        assert_eq!(spoiled(&passed, CORES), None);
+        let other = with_check(trial(), "ledger_missing", Outcome::Failed);
+        assert_eq!(spoiled(&other, CORES), None);
     }
 
     #[test]

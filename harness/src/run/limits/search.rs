@@ -4,7 +4,14 @@
 //! held and the lowest that broke are as close as asked for.
 //!
 //! Limits of machines are noisy, and a search that believes one bad step ends below the limit. So a
-//! step that may have broken by chance is tried once more, and broke only if it does so twice.
+//! step that may have broken by chance is tried once more, and broke only if it does so twice. A step that
+//! the machine spoiled neither held nor broke: it is tried again, and if that does not help, the search ends
+//! without an answer there.
+
+use crate::record::Broke;
+
+/// So often a value is tried that the machine spoils.
+const TRIES: u32 = 3;
 
 /// A search under way. Values are whole: clients, or messages a second.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +23,8 @@ pub struct Search {
     bad: Option<u64>,
     /// A value that broke once, perhaps by chance.
     doubted: Option<u64>,
+    /// A value that was spoiled, and how often.
+    spoiled: Option<(u64, u32)>,
 }
 
 /// How a step came out.
@@ -27,6 +36,20 @@ pub enum Found {
     BrokePerhaps,
     /// It did not, and would not again.
     Broke,
+    /// It did not, because of the machine: neither.
+    Spoiled,
+}
+
+impl Found {
+    /// How a step came out in which this broke.
+    pub fn of(broke: Option<Broke>) -> Self {
+        match broke {
+            None => Self::Held,
+            Some(Broke::Machine) => Self::Spoiled,
+            Some(broke) if broke.may_be_chance() => Self::BrokePerhaps,
+            Some(_) => Self::Broke,
+        }
+    }
 }
 
 impl Search {
@@ -40,11 +63,15 @@ impl Search {
             good: None,
             bad: None,
             doubted: None,
+            spoiled: None,
         }
     }
 
-    /// The value to try next; `None` once the limit is found, or the maximum held.
+    /// The value to try next; `None` once the limit is found, the maximum held, or there is no answer.
     pub fn next(&self) -> Option<u64> {
+        if let Some((value, times)) = self.spoiled {
+            return (times < TRIES).then_some(value);
+        }
         if self.doubted.is_some() {
             return self.doubted;
         }
@@ -63,7 +90,9 @@ impl Search {
 
     /// Enters how `value` came out.
     pub fn enter(&mut self, value: u64, found: Found) {
+        let times = self.spoiled.take().map_or(0, |(_, times)| times);
         match found {
+            Found::Spoiled => self.spoiled = Some((value, times + 1)),
             Found::Held => {
                 self.doubted = None;
                 self.good = Some(self.good.map_or(value, |good| good.max(value)));
@@ -84,6 +113,13 @@ impl Search {
     /// The lowest value that broke.
     pub fn bad(&self) -> Option<u64> {
         self.bad
+    }
+
+    /// The value that was spoiled each time, so that the search is over.
+    pub fn unanswered(&self) -> Option<u64> {
+        self.spoiled
+            .filter(|&(_, times)| times >= TRIES)
+            .map(|(value, _)| value)
     }
 }
 
@@ -152,6 +188,38 @@ mod tests {
             [1_000, 2_000, 4_000, 4_000, 8_000, 8_000, 6_000, 6_000]
         );
         assert_eq!((found.good(), found.bad()), (Some(4_000), Some(6_000)));
+    }
+
+    #[test]
+    fn what_the_machine_spoiled_neither_held_nor_broke_and_is_tried_again() {
+        // The third and fourth step were spoiled; the fifth, at the same value, was not.
+        let (found, tried) = search(Search::new(1_000, 8_000, 0.5), |value, step| match step {
+            2 | 3 => Found::Spoiled,
+            _ if value > 5_000 => Found::Broke,
+            _ => Found::Held,
+        });
+        assert_eq!(tried, [1_000, 2_000, 4_000, 4_000, 4_000, 8_000, 6_000]);
+        assert_eq!((found.good(), found.bad()), (Some(4_000), Some(6_000)));
+        assert_eq!(found.unanswered(), None);
+    }
+
+    #[test]
+    fn a_value_that_is_spoiled_each_time_ends_the_search_without_an_answer() {
+        let (found, tried) = search(Search::new(1_000, 8_000, 0.1), |value, _| match value {
+            0..3_000 => Found::Held,
+            _ => Found::Spoiled,
+        });
+        assert_eq!(tried, [1_000, 2_000, 4_000, 4_000, 4_000]);
+        assert_eq!((found.good(), found.bad()), (Some(2_000), None));
+        assert_eq!(found.unanswered(), Some(4_000));
+        // A step that broke once in between does not count twice for having been spoiled.
+        let (found, tried) = search(Search::new(8, 8, 1.0), |_, step| match step {
+            0 | 2 => Found::Spoiled,
+            1 => Found::BrokePerhaps,
+            _ => Found::Held,
+        });
+        assert_eq!(tried, [8, 8, 8, 8]);
+        assert_eq!((found.good(), found.unanswered()), (Some(8), None));
     }
 
     proptest! {
