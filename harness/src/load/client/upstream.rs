@@ -40,13 +40,18 @@ pub(crate) struct Answer {
     pub(crate) at_ns: u64,
 }
 
-/// What one turn of a connection brought.
+/// What one turn of a connection brought. An answer that came in full counts, whatever came after it.
 #[derive(Debug, Default)]
 pub(crate) struct Turn {
     pub(crate) answer: Option<Answer>,
     /// The server has ended the connection between two requests (RFC 9112, section 9.5).
     pub(crate) ended: bool,
+    /// The connection is of no more use; whether an outstanding request was carried out is not known.
+    pub(crate) failed: Option<ClientError>,
 }
+
+/// The status of an answer, and whether the connection ends with it.
+type Complete = (u16, bool);
 
 #[derive(Debug)]
 enum Reading {
@@ -136,19 +141,21 @@ impl Uplink {
     }
 
     /// The socket is ready.
-    ///
-    /// # Errors
-    /// [`ClientError`]: the connection is of no more use; whether an outstanding request was carried
-    /// out is not known.
-    pub(crate) fn turn(
+    pub(crate) fn turn(&mut self, writable: bool, target: Target<'_>, space: &mut [u8]) -> Turn {
+        let mut turn = Turn::default();
+        turn.failed = self.go_on(writable, target, space, &mut turn).err();
+        turn
+    }
+
+    fn go_on(
         &mut self,
         writable: bool,
         target: Target<'_>,
         space: &mut [u8],
-    ) -> Result<Turn, ClientError> {
-        let mut turn = Turn::default();
+        turn: &mut Turn,
+    ) -> Result<(), ClientError> {
         let Some(stream) = &self.stream else {
-            return Ok(turn);
+            return Ok(());
         };
         if !self.stands {
             let error = stream.take_error().unwrap_or_else(Some);
@@ -156,7 +163,7 @@ impl Uplink {
                 return Err(ClientError::Connect(target.server, error));
             }
             if !writable {
-                return Ok(turn);
+                return Ok(());
             }
             self.stands = true;
         }
@@ -166,11 +173,11 @@ impl Uplink {
         }
         for _ in 0..MAX_READS {
             let Some(stream) = &self.stream else {
-                return Ok(turn);
+                return Ok(());
             };
             let arrived = match socket::read(stream, false, space) {
                 Ok(arrived) => arrived,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(turn),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(ClientError::Io(e)),
             };
@@ -179,22 +186,22 @@ impl Uplink {
                     return Err(ClientError::Eof("before it answered a POST"));
                 }
                 turn.ended = true;
-                return Ok(turn);
+                return Ok(());
             }
-            let Some((status, close)) = self.take(&mut space[..arrived.bytes])? else {
-                continue;
-            };
-            if let Some(post) = self.awaited.take() {
+            let mut complete = None;
+            let taken = self.take(&mut space[..arrived.bytes], &mut complete);
+            if let Some((post, (status, close))) = complete {
                 self.served = true;
                 turn.answer = Some(Answer {
                     post,
                     status,
                     at_ns: arrived.at_ns,
                 });
+                turn.ended = close;
             }
-            if close {
-                turn.ended = true;
-                return Ok(turn);
+            taken?;
+            if turn.ended {
+                return Ok(());
             }
         }
         Err(ClientError::Protocol(
@@ -202,20 +209,24 @@ impl Uplink {
         ))
     }
 
-    /// Takes bytes of an answer: its status, and whether the connection ends with it, where it is
-    /// complete.
-    fn take(&mut self, mut bytes: &mut [u8]) -> Result<Option<(u16, bool)>, ClientError> {
+    /// Takes bytes of an answer. Where it is complete, it is put into `complete`, with what it answers: also
+    /// where what follows it is an error.
+    fn take(
+        &mut self,
+        mut bytes: &mut [u8],
+        complete: &mut Option<(Post, Complete)>,
+    ) -> Result<(), ClientError> {
         while !bytes.is_empty() {
-            if self.awaited.is_none() {
+            let Some(post) = self.awaited else {
                 return Err(ClientError::Protocol(
                     "an answer came that no POST had asked for".into(),
                 ));
-            }
+            };
             let (status, close, mut body) = match std::mem::take(&mut self.reading) {
                 Reading::Head(mut reader) => {
                     let Some((head, length)) = reader.feed(bytes)? else {
                         self.reading = Reading::Head(reader);
-                        return Ok(None);
+                        return Ok(());
                     };
                     bytes = &mut bytes[length..];
                     // What comes before the answer itself (RFC 9110, section 15.2).
@@ -237,17 +248,17 @@ impl Uplink {
                     close,
                     body,
                 };
-                return Ok(None);
+                return Ok(());
             }
-            if progress.consumed < bytes.len() {
-                return Err(ClientError::Protocol(format!(
-                    "{} bytes came after the answer to a POST",
-                    bytes.len() - progress.consumed
-                )));
+            self.awaited = None;
+            *complete = Some((post, (status, close)));
+            // Nothing counts that comes after the last answer of a connection (RFC 9112, section 9.6).
+            if close {
+                return Ok(());
             }
-            return Ok(Some((status, close)));
+            bytes = &mut bytes[progress.consumed..];
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Takes the socket away, for its last counters and the close, with the request whose answer
@@ -292,32 +303,57 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_answer_is_read_however_it_is_cut() {
-        let answer = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\npush-cursor: 12\r\n\
-                       content-length: 3\r\n\r\n12\n";
-        for cut in 0..answer.len() {
-            let mut uplink = awaiting();
-            let (mut first, mut second) = (answer[..cut].to_vec(), answer[cut..].to_vec());
-            assert_eq!(uplink.take(&mut first).expect("a good answer"), None);
-            let complete = uplink.take(&mut second).expect("a good answer");
-            assert_eq!(complete, Some((200, false)), "cut at {cut}");
+    /// What comes of `bytes`, which arrive cut in two: the answer, and whether an error came with or after it.
+    fn read(mut uplink: Uplink, bytes: &[u8], cut: usize) -> (Option<Complete>, bool) {
+        let mut answer = None;
+        for part in [&bytes[..cut], &bytes[cut..]] {
+            let mut complete = None;
+            let taken = uplink.take(&mut part.to_vec(), &mut complete);
+            if let Some((post, found)) = complete {
+                assert_eq!((post, answer), (POST, None));
+                answer = Some(found);
+            }
+            if taken.is_err() {
+                return (answer, true);
+            }
+            // A connection that ends with its answer is read no more.
+            if answer.is_some_and(|(_, close)| close) {
+                break;
+            }
         }
+        (answer, false)
     }
 
     #[test]
-    fn a_refusal_is_read_to_its_end_with_whether_the_connection_goes_on() {
-        let answer = b"HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno";
-        let read = awaiting().take(&mut answer.to_vec()).expect("well formed");
-        assert_eq!(read, Some((404, true)));
+    fn what_an_answer_comes_to_does_not_depend_on_how_it_is_cut() {
+        let ok = "HTTP/1.1 200 OK\r\npush-cursor: 12\r\ncontent-length: 3\r\n\r\n12\n";
+        let closing = "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 2\r\n\r\nno";
+        let chunked = "HTTP/1.1 503 Busy\r\ntransfer-encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n";
+        let bad = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nnope\r\n";
+        for (bytes, expected) in [
+            (
+                format!("HTTP/1.1 100 Continue\r\n\r\n{ok}"),
+                (Some((200, false)), false),
+            ),
+            (closing.to_owned(), (Some((404, true)), false)),
+            (chunked.to_owned(), (Some((503, false)), false)),
+            // An answer that came in full is not lost with what follows it.
+            (format!("{ok}{ok}"), (Some((200, false)), true)),
+            (format!("{ok}x"), (Some((200, false)), true)),
+            (format!("{closing}more"), (Some((404, true)), false)),
+            (bad.to_owned(), (None, true)),
+            ("no HTTP at all\r\n\r\n".to_owned(), (None, true)),
+        ] {
+            for cut in 0..=bytes.len() {
+                let found = read(awaiting(), bytes.as_bytes(), cut);
+                assert_eq!(found, expected, "{bytes:?} cut at {cut}");
+            }
+        }
     }
 
     #[test]
     fn what_nobody_asked_for_is_a_protocol_error() {
         let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
-        let unasked = Uplink::default().take(&mut answer.to_vec());
-        assert!(matches!(unasked, Err(ClientError::Protocol(_))));
-        let twice = awaiting().take(&mut [answer.as_slice(), answer].concat());
-        assert!(matches!(twice, Err(ClientError::Protocol(_))), "{twice:?}");
+        assert_eq!(read(Uplink::default(), answer, answer.len()), (None, true));
     }
 }

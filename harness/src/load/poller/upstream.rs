@@ -304,16 +304,16 @@ impl<P: Protocol> Poller<P> {
         };
         let stood = uplink.stands();
         let target = self.shard.target(slot);
-        let turn = match uplink.turn(writable, target, &mut self.buffer) {
-            Ok(turn) => turn,
-            Err(error) => return self.uplink_failed(slot, &error),
-        };
+        let turn = uplink.turn(writable, target, &mut self.buffer);
         let useful = uplink.served || monotonic_ns() >= uplink.opened_ns + STOOD_NS;
         if !stood && uplink.stands() {
             self.note_connected(slot);
         }
         if let Some(answer) = turn.answer {
             self.shard.count_answer(slot, answer);
+        }
+        if let Some(error) = turn.failed {
+            return self.uplink_failed(slot, &error);
         }
         if turn.ended {
             self.close_uplink(slot);
