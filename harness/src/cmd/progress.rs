@@ -1,5 +1,8 @@
-//! What a person sees while trials run: three lines on a terminal (where the trial is, what its
-//! deliveries look like, what they cost), and a plain line a trial elsewhere. No colours.
+//! What a person sees while trials run: four lines on a terminal (where the trial is, what its
+//! deliveries look like, what they cost, how far the intervals have closed), and elsewhere a plain line a
+//! trial, or a round where trials take turns. No colours.
+
+mod words;
 
 use std::cell::{Cell, RefCell};
 use std::io::IsTerminal;
@@ -8,7 +11,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::record::{Record, Variant, Verdict};
-use crate::run::Watch;
+use crate::run::{Spent, Watch};
 use crate::text::figure::{NONE, count, in_unit, ms, three};
 use crate::trial::Progress;
 use crate::trial::live::Live;
@@ -23,8 +26,10 @@ pub(super) struct Bar {
     figures: ProgressBar,
     /// What they cost, and the verdicts so far.
     costs: ProgressBar,
+    /// How far the intervals of the run have closed.
+    intervals: ProgressBar,
     verdicts: RefCell<String>,
-    /// Where no bar is shown, a line for each trial, unless all was to be quiet.
+    /// Where no bar is shown, lines for trials and rounds, unless all was to be quiet.
     lines: bool,
     phase: Cell<&'static str>,
 }
@@ -53,11 +58,12 @@ impl Bar {
     fn on(target: ProgressDrawTarget) -> Self {
         let lines = MultiProgress::with_draw_target(target);
         let line = |length| lines.add(ProgressBar::new(length));
-        let (bar, figures, costs) = (line(1), line(0), line(0));
+        let (bar, figures, costs, intervals) = (line(1), line(0), line(0), line(0));
         let text = ProgressStyle::with_template("  {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         figures.set_style(text.clone());
-        costs.set_style(text);
+        costs.set_style(text.clone());
+        intervals.set_style(text);
         let style = ProgressStyle::with_template("{prefix} {msg:11} {bar:30} {pos}/{len}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         bar.set_style(style);
@@ -65,6 +71,7 @@ impl Bar {
             bar,
             figures,
             costs,
+            intervals,
             verdicts: RefCell::default(),
             lines: false,
             phase: Cell::new(""),
@@ -135,7 +142,7 @@ impl<T: TermLike> TermLike for WithRoom<T> {
 impl Drop for Bar {
     /// Takes the bar away.
     fn drop(&mut self) {
-        for line in [&self.costs, &self.figures, &self.bar] {
+        for line in [&self.intervals, &self.costs, &self.figures, &self.bar] {
             line.finish_and_clear();
         }
     }
@@ -174,21 +181,22 @@ impl Watch for Bar {
         }
     }
 
-    fn ended(&self, record: &Record) {
+    fn ended(&self, record: &Record, trials: usize) {
         *self.verdicts.borrow_mut() = verdicts(record);
-        if let (true, Some(trial)) = (self.lines, record.trials.last()) {
-            let d = &trial.deliveries;
-            super::say(&format!(
-                "{}: {}; {} of {} clients, {} of {} deliveries",
-                trial.label(),
-                trial.validity.verdict,
-                trial.clients.connected,
-                trial.clients.target,
-                d.received,
-                d.expected
-                    .map_or_else(|| NONE.to_owned(), |owed| owed.to_string()),
-            ));
+        let from = record.trials.len().saturating_sub(trials);
+        if let (true, Some(line)) = (self.lines, words::ended(&record.trials[from..])) {
+            super::say(&line);
         }
+    }
+
+    fn round(&self, record: &Record, so_far: &Spent) {
+        let Some(widths) = words::widths(record, so_far) else {
+            return;
+        };
+        if self.lines {
+            super::say(&widths);
+        }
+        self.intervals.set_message(widths);
     }
 }
 
@@ -350,9 +358,11 @@ mod tests {
                 of: 2,
                 live: Some(Live::default()),
             });
+            bar.intervals.set_message("after 7 rounds");
             bar.figures.tick();
             assert!(paper.text().contains("[1/2] sse tuned"), "{}", paper.text());
             assert!(paper.text().contains("nothing published"));
+            assert!(paper.text().contains("after 7 rounds"));
             paper.write_str(keys).expect("it is memory");
             drop(bar);
             assert_eq!(paper.text().trim(), "", "after '{keys}'");

@@ -173,7 +173,7 @@ impl LimitSearch<'_> {
             limit.unanswered = search.unanswered();
             name_what_broke(limit);
             self.recording.write()?;
-            self.watch.ended(&self.recording.record);
+            self.watch.ended(&self.recording.record, 1);
             rest(before).await;
         };
         self.recording.record.limits[place].ended = ended;

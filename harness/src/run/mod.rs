@@ -10,6 +10,7 @@ mod stopping;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pushbench_protocol::payload::SplitMix64;
 
@@ -18,10 +19,10 @@ use crate::environment::layout::{Layout, LayoutError, check_ports};
 use crate::load::client::socket::CLIENTS_PER_SOURCE;
 use crate::metrics::growth;
 use crate::observe::before::Before;
-use crate::record::{Family, Record, Side, Status, Variant, Whole};
+use crate::record::{Family, Record, Side, Status, Trial, Variant, Whole};
 use crate::scenario::{Point, Scenario};
 use crate::store::RecordError;
-use crate::trial::{self, Plan, Progress, Turn};
+use crate::trial::{self, Histograms, Plan, Progress, Turn};
 
 use self::design::Design;
 pub(crate) use self::design::turn_of;
@@ -71,8 +72,21 @@ pub trait Watch {
     fn turns(&self, number: usize, of: usize, variants: &[Variant]);
     /// The trial under way has come so far.
     fn progress(&self, progress: Progress);
-    /// A trial has ended: its row is the record's last.
-    fn ended(&self, record: &Record);
+    /// So many trials have ended together: theirs are the record's last rows.
+    fn ended(&self, record: &Record, trials: usize);
+    /// A round has ended, of a run that goes on until all is decided: the record has its comparisons.
+    fn round(&self, record: &Record, so_far: &Spent);
+}
+
+/// How far a run has come that goes on until all is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    /// Rounds that have ended.
+    pub rounds: u32,
+    /// Time that they had the load.
+    pub spent: Duration,
+    /// Time that all may have.
+    pub budget: Duration,
 }
 
 /// Why there is no run.
@@ -172,20 +186,13 @@ pub async fn run(
             if was_interrupted {
                 recording.record.status = Status::Interrupted;
             }
-            for ((mut trial, histograms), variant) in ended.into_iter().zip(variants) {
-                trial.variant = variant;
-                trial.whole = unit.whole;
-                let entered = recording.enter(trial, histograms.as_ref());
-                let record = &mut recording.record;
-                record.growth = growth(&record.summary);
-                if let Err(error) = entered.and_then(|()| recording.write()) {
-                    // What was measured is in memory still: it is the caller's to keep.
-                    recording.record.status = Status::Failed;
-                    compare(&mut recording.record, stopping.share());
-                    return Ok(recording.done(Some(error)));
-                }
-                watch.ended(&recording.record);
+            if let Err(error) = keep(&mut recording, ended, &variants, unit.whole) {
+                // What was measured is in memory still: it is the caller's to keep.
+                recording.record.status = Status::Failed;
+                compare(&mut recording.record, stopping.share());
+                return Ok(recording.done(Some(error)));
             }
+            watch.ended(&recording.record, variants.len());
             if was_interrupted {
                 compare(&mut recording.record, stopping.share());
                 let unwritten = recording.write().err();
@@ -195,12 +202,31 @@ pub async fn run(
         stopping.ends_round(&recording.record, trials);
         compare(&mut recording.record, stopping.share());
         stopping.look(&recording.record);
+        if let Some(so_far) = stopping.so_far() {
+            watch.round(&recording.record, &so_far);
+        }
         if let Err(error) = recording.write() {
             recording.record.status = Status::Failed;
             return Ok(recording.done(Some(error)));
         }
     }
     Ok(recording.done(None))
+}
+
+/// Keeps trials that ended together.
+fn keep(
+    recording: &mut Recording<'_>,
+    ended: Vec<(Trial, Option<Histograms>)>,
+    variants: &[Variant],
+    whole: Option<Whole>,
+) -> Result<(), RunError> {
+    for ((mut trial, histograms), variant) in ended.into_iter().zip(variants) {
+        (trial.variant, trial.whole) = (*variant, whole);
+        let entered = recording.enter(trial, histograms.as_ref());
+        recording.record.growth = growth(&recording.record.summary);
+        entered.and_then(|()| recording.write())?;
+    }
+    Ok(())
 }
 
 /// A point of the sweep.

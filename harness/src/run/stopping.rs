@@ -9,6 +9,8 @@ use crate::analysis::compare::{MIN_ROUNDS, all_decided, spent_by};
 use crate::record::{Record, Span, Trial};
 use crate::scenario::Scenario;
 
+use super::Spent;
+
 /// Most rounds of a run that goes on until it is decided; beyond it, the budget was a slip.
 const MAX_ROUNDS: u32 = 1_000;
 
@@ -112,6 +114,15 @@ impl Stopping {
         self.last = whole + turns.unwrap_or_default();
         self.spent += self.last;
         self.whole += whole;
+    }
+
+    /// How far the run has come; `None` where its number of trials is fixed.
+    pub(super) fn so_far(&self) -> Option<Spent> {
+        self.trials.is_none().then_some(Spent {
+            rounds: self.rounds,
+            spent: self.spent,
+            budget: self.budget,
+        })
     }
 
     /// Looks whether all is decided, where that is due: the record has intervals for [`Self::share`].
@@ -245,6 +256,21 @@ mod tests {
             used += if stopping.looks > looks { share } else { 0.0 };
         }
         assert_eq!(Stopping::new(&fixed(3)).share(), 1.0);
+    }
+
+    #[test]
+    fn how_far_it_has_come_is_told_where_the_number_of_trials_is_open() {
+        let record = record(5, true);
+        let mut stopping = Stopping::new(&record.scenario);
+        stopping.ends_round(&record, 1);
+        stopping.ends_round(&record, 1);
+        let so_far = Spent {
+            rounds: 2,
+            spent: Duration::from_secs(10),
+            budget: Duration::from_secs(60),
+        };
+        assert_eq!(stopping.so_far(), Some(so_far));
+        assert_eq!(Stopping::new(&fixed(3)).so_far(), None);
     }
 
     fn fixed(trials: u32) -> Scenario {

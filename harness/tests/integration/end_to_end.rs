@@ -78,6 +78,23 @@ fn logged(path: &Path) -> u64 {
     logged
 }
 
+/// How often lines of progress name a trial: on a line of its own, or on that of a round
+/// ('round 1: tcp, sse tuned: valid; tcp lean: valid; …').
+fn named(progress: &str, transport: Transport, profile: Profile) -> usize {
+    let alone = format!("{transport} {profile}, trial 1: ");
+    let of_round = |line: &str| {
+        let parts = line.strip_prefix("round 1: ")?.split("; ");
+        let groups = parts.filter_map(|part| part.split_once(": ")?.0.rsplit_once(' '));
+        let mut groups = groups.filter(|(_, of)| *of == profile.id());
+        let found = groups.any(|(names, _)| names.split(", ").any(|name| name == transport.id()));
+        found.then_some(())
+    };
+    let lines = progress.lines();
+    lines
+        .filter(|line| line.starts_with(&alone) || of_round(line).is_some())
+        .count()
+}
+
 /// The exit status that the record asks for.
 fn status_of(record: &Record) -> Option<i32> {
     Some(i32::from(record.verdict() == Verdict::Void))
@@ -137,12 +154,8 @@ fn every_transport_in_every_profile(family: &str) {
             // One in the table of deliveries and one in that of costs.
             let found = tables.lines().filter(|line| line.starts_with(&row)).count();
             assert_eq!(found, 2 * rows, "{row}:\n{table}");
-            let row = format!("{transport} {profile}, trial 1: ");
-            let found = progress
-                .lines()
-                .filter(|line| line.starts_with(&row))
-                .count();
-            assert_eq!(found, rows, "{row}:\n{progress}");
+            let found = named(progress, transport, profile);
+            assert_eq!(found, rows, "{transport} {profile}:\n{progress}");
         }
     }
     assert!(
@@ -311,7 +324,7 @@ fn a_process_that_dies_in_the_middle_of_a_trial_makes_a_void_row_and_the_run_goe
         assert!(!reason.remedy.is_empty());
         let row = format!("\nvoid: sse tuned, trial {}\n", trial.index);
         assert!(table.contains(&row) && table.contains(&why), "{table}");
-        let line = format!("sse tuned, trial {}: void; ", trial.index);
+        let line = format!("sse tuned, trial {}: void (", trial.index);
         assert!(progress.contains(&line), "{progress}");
     }
     balances(&record.trials[2]);
