@@ -13,7 +13,7 @@ const NAMED: usize = 8;
 /// A reason, and who has it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Doubt<'a> {
-    /// Of these trials.
+    /// Of these trials, or of the worst of them.
     pub(super) verdict: Verdict,
     /// As the first of them has it.
     pub(super) reason: &'a Reason,
@@ -26,8 +26,9 @@ pub(super) struct Doubt<'a> {
 /// The reasons of `record`, of void trials first. Those that differ in their figures alone are one.
 pub(super) fn doubts(record: &Record) -> Vec<Doubt<'_>> {
     let mut doubts: Vec<Doubt<'_>> = Vec::new();
+    // A check may doubt one trial and void another: it is one reason all the same.
+    let mut known = HashMap::new();
     for verdict in [Verdict::Void, Verdict::Suspect] {
-        let mut known = HashMap::new();
         let of_it = record.trials.iter();
         for trial in of_it.filter(|trial| trial.validity.verdict == verdict) {
             for reason in &trial.validity.reasons {
@@ -78,12 +79,18 @@ impl Doubt<'_> {
     pub(super) fn of(&self) -> String {
         let names: Vec<String> = self.trials.iter().take(NAMED).map(|t| t.label()).collect();
         let names = names.join("; ");
+        let others = self.trials.iter();
+        let others = others.filter(|trial| trial.validity.verdict != self.verdict);
+        let trials = match others.count() {
+            0 => "trials".to_owned(),
+            others => format!("trials, {} of them suspect", count(others as u64)),
+        };
         match self.trials.len() {
             1 => names,
-            n if n <= NAMED => format!("{n} trials: {names}"),
+            n if n <= NAMED => format!("{n} {trials}: {names}"),
             n => {
                 let more = count((n - NAMED) as u64);
-                format!("{} trials: {names}; and {more} more", count(n as u64))
+                format!("{} {trials}: {names}; and {more} more", count(n as u64))
             }
         }
     }
@@ -149,6 +156,30 @@ mod tests {
             assert_eq!(text.matches("nobody knows").count(), 1, "{format:?}");
             assert!(text.contains(&all), "{format:?}: {text}");
         }
+    }
+
+    #[test]
+    fn a_reason_that_voids_some_trials_and_puts_others_in_doubt_is_one() {
+        let mut record = sample::record();
+        let model = record.trials[0].clone();
+        let trial = |(index, verdict): (u32, Verdict)| {
+            let mut trial = model.clone();
+            trial.index = index;
+            trial.validity.raise(verdict, late(&format!("{index}.5")));
+            trial
+        };
+        let of = [
+            (1, Verdict::Suspect),
+            (2, Verdict::Void),
+            (3, Verdict::Suspect),
+        ];
+        record.trials = of.map(trial).to_vec();
+        let found = doubts(&record);
+        assert_eq!((found.len(), found[0].verdict), (1, Verdict::Void));
+        assert_eq!(
+            found[0].of(),
+            "3 trials, 2 of them suspect: tcp tuned, trial 2; tcp tuned, trial 1; tcp tuned, trial 3"
+        );
     }
 
     #[test]
