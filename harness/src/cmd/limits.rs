@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::options::{LoadGenerator, Output, Selection, Workload, seconds};
 use super::progress::Bar;
-use super::run::{keep_page, look_around, run_failure};
+use super::run::{keep_page, run_failure};
 use super::{Failure, Outcome, console_width, failed, interrupt, print, runtime, say, usage};
 use crate::record::{LimitOf, Record, Status};
 use crate::run::limits::objective::{DEFAULT, Objective};
@@ -65,8 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let scenario = arguments.scenario()?;
     let mut run = arguments.load.options(&arguments.output)?;
     let quiet = arguments.output.verbosity.quiet;
-    // What it grows to is bounded by the guard, so that what it needs is not known here.
-    run.before = Some(look_around(0, quiet));
+    run.looks_around = true;
     let options = Options {
         run: &run,
         of: arguments.of,

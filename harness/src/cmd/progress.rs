@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
+use crate::environment::readiness;
+use crate::observe::before::Before;
 use crate::record::{Record, Variant, Verdict};
 use crate::run::{Spent, Watch};
 use crate::text::figure::{NONE, count, in_unit, ms, three};
@@ -31,6 +33,8 @@ pub(super) struct Bar {
     verdicts: RefCell<String>,
     /// Where no bar is shown, lines for trials and rounds, unless all was to be quiet.
     lines: bool,
+    /// Nothing is to be said at all.
+    quiet: bool,
     phase: Cell<&'static str>,
 }
 
@@ -42,7 +46,7 @@ impl Bar {
         let terminal = std::io::stderr().is_terminal() && !dumb;
         if quiet || !terminal {
             let mut bar = Self::on(ProgressDrawTarget::hidden());
-            bar.lines = !quiet;
+            (bar.lines, bar.quiet) = (!quiet, quiet);
             return bar;
         }
         Self::on_terminal(console::Term::stderr())
@@ -74,6 +78,7 @@ impl Bar {
             intervals,
             verdicts: RefCell::default(),
             lines: false,
+            quiet: false,
             phase: Cell::new(""),
         }
     }
@@ -149,6 +154,15 @@ impl Drop for Bar {
 }
 
 impl Watch for Bar {
+    fn before(&self, before: &Before) {
+        for line in readiness::warning(before).into_iter().flatten() {
+            if !self.quiet {
+                let say = || super::say(&format!("pushbench: {line}"));
+                self.bar.suspend(say);
+            }
+        }
+    }
+
     fn trial(&self, number: usize, of: usize, variant: Variant) {
         self.phase.set("");
         self.bar.set_prefix(format!("[{number}/{of}] {variant}"));

@@ -6,12 +6,10 @@ use std::time::Duration;
 use super::options::{LoadGenerator, Output, Selection, Workload, seconds};
 use super::progress::Bar;
 use super::{Failure, Outcome, console_width, failed, interrupt, print, runtime, say, usage};
-use crate::environment::readiness;
-use crate::observe::before::Before;
 use crate::record::Family;
 use crate::record::{Record, Status, Verdict};
 use crate::report::{Format, HTML_FILE};
-use crate::run::{Done, RunError, most_connections};
+use crate::run::{Done, RunError};
 use crate::scenario::{MattersValue, Overrides, Scenario, ScenarioError, Sweep};
 use crate::store::RecordError;
 
@@ -77,14 +75,13 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         .collect::<Result<_, ScenarioError>>()
         .map_err(usage)?;
     let mut options = arguments.load.options(&arguments.output)?;
+    options.looks_around = true;
     let runtime = runtime()?;
     let _context = runtime.enter();
     let mut interrupted = std::pin::pin!(interrupt());
     let mut outcome = Outcome::Good;
     for scenario in &scenarios {
-        let quiet = arguments.output.verbosity.quiet;
-        options.before = Some(look_around(most_connections(scenario), quiet));
-        let bar = Bar::new(quiet);
+        let bar = Bar::new(arguments.output.verbosity.quiet);
         let done = runtime.block_on(crate::run::run(
             scenario,
             &options,
@@ -101,17 +98,6 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         }
     }
     Ok(outcome)
-}
-
-/// Watches the machine before a run with so many connections at a time, and says where it is not quiet.
-pub(super) fn look_around(connections: u64, quiet: bool) -> Before {
-    let before = Before::watch(readiness::memory_of(connections));
-    for line in readiness::warning(&before).into_iter().flatten() {
-        if !quiet {
-            say(&format!("pushbench: {line}"));
-        }
-    }
-    before
 }
 
 /// What the user can mend is wrong usage, the rest is a failure.

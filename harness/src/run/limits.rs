@@ -93,6 +93,8 @@ pub async fn run(
         values: Vec::new(),
         next_source: 0,
     };
+    // What it grows to is bounded by the guard, so what it needs is not known here.
+    bench.recording.look_around(0, watch);
     let mut interrupted = std::pin::pin!(interrupted);
     let sides = scenario.pairs();
     for (i, &side) in sides.iter().enumerate() {

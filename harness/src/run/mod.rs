@@ -45,12 +45,12 @@ pub struct Options {
     pub program: PathBuf,
     /// Compare every payload, byte for byte.
     pub check_payloads: bool,
-    /// What the machine did before, where someone looked.
-    pub before: Option<Before>,
+    /// Watch the machine for a moment before the first trial.
+    pub looks_around: bool,
 }
 
 /// The most connections that trials of `scenario` have open at a time.
-pub fn most_connections(scenario: &Scenario) -> u64 {
+fn most_connections(scenario: &Scenario) -> u64 {
     let at_once = |point| {
         let at = scenario.at(point);
         let trials = Design::of(&at).in_turns.len().max(1);
@@ -66,6 +66,8 @@ pub fn most_connections(scenario: &Scenario) -> u64 {
 
 /// What a run says while it runs.
 pub trait Watch {
+    /// This is what the machine did before the first trial.
+    fn before(&self, before: &Before);
     /// Trial `number` of `of` begins.
     fn trial(&self, number: usize, of: usize, variant: Variant);
     /// Trials from `number` on, of `of`, begin to take turns.
@@ -137,6 +139,7 @@ pub async fn run(
     let mut stopping = Stopping::new(scenario);
     let points = at_each_point(scenario, options)?;
     let mut recording = Recording::start(scenario, options, &points[0].layout)?;
+    recording.look_around(most_connections(scenario), watch);
     let mut random = SplitMix64::new(recording.record.seed);
     let mut number = 0;
     let mut interrupted = std::pin::pin!(interrupted);

@@ -9,9 +9,11 @@ use std::time::SystemTime;
 use hdrhistogram::Histogram;
 use pushbench_protocol::payload::SplitMix64;
 
-use super::{Done, Options, RunError};
+use super::{Done, Options, RunError, Watch};
 use crate::environment::layout::Layout;
+use crate::environment::readiness;
 use crate::metrics::summarise;
+use crate::observe::before::Before;
 use crate::observe::environment::{Environment, Pinning};
 use crate::record::{
     Merged, Quantiles, Record, Side, Status, Trial, Variant, histogram, write_log,
@@ -43,7 +45,6 @@ impl<'a> Recording<'a> {
     ) -> Result<Self, RunError> {
         let mut environment = environment(layout);
         environment.allocator = scenario.run.allocator.id().to_owned();
-        environment.before = options.before.clone();
         let congestion = congestion(&environment);
         let folder = options.out.as_ref();
         let folder = folder.map(|out| create_folder(out, SystemTime::now(), &scenario.name));
@@ -55,6 +56,16 @@ impl<'a> Recording<'a> {
             record: Record::new(scenario.clone(), seed, environment),
             merged: BTreeMap::new(),
         })
+    }
+
+    /// Watches the machine, where that is asked for, before a run with so many connections at a time. Not
+    /// sooner: who asks for what is refused waits for nothing.
+    pub(super) fn look_around(&mut self, connections: u64, watch: &dyn Watch) {
+        if self.options.looks_around {
+            let before = Before::watch(readiness::memory_of(connections));
+            watch.before(&before);
+            self.record.environment.before = Some(before);
+        }
     }
 
     /// What trial `index` of a side is to do.
