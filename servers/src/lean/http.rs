@@ -20,7 +20,7 @@ use crate::transport::origin::{self, PREFLIGHT, grant, may_send};
 use pushbench_protocol::envelope::MAX_PAYLOAD_BYTES;
 use pushbench_protocol::framing::Epoch;
 use pushbench_protocol::framing::http1::{
-    Body, BodyLength, RequestHead, ResponseWriter, parse_request,
+    Body, BodyLength, RequestError, RequestHead, ResponseWriter, parse_request,
 };
 use pushbench_protocol::transport::websocket::{self, check_opening};
 use pushbench_protocol::transport::{Delivery, Polls, Profile, Transport, poll};
@@ -60,6 +60,8 @@ pub(super) fn request(
     let (head, consumed) = match parse_request(bytes) {
         Ok(Some(parsed)) => parsed,
         Ok(None) => return Ok((Step::Wait, Next::Unfinished)),
+        // As hyper does it.
+        Err(RequestError::Preface) => return Ok((Step::Took(bytes.len()), Next::Close)),
         Err(error) => {
             Answer::new(common, End::CLOSE).refusal(&error.into());
             socket.send([&common.out, &[], &[]])?;

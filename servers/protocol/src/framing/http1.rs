@@ -17,6 +17,9 @@ pub use request::{
 use super::{Cursor, Start, excerpt, parse_decimal, push_decimal};
 use crate::transport::Transport;
 
+/// Most header fields of a request, and most trailers of a body: hyper's own bound.
+const MAX_FIELDS: usize = 100;
+
 /// Longest response head that is read, in bytes. A tenth of it is plenty for the servers of this
 /// suite; proxies in between add their own.
 pub const MAX_HEAD_BYTES: usize = 16 * 1024;

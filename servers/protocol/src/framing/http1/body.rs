@@ -4,7 +4,7 @@
 //! read, in the caller's buffer. Out: the payload, moved to the front of the same buffer, so that
 //! thousands of clients can share one.
 
-use super::{BodyLength, MAX_HEAD_BYTES};
+use super::{BodyLength, MAX_FIELDS, MAX_HEAD_BYTES};
 
 /// What one call of [`Body::decode`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,12 @@ pub enum BodyError {
     /// Something else in the place of a CR or of an LF.
     #[error("expected CR LF behind a chunk, its size or a trailer, got byte '{0:#04x}'")]
     LineEnd(u8),
+    /// A trailer that is no field: a byte that its name or its value cannot have (RFC 9110, section 5).
+    #[error("expected a trailer to be a header field, got byte '{0:#04x}'")]
+    Trailer(u8),
+    /// More fields than any head may have.
+    #[error("expected at most {MAX_FIELDS} trailers, got more")]
+    Trailers,
     /// Chunk extensions or trailers without end.
     #[error("expected at most {MAX_HEAD_BYTES} bytes of chunk extensions or trailers, got more")]
     TooLong,
@@ -49,6 +55,8 @@ pub struct Body {
     /// Bytes of extensions in the whole body, which the same bounds: a peer could send any number of
     /// them with each byte of payload.
     extensions: u16,
+    /// Trailers so far.
+    trailers: u8,
     state: State,
 }
 
@@ -71,6 +79,9 @@ enum State {
     DataCr,
     DataLf,
     TrailerStart,
+    /// Its name, up to the colon.
+    TrailerName,
+    /// Its value, up to CR.
     Trailer,
     TrailerLf,
     LastLf,
@@ -89,6 +100,7 @@ impl Body {
             left,
             overhead: 0,
             extensions: 0,
+            trailers: 0,
             state,
         }
     }
@@ -165,8 +177,11 @@ impl Body {
 
     /// Takes one byte of what is not payload.
     fn step(&mut self, byte: u8) -> Result<(), BodyError> {
+        // A size with zeros in front is one (section 7.1), and none of them is kept.
+        let is_leading_zero =
+            byte == b'0' && self.left == 0 && matches!(self.state, State::SizeStart | State::Size);
         // Saturating: a caller may go on after an error.
-        self.overhead = self.overhead.saturating_add(1);
+        self.overhead = self.overhead.saturating_add(u16::from(!is_leading_zero));
         if self.state == State::Extension {
             self.extensions = self.extensions.saturating_add(1);
         }
@@ -216,10 +231,26 @@ impl Body {
                 expect(b'\n', State::SizeStart)?
             }
             State::TrailerStart if byte == b'\r' => State::LastLf,
-            State::TrailerStart | State::Trailer => match byte {
+            State::TrailerStart => {
+                if usize::from(self.trailers) == MAX_FIELDS {
+                    return Err(BodyError::Trailers);
+                }
+                self.trailers += 1;
+                match is_token(byte) {
+                    true => State::TrailerName,
+                    false => return Err(BodyError::Trailer(byte)),
+                }
+            }
+            State::TrailerName => match byte {
+                b':' => State::Trailer,
+                _ if is_token(byte) => State::TrailerName,
+                _ => return Err(BodyError::Trailer(byte)),
+            },
+            State::Trailer => match byte {
                 b'\r' => State::TrailerLf,
                 b'\n' => return Err(BodyError::LineEnd(byte)),
-                _ => State::Trailer,
+                b'\t' | b' '..=b'~' | 0x80.. => State::Trailer,
+                _ => return Err(BodyError::Trailer(byte)),
             },
             State::TrailerLf => expect(b'\n', State::TrailerStart)?,
             State::LastLf => expect(b'\n', State::Finished)?,
@@ -228,6 +259,11 @@ impl Body {
         };
         Ok(())
     }
+}
+
+/// Whether a byte may stand in the name of a field (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -320,6 +356,18 @@ mod tests {
     }
 
     #[test]
+    fn a_trailer_that_is_no_field_is_an_error() {
+        assert_eq!(error("0\r\nb ad: y\r\n\r\n"), BodyError::Trailer(b' '));
+        assert_eq!(error("0\r\nnone\r\n\r\n"), BodyError::Trailer(b'\r'));
+        assert_eq!(error("0\r\n: y\r\n\r\n"), BodyError::Trailer(b':'));
+        assert_eq!(error("0\r\n folded\r\n\r\n"), BodyError::Trailer(b' '));
+        assert_eq!(error("0\r\nA: \x01\r\n\r\n"), BodyError::Trailer(1));
+        let fields = |count| format!("0\r\n{}\r\n", "A: b\r\n".repeat(count));
+        assert_eq!(chunked(&fields(MAX_FIELDS)).3, None);
+        assert_eq!(error(&fields(MAX_FIELDS + 1)), BodyError::Trailers);
+    }
+
+    #[test]
     fn a_chunk_of_the_largest_size_is_read_on() {
         let (payload, _, finished, error) = chunked("ffffffffffffffff\r\nabc");
         assert_eq!((payload.as_str(), finished, error), ("abc", false, None));
@@ -341,6 +389,14 @@ mod tests {
             };
             assert_eq!(error, BodyError::TooLong);
         }
+    }
+
+    #[test]
+    fn zeros_before_a_size_are_no_overhead() {
+        let mut body = Body::new(BodyLength::Chunked);
+        let mut stream = [vec![b'0'; MAX_HEAD_BYTES * 2], b"1\r\nx\r\n".to_vec()].concat();
+        let progress = body.decode(&mut stream).expect("a right chunk");
+        assert_eq!((progress.payload_len, stream[0]), (1, b'x'));
     }
 
     #[test]

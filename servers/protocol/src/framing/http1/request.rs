@@ -6,15 +6,15 @@
 
 use std::mem::MaybeUninit;
 
-use super::{BodyLength, list};
+use super::{BodyLength, MAX_FIELDS, list};
 use crate::framing::{Cursor, excerpt, parse_decimal, push_decimal};
 
 /// Longest request head that is taken, in bytes: the buffer of the `tuned` profile, so that both
 /// refuse alike. Browsers with their cookies stay far below.
 pub const MAX_REQUEST_HEAD_BYTES: usize = 8 * 1024;
 
-/// Most header fields of a request: hyper's own bound.
-const MAX_FIELDS: usize = 100;
+/// How a client of HTTP/2 begins, in the clear.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 
 /// What the head of a request says, as far as push needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,9 @@ pub enum RequestError {
     /// More than [`MAX_REQUEST_HEAD_BYTES`], or too many fields: 431 (RFC 6585, section 5).
     #[error("a request head has at most {MAX_REQUEST_HEAD_BYTES} bytes and {MAX_FIELDS} fields")]
     TooLong,
+    /// The preface of HTTP/2 (RFC 9113, section 3.4), whose clients understand no answer of HTTP/1.1.
+    #[error("expected HTTP/1.1, got the preface of HTTP/2")]
+    Preface,
     /// Not HTTP/1: 400.
     #[error("expected the head of an HTTP/1.1 request, got '{0}' ({1})")]
     Syntax(String, httparse::Error),
@@ -136,6 +139,9 @@ pub fn parse_request(bytes: &[u8]) -> Result<Option<(RequestHead<'_>, usize)>, R
         }
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(RequestError::TooLong),
+        Err(httparse::Error::Version) if bytes.starts_with(PREFACE) => {
+            return Err(RequestError::Preface);
+        }
         Err(error) => return Err(RequestError::Syntax(excerpt(bytes), error)),
     };
     // A complete head has all three.
