@@ -19,8 +19,11 @@ const BODY: Duration = Duration::from_millis(80);
 /// Load that brings code and data back into caches before anything is measured.
 const HEAD: Duration = Duration::from_millis(15);
 
-/// Messages, or bursts, of a measured part at least.
+/// Messages, or bursts, of a measured part at least, …
 const LEAST_TICKS: f64 = 4.0;
+
+/// … unless fewer are so many deliveries.
+const ENOUGH_DELIVERIES: f64 = 1_000.0;
 
 /// Longest measured part: with a longer one, what disturbs the machine fits into a single slice.
 const MOST: Duration = Duration::from_secs(2);
@@ -37,6 +40,9 @@ const LEAST_SLICES: u64 = 5;
 /// … and at most, where the run goes on until it is decided: rather another round, as processes differ by
 /// luck too, and a round's own cost, that of connecting, is some 6 slices.
 const MOST_SLICES: u64 = 8;
+
+/// Rounds that are to fit into the budget, if fewer slices make them fit: one more than a comparison needs.
+const ROUNDS: f64 = 6.0;
 
 /// Most connections of a round's trials together: some 2 GB of kernel memory.
 const MOST_CONNECTIONS: u64 = 200_000;
@@ -73,7 +79,7 @@ impl Design {
                 whole.extend(in_turns.drain(..).map(|side| (side, Whole::Alone)));
                 None
             }
-            of => match turn(scenario, of as u32) {
+            of => match turn(scenario, of as u32, &whole) {
                 Ok(turn) => Some(turn),
                 Err(why) => {
                     whole.extend(in_turns.drain(..).map(|side| (side, why)));
@@ -113,15 +119,32 @@ fn stays_whole(scenario: &Scenario, transport: Transport) -> Option<Whole> {
 
 /// The slices of so many trials of a scenario that take turns; `None` where it cannot be sliced.
 pub(crate) fn turn_of(scenario: &Scenario, of: u32) -> Option<Turn> {
-    turn(scenario, of).ok()
+    turn(scenario, of, &[]).ok()
 }
 
-/// The slices of `of` trials, with place 0 and seed 0.
-fn turn(scenario: &Scenario, of: u32) -> Result<Turn, Whole> {
+/// A scenario for trials that run by themselves beside others that take turns. Where rounds are short, so are
+/// these: as many intervals of polls as their window needs, and one more.
+pub(super) fn beside_turns(scenario: &Scenario) -> Scenario {
+    let mut beside = scenario.clone();
+    let interval_s = scenario.clients.poll_interval_ms as f64 / 1e3;
+    let phases = &mut beside.phases;
+    if scenario.run.trials.is_none() {
+        phases.warm_up_s = phases.warm_up_s.min(interval_s);
+        phases.measure_s = phases.measure_s.min(2.0 * interval_s);
+    }
+    beside
+}
+
+/// The slices of `of` trials, with place 0 and seed 0, beside trials that run by themselves.
+fn turn(scenario: &Scenario, of: u32, whole: &[(Side, Whole)]) -> Result<Turn, Whole> {
     let publish = scenario.publish.as_ref().ok_or(Whole::NothingPublished)?;
     let tick_s = f64::from(publish.burst) / publish.rate_per_s;
     let ticks = |least: Duration, fewest: f64| (least.as_secs_f64() / tick_s).ceil().max(fewest);
-    let (head, body) = (ticks(HEAD, 1.0), ticks(BODY, LEAST_TICKS));
+    let deliveries = scenario.offered_deliveries_per_s() * tick_s;
+    let fewest = (ENOUGH_DELIVERIES / deliveries)
+        .ceil()
+        .clamp(1.0, LEAST_TICKS);
+    let (head, body) = (ticks(HEAD, 1.0), ticks(BODY, fewest));
     if body * tick_s > MOST.as_secs_f64() {
         return Err(Whole::FewMessages);
     }
@@ -132,7 +155,6 @@ fn turn(scenario: &Scenario, of: u32) -> Result<Turn, Whole> {
     // A ns short, so that rounding never leaves a message on the wrong side of an edge.
     let head_ns = ns(head * tick_s) - 1;
     let load_ns = ns((head + body) * tick_s) - 1;
-    let deliveries = scenario.offered_deliveries_per_s() * tick_s;
     let silence_ns = ns(SILENCE.as_secs_f64() + deliveries * PER_DELIVERY.as_secs_f64());
     let phases = &scenario.phases;
     let (mut warm_up_ns, mut measured) = (
@@ -145,12 +167,23 @@ fn turn(scenario: &Scenario, of: u32) -> Result<Turn, Whole> {
     if scenario.run.trials.is_none() {
         // Once over all channels, so that nothing is measured for the first time.
         warm_up_ns = warm_up_ns.min(ns(f64::from(scenario.channel_count()) * tick_s));
-        measured = measured.min(MOST_SLICES);
     }
     let warm_up = match warm_up_ns {
         0 => 0,
         some => (some / load_ns).max(1),
     };
+    if scenario.run.trials.is_none() {
+        let phases = beside_turns(scenario).phases;
+        let interval_s = scenario.clients.poll_interval_ms as f64 / 1e3;
+        let each_s = phases.warm_up_s + phases.measure_s + interval_s;
+        let round_s = scenario.run.budget_s / ROUNDS - each_s * whole.len() as f64;
+        let block_s = f64::from(of) * (load_ns + 2 * silence_ns) as f64 / 1e9;
+        let room = (round_s / block_s) as u64;
+        measured = measured.min(
+            room.saturating_sub(warm_up)
+                .clamp(LEAST_SLICES, MOST_SLICES),
+        );
+    }
     let slices = Slices {
         of,
         place: 0,
@@ -206,6 +239,29 @@ mod tests {
         // A message is 10 deliveries.
         assert_eq!((slices.pause_ns, slices.gap_ns), (8_200_000, 8_200_000));
         assert_eq!((warm_up_blocks, slices.blocks), (1, 9));
+    }
+
+    #[test]
+    fn a_slice_holds_four_messages_or_a_thousand_deliveries() {
+        let messages = |clients: u32| {
+            let design = of("dashboard", |s| s.clients.count = clients);
+            design.turn.expect("they take turns").slices.body_ns / 100_000_000
+        };
+        // Ten messages a second, to everyone.
+        assert_eq!([1_000, 999, 300, 10].map(messages), [1, 2, 4, 4]);
+    }
+
+    #[test]
+    fn rounds_are_so_short_that_enough_of_them_fit_into_the_budget() {
+        let slices = |budget_s| {
+            let design = of("dashboard", |s| s.run.budget_s = budget_s);
+            let turn = design.turn.expect("they take turns");
+            turn.slices.blocks - turn.warm_up_blocks
+        };
+        // Blocks of 1.28 s, one of them warm-up, beside 4 s of a trial of polls.
+        assert_eq!([30.0, 60.0, 66.0, 90.0, 300.0].map(slices), [5, 5, 5, 7, 8]);
+        let short = beside_turns(&Scenario::load("dashboard").expect("built in")).phases;
+        assert_eq!((short.warm_up_s, short.measure_s), (1.0, 2.0));
     }
 
     #[test]

@@ -24,8 +24,8 @@ use crate::scenario::{Point, Scenario};
 use crate::store::RecordError;
 use crate::trial::{self, Histograms, Plan, Progress, Turn};
 
-use self::design::Design;
 pub(crate) use self::design::turn_of;
+use self::design::{Design, beside_turns};
 use self::recording::Recording;
 pub(crate) use self::recording::congestion;
 use self::stopping::Stopping;
@@ -153,9 +153,8 @@ pub async fn run(
         // Of how many is known only where nothing is decided on the way.
         let of = (trials * scenario.run.trials.unwrap_or(1) as usize).max(number + trials);
         for unit in round {
-            let Place {
-                point, at, layout, ..
-            } = &points[unit.place];
+            let Place { point, layout, .. } = &points[unit.place];
+            let at = points[unit.place].scenario(&unit);
             let variants: Vec<Variant> = unit.sides.iter().map(|side| side.at(*point)).collect();
             let first = number + 1;
             number += variants.len();
@@ -235,12 +234,23 @@ fn keep(
 /// A point of the sweep.
 struct Place {
     point: Option<Point>,
-    /// As the scenario that it is …
+    /// As the scenario that it is, …
     at: Scenario,
+    /// … as the one of trials that run by themselves beside others that take turns, …
+    beside_turns: Scenario,
     /// … on the layout that it would have by itself …
     layout: Layout,
     /// … and which of its trials take turns.
     design: Design,
+}
+
+impl Place {
+    fn scenario(&self, unit: &Unit) -> &Scenario {
+        match self.design.turn.is_some() && unit.turn.is_none() {
+            true => &self.beside_turns,
+            false => &self.at,
+        }
+    }
 }
 
 /// What runs at a time: trials that take turns, or one by itself.
@@ -266,6 +276,7 @@ fn at_each_point(scenario: &Scenario, options: &Options) -> Result<Vec<Place>, L
         Ok(Place {
             point,
             design: Design::of(&at),
+            beside_turns: beside_turns(&at),
             at,
             layout,
         })
@@ -327,6 +338,7 @@ mod tests {
         let place = |index| Place {
             point: Some(Point::new(index)),
             design: Design::of(&at),
+            beside_turns: beside_turns(&at),
             at: at.clone(),
             layout: Layout::plan(at.connections(), None).expect("room for it"),
         };
