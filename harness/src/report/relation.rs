@@ -21,8 +21,23 @@ pub(super) struct Relation {
 }
 
 impl Relation {
-    /// Of `a` against `b`; `None` where the record does not compare them in this metric.
+    /// Of `a` against `b`; `None` where the record does not compare them in this metric. A ratio of typical
+    /// slices and the figures of all deliveries may point in different directions; then nothing is decided.
     pub(super) fn find(record: &Record, metric: &str, a: Variant, b: Variant) -> Option<Self> {
+        let mut found = Self::compared(record, metric, a, b)?;
+        let figure = |variant| {
+            let row = record.summary.iter().find(|row| row.variant == variant)?;
+            row.figures.get(metric).copied()
+        };
+        if let (Says::Different, Some(of_a), Some(of_b)) = (found.says, figure(a), figure(b))
+            && (of_a < of_b) != (found.ratio < 1.0)
+        {
+            (found.says, found.more_trials) = (Says::Undecided, None);
+        }
+        Some(found)
+    }
+
+    fn compared(record: &Record, metric: &str, a: Variant, b: Variant) -> Option<Self> {
         record.comparisons.iter().find_map(|comparison| {
             let turned = match comparison.pair.variants() {
                 pair if pair == [a, b] => false,
@@ -69,5 +84,37 @@ pub(super) fn within(metric: &Metric, (share, amount): (f64, Option<f64>)) -> St
         (Some(bytes), Unit::KB) => format!("within {} KB", bytes / 1e3),
         (Some(bytes), _) => format!("within {bytes} bytes"),
         (None, _) => format!("within {:.0}%", share * 100.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::rounds;
+
+    #[test]
+    fn a_ratio_against_the_order_of_the_figures_decides_nothing() {
+        let mut record = rounds();
+        let metric = "latency_ns.p99";
+        let [a, b] = record.comparisons[0].pair.variants();
+        let found = record.comparisons[0].metrics.iter_mut();
+        let found = found
+            .filter(|m| m.metric == metric)
+            .last()
+            .expect("compared");
+        (found.says, found.ratio, found.low, found.high) = (Says::Different, 0.8, 0.7, 0.9);
+        let mut says = |of_a: f64, of_b: f64| {
+            for (variant, value) in [(a, of_a), (b, of_b)] {
+                let mut rows = record.summary.iter_mut();
+                let row = rows.find(|row| row.variant == variant).expect("a row");
+                row.figures.insert(metric.to_owned(), value);
+            }
+            let turned = Relation::find(&record, metric, b, a).expect("compared");
+            let found = Relation::find(&record, metric, a, b).expect("compared");
+            assert_eq!(found.says, turned.says);
+            found.says
+        };
+        assert_eq!(says(8.0, 10.0), Says::Different);
+        assert_eq!(says(10.0, 8.0), Says::Undecided);
     }
 }
