@@ -6,6 +6,12 @@
 
 use std::fmt::Debug;
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use pushbench::load::client::{ClientError, Next, Protocol, Sink, Target, WithClient, with_client};
+use pushbench::load::{FleetReport, Setup};
+use pushbench::record::Record;
 use pushbench::scenario::Scenario;
 use pushbench_protocol::control::PublishPlan;
 use pushbench_protocol::envelope;
@@ -13,14 +19,13 @@ use pushbench_protocol::framing::http1::{Body, BodyLength, parse_head, parse_req
 use pushbench_protocol::framing::{Cursor, Lost};
 use pushbench_protocol::transport::tcp::Request;
 use pushbench_protocol::transport::websocket::{self, Role};
-use pushbench_protocol::transport::{poll, sse, tcp};
+use pushbench_protocol::transport::{Transport, poll, sse, tcp};
 
 /// What takes any bytes.
 pub(crate) type Decoder = fn(&[u8]);
 
-/// Each by the name of its target, which is also that of its folder in `corpus`. The corpus of
-/// `scenario` is the scenarios.
-pub(crate) const DECODERS: [(&str, Decoder); 10] = [
+/// Each by its name, which is also that of its folder in `corpus`. The corpus of `scenario` is the scenarios.
+pub(crate) const DECODERS: [(&str, Decoder); 14] = [
     ("envelope", envelope),
     ("cursor", cursor),
     ("tcp_answers", tcp_answers),
@@ -31,6 +36,10 @@ pub(crate) const DECODERS: [(&str, Decoder); 10] = [
     ("http_responses", http_responses),
     ("plan", plan),
     ("scenario", scenario),
+    ("client", client),
+    ("report", report),
+    ("setup", setup),
+    ("record", record),
 ];
 
 /// Most bytes of a message of a WebSocket here: few, so that the bound is met.
@@ -199,6 +208,106 @@ pub(crate) fn scenario(bytes: &[u8]) {
     };
     match Scenario::parse("a.toml", text) {
         Ok(scenario) => assert_eq!(scenario.check(), Ok(())),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A whole client of each transport: what it hears and how it ends.
+pub(crate) fn client(bytes: &[u8]) {
+    for transport in Transport::ALL {
+        at_splits(bytes, |pieces| with_client(transport, Session(pieces)));
+    }
+}
+
+/// What arrives at a client.
+struct Session<'a>(&'a [&'a [u8]]);
+
+impl WithClient for Session<'_> {
+    type Output = (Vec<String>, String);
+
+    fn with<P: Protocol + 'static>(self) -> Self::Output {
+        let target = Target {
+            server: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 80),
+            host: "h",
+            prefix: "c",
+            channel: 0,
+            snapshot_messages: 0,
+        };
+        let (mut client, mut heard, mut out) = (P::default(), Heard::default(), Vec::new());
+        client.open(target, None, &mut heard, &mut out);
+        let mut end = Ok(Next::Read);
+        for piece in self.0.iter().filter(|piece| !piece.is_empty()) {
+            end = client.receive(&mut piece.to_vec(), target, &mut heard, &mut out);
+            if !matches!(end, Ok(Next::Read | Next::Pause)) {
+                break;
+            }
+        }
+        // What an error quotes of a head is as much as had been read.
+        let end = format!("{end:?}");
+        let end = end.split(", got '").next().unwrap_or_default();
+        (heard.0, end.to_owned())
+    }
+}
+
+/// Writes down what it hears.
+#[derive(Default)]
+struct Heard(Vec<String>);
+
+impl Sink for Heard {
+    fn subscribed(&mut self, cursor: Cursor) {
+        self.0.push(format!("subscribed {cursor}"));
+    }
+    fn envelope(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.0.push(bytes.escape_ascii().to_string());
+        Ok(())
+    }
+    fn lagged(&mut self, lost: Lost) -> Result<(), ClientError> {
+        self.0.push(format!("lagged {lost}"));
+        Ok(())
+    }
+    fn request(&mut self) {
+        self.0.push("request".to_owned());
+    }
+    fn empty_response(&mut self) {
+        self.0.push("empty".to_owned());
+    }
+    fn cursor(&self) -> Cursor {
+        9.into()
+    }
+    fn retry(&mut self, ms: u64) {
+        self.0.push(format!("retry {ms}"));
+    }
+}
+
+/// What a fleet counted, with its histograms.
+pub(crate) fn report(bytes: &[u8]) {
+    if let Ok(report) = serde_json::from_slice::<FleetReport>(bytes) {
+        let again = serde_json::to_vec(&report).expect("a report is JSON");
+        serde_json::from_slice::<FleetReport>(&again).expect("it was one");
+    }
+}
+
+/// What a fleet is told.
+pub(crate) fn setup(bytes: &[u8]) {
+    if let Ok(setup) = serde_json::from_slice::<Setup>(bytes) {
+        let checked = setup.check();
+        let again = serde_json::to_vec(&setup).expect("a setup is JSON");
+        let again: Setup = serde_json::from_slice(&again).expect("it was one");
+        assert_eq!(again.check(), checked);
+    }
+}
+
+/// A record, of either version.
+pub(crate) fn record(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match Record::from_json(Path::new("run.json"), text) {
+        Ok(record) => {
+            let json = record.to_json();
+            let again = Record::from_json(Path::new("run.json"), &json).expect("it was one");
+            assert_eq!(again.to_json(), json);
+        }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
