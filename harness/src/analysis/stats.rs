@@ -36,7 +36,7 @@ mod simulate;
 pub use arrivals::{AndersonDarling, exponential_gaps};
 pub use bootstrap::{Bootstrap, IntervalNs, quantile_intervals};
 pub use decision::{Decision, decide};
-pub use describe::{Line, line, median, slope, spread};
+pub use describe::{Line, line, mean_interval, median, slope, spread};
 pub use family::{Member, family, holm};
 pub use ratio::{Ratio, paired_log_ratio};
 pub use slices::{paired_slices, ratio_of_slices};
@@ -60,7 +60,7 @@ mod tests {
             (x, y) in (ANY, ANY),
             n in any::<u32>(),
         ) {
-            let _ = (median(a.iter().copied()), spread(&a), stationarity(&a));
+            let _ = (median(a.iter().copied()), spread(&a), stationarity(&a), mean_interval(&a, x));
             let _ = (student::two_sided_p(x, y), student::quantile(x, y));
             let _ = (exponential_gaps(&a, None), exponential_gaps(&a, Some(x)));
             let positive: Vec<f64> = a.iter().map(|v| v.abs()).collect();

@@ -4,15 +4,15 @@
 //! claim is that of the record's own comparison; a claim that no record settles names the scenario
 //! that would.
 
+mod verdict;
+
 use std::fmt::Write;
 
 use serde::Deserialize;
 
-use super::answer::less;
-use super::relation::Relation;
+use self::verdict::Verdict;
 use super::splice::Reference;
 use super::view::View;
-use crate::analysis::compare::{MIN_ROUNDS, Says};
 use crate::metrics::find;
 use crate::record::Selector;
 use crate::scenario::EMBEDDED;
@@ -35,7 +35,8 @@ struct Claim {
     scenario: String,
     #[serde(default)]
     figures: Vec<Figure>,
-    verdict: Option<Verdict>,
+    #[serde(default)]
+    verdict: Vec<Verdict>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,23 +47,6 @@ struct Figure {
     what: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Verdict {
-    metric: String,
-    of: Selector,
-    against: Selector,
-    expects: Expects,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Expects {
-    Less,
-    More,
-    Same,
-}
-
 /// The table of all claims, over the records that there are.
 pub(super) fn render(references: &[Reference]) -> String {
     // A test reads them, so there is nothing to refuse here.
@@ -70,18 +54,12 @@ pub(super) fn render(references: &[Reference]) -> String {
     let mut out =
         "| the advice | what was measured | verdict | record |\n|---|---|---|---|\n".to_owned();
     for claim in &claims {
-        let found = references
-            .iter()
-            .find(|reference| reference.record.scenario.name == claim.scenario);
-        let (measured, holds, source) = match found {
-            Some(reference) => {
-                let view = View::of(&reference.record);
-                (
-                    figures(&view, claim),
-                    holds(&view, claim),
-                    format!("[{}]({}/{RECORD_FILE})", claim.scenario, reference.link),
-                )
-            }
+        let (measured, holds, source) = match of_scenario(references, &claim.scenario) {
+            Some(reference) => (
+                figures(&View::of(&reference.record), claim),
+                holds(references, claim),
+                format!("[{}]({}/{RECORD_FILE})", claim.scenario, reference.link),
+            ),
             None => (
                 "nothing yet".to_owned(),
                 unsettled(&claim.scenario),
@@ -133,48 +111,24 @@ fn figures(view: &View<'_>, claim: &Claim) -> String {
     }
 }
 
-/// What the record's comparison says of the claim.
-fn holds(view: &View<'_>, claim: &Claim) -> String {
-    let Some(verdict) = &claim.verdict else {
-        return match claim.figures.len() {
-            0 => unsettled(&claim.scenario),
-            _ => "no statistical test recorded".to_owned(),
-        };
-    };
-    let [of, against] = [verdict.of, verdict.against].map(|selector| row(view, selector));
-    let found = of.zip(against).and_then(|(a, b)| {
-        let (a, b) = (view.rows[a], view.rows[b]);
-        let found = Relation::find(view.record, find(&verdict.metric)?.key, a, b)?;
-        Some((a.transport, b.transport, found))
-    });
-    let Some((of, against, found)) = found else {
-        if let Some(from) = view.record.converted_from {
-            return format!("not settled: left out of a record of schema {from}; run it again");
+/// What the records say of the claim, that of its scenario first.
+fn holds(references: &[Reference], claim: &Claim) -> String {
+    if claim.verdict.is_empty() {
+        return unsettled(&claim.scenario);
+    }
+    let each = claim.verdict.iter().map(|verdict| {
+        let scenario = verdict.scenario.as_ref().unwrap_or(&claim.scenario);
+        match of_scenario(references, scenario) {
+            Some(reference) => verdict.tell(&View::of(&reference.record)),
+            None => unsettled(scenario),
         }
-        return format!("not settled: the record has fewer than {MIN_ROUNDS} rounds to compare");
-    };
-    let turned = Relation {
-        ratio: 1.0 / found.ratio,
-        low: 1.0 / found.high,
-        high: 1.0 / found.low,
-        ..found
-    };
-    let told = if found.ratio < 1.0 {
-        format!("{of} has {} than {against}", less(&found))
-    } else {
-        format!("{against} has {} than {of}", less(&turned))
-    };
-    let within = find(&verdict.metric).map(|metric| found.within(metric));
-    let within = within.unwrap_or_default();
-    let text = match (found.says, verdict.expects) {
-        (Says::Undecided, _) => "inconclusive".to_owned(),
-        (Says::Alike, Expects::Same) => format!("**yes**: alike {within}"),
-        (Says::Alike, _) => format!("**alike** {within}"),
-        (Says::Different, Expects::Less) if found.ratio < 1.0 => format!("**yes**: {told}"),
-        (Says::Different, Expects::More) if found.ratio > 1.0 => format!("**yes**: {told}"),
-        (Says::Different, _) => format!("**no**: {told}"),
-    };
-    text.replace('_', "\\_")
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
+fn of_scenario<'a>(references: &'a [Reference], scenario: &str) -> Option<&'a Reference> {
+    let mut all = references.iter();
+    all.find(|reference| reference.record.scenario.name == scenario)
 }
 
 #[cfg(test)]
@@ -229,10 +183,19 @@ mod tests {
             for figure in &claim.figures {
                 assert!(find(&figure.metric).is_some(), "{}", figure.metric);
             }
-            if let Some(verdict) = &claim.verdict {
+            for verdict in &claim.verdict {
                 let metric = find(&verdict.metric).expect(&verdict.metric);
-                assert!(metric.is_compared(), "{}", verdict.metric);
+                let compares = verdict.against.is_some() || verdict.points;
+                assert_ne!(compares, verdict.bound.is_some(), "{}", claim.says);
+                assert!(!compares || metric.is_compared(), "{}", verdict.metric);
             }
+            // What a record can say something of is decided by it.
+            assert_eq!(
+                claim.figures.is_empty(),
+                claim.verdict.is_empty(),
+                "{}",
+                claim.says
+            );
         }
     }
 
@@ -267,6 +230,6 @@ mod tests {
         let mut few = record("notifications");
         few.comparisons.clear();
         let text = render(&[reference(few)]);
-        assert!(text.contains("fewer than 5 rounds to compare"));
+        assert!(text.contains("**undecided**: 6 of the 5 rounds"), "{text}");
     }
 }

@@ -1,5 +1,8 @@
 //! The few numbers that describe a summary. In: one number for each trial. Out: one number.
 
+use super::ratio::MIN_PAIRS;
+use super::student;
+
 /// The median (Hyndman and Fan 1996, *Sample Quantiles in Statistical Packages*, definition 2: the
 /// mean of the two in the middle where their number is even). `None` without values; values that
 /// are no number are left out.
@@ -15,6 +18,21 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
         n if n % 2 == 1 => Some(values[middle]),
         _ => Some((values[middle - 1] + values[middle]) / 2.0),
     }
+}
+
+/// The interval of the mean of a few values with this confidence (Student 1908, *The Probable Error of a
+/// Mean*, Biometrika 6). `None` with fewer than 5 values, one that is no number, or a `confidence` outside
+/// (0, 1).
+pub fn mean_interval(values: &[f64], confidence: f64) -> Option<(f64, f64)> {
+    if values.len() < MIN_PAIRS || !values.iter().all(|value| value.is_finite()) {
+        return None;
+    }
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let square: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let error = (square / (n - 1.0) / n).sqrt();
+    let half = student::critical(1.0 - confidence, n - 1.0)? * error;
+    Some((mean - half, mean + half))
 }
 
 /// A least-squares line, and how well it fits.
@@ -95,6 +113,19 @@ mod tests {
         assert_eq!(median([9.0, 1.0, 4.0]), Some(4.0));
         assert_eq!(median([9.0, 1.0, 4.0, 5.0]), Some(4.5));
         assert_eq!(median([f64::NAN, 2.0, f64::INFINITY]), Some(2.0));
+    }
+
+    #[test]
+    fn intervals_of_means_have_their_known_answers() {
+        // scipy.stats.t.interval(0.99, 4, loc=numpy.mean(x), scale=scipy.stats.sem(x)): the t value is 4.6041.
+        let x = [1.0, 2.0, 3.0, 4.0, 5.0];
+        let (low, high) = mean_interval(&x, 0.99).expect("five values");
+        let half = 4.604_094_871_415_897 * (2.5_f64 / 5.0).sqrt();
+        assert!((low - (3.0 - half)).abs() < 1e-9 && (high - (3.0 + half)).abs() < 1e-9);
+        assert_eq!(mean_interval(&x[..4], 0.99), None);
+        assert_eq!(mean_interval(&[1.0, 2.0, 3.0, 4.0, f64::NAN], 0.99), None);
+        assert_eq!(mean_interval(&x, 1.0), None);
+        assert_eq!(mean_interval(&[2.0; 5], 0.99), Some((2.0, 2.0)));
     }
 
     #[test]
