@@ -101,6 +101,33 @@ pub(crate) fn append(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// What `fill` makes of `file`.
+/// Puts the folder `new` in the place of `old`, whatever is there: whoever looks sees one or the other, or for a
+/// moment none.
+///
+/// # Errors
+/// What the system said; `new` is then where it was, and `old` too.
+pub(crate) fn replace_folder(new: &Path, old: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder_of(old))?;
+    let mut aside = old.as_os_str().to_owned();
+    aside.push(format!(".{}", std::process::id()));
+    let aside = PathBuf::from(aside);
+    let was_there = match fs::rename(old, &aside) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    if let Err(error) = fs::rename(new, old) {
+        if was_there {
+            fs::rename(&aside, old)?;
+        }
+        return Err(error);
+    }
+    if was_there {
+        fs::remove_dir_all(&aside)?;
+    }
+    Ok(())
+}
+
 fn filled(
     file: File,
     fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
@@ -187,6 +214,25 @@ mod tests {
             .collect();
         names.sort_unstable();
         names
+    }
+
+    #[test]
+    fn a_folder_takes_the_place_of_another_and_nothing_is_left_aside() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [new, old] = ["new", "below/old"].map(|name| folder.path().join(name));
+        for text in ["one", "two"] {
+            fs::create_dir(&new).expect("writable");
+            fs::write(new.join("file"), text).expect("writable");
+            replace_folder(&new, &old).expect("in its place");
+            assert_eq!(fs::read_to_string(old.join("file")).expect("there"), text);
+        }
+        assert!(replace_folder(&new, &old).is_err(), "there is none");
+        assert_eq!(
+            fs::read_to_string(old.join("file")).expect("as it was"),
+            "two"
+        );
+        let left = fs::read_dir(folder.path().join("below")).expect("there");
+        assert_eq!(left.count(), 1);
     }
 
     #[test]

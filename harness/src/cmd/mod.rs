@@ -27,6 +27,7 @@ mod limits;
 mod list;
 mod options;
 mod progress;
+mod reference;
 mod report;
 mod run;
 mod serve;

@@ -1,16 +1,17 @@
 //! `pushbench run`: trials, a record, a table.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::options::{LoadGenerator, Output, Selection, Workload, seconds};
 use super::progress::Bar;
+use super::reference::References;
 use super::{Failure, Outcome, console_width, failed, interrupt, print, runtime, say, usage};
 use crate::record::Family;
 use crate::record::{Record, Status, Verdict};
 use crate::report::{Format, HTML_FILE};
 use crate::run::{Done, RunError};
-use crate::scenario::{MattersValue, Overrides, Scenario, ScenarioError, Sweep};
+use crate::scenario::{EMBEDDED, MattersValue, Overrides, Scenario, ScenarioError, Sweep};
 use crate::store::RecordError;
 
 /// Arguments of `run`.
@@ -18,8 +19,9 @@ use crate::store::RecordError;
 // So that '--rate -1' is reported as a bad rate and not as an unknown option.
 #[command(allow_negative_numbers = true)]
 pub(super) struct Arguments {
-    /// Scenarios by name ('pushbench list') or as paths of TOML files
-    #[arg(value_name = "SCENARIO", default_value = "quick")]
+    /// Scenarios by name ('pushbench list') or as paths of TOML files [default: quick; all with
+    /// '--reference']
+    #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     #[command(flatten)]
     selection: Selection,
@@ -36,7 +38,7 @@ pub(super) struct Arguments {
     /// latency_ms=1, memory_bytes=1000, wire_bytes=16]
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',')]
     matters: Vec<MattersValue>,
-    /// Run each trial by itself, instead of all in turns, in slices of some 200 ms
+    /// Run each trial by itself, instead of all in turns, in slices of some 100 ms
     #[arg(long)]
     whole_trials: bool,
     /// Vary clients, payload_bytes, channels, rate_per_s, or any number of a scenario by its path,
@@ -51,13 +53,21 @@ pub(super) struct Arguments {
     /// Exit with 1 also when a trial is only suspect
     #[arg(long)]
     strict: bool,
+    /// Put each record in the place of the one before it, to be quoted: in results/reference, or the
+    /// folder given. Needs a program that was built from a commit; what it has recorded is left out
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, require_equals = true,
+          default_missing_value = "results/reference")]
+    reference: Option<PathBuf>,
 }
 
 /// Runs every scenario and prints what was found.
 pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     // All of them first: a typing error in the third is not found after ten minutes.
     let overrides = arguments.overrides()?;
-    let scenarios = arguments.scenarios.iter().map(|name| {
+    let references = arguments.reference.as_deref().map(References::below);
+    let references = references.transpose()?;
+    let names = arguments.names();
+    let scenarios = names.iter().map(|name| {
         let mut scenario = Scenario::load(name)?;
         scenario.apply(&overrides)?;
         if let (Family::Library, Some(what)) =
@@ -81,6 +91,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
     let mut interrupted = std::pin::pin!(interrupt());
     let mut outcome = Outcome::Good;
     for scenario in &scenarios {
+        if references.as_ref().is_some_and(|all| all.has(scenario)) {
+            continue;
+        }
         let bar = Bar::new(arguments.output.verbosity.quiet);
         let done = runtime.block_on(crate::run::run(
             scenario,
@@ -92,6 +105,9 @@ pub(super) fn run(arguments: Arguments) -> Result<Outcome, Failure> {
         let done = done.map_err(run_failure)?;
         if arguments.report(&done)? == Outcome::Bad {
             outcome = Outcome::Bad;
+        }
+        if let Some(references) = &references {
+            references.keep(scenario, &done)?;
         }
         if done.record.status == Status::Interrupted {
             break;
@@ -154,6 +170,18 @@ pub(super) fn keep_page(record: &Record, folder: &Path, quiet: bool) -> Result<(
 }
 
 impl Arguments {
+    /// What is to be run.
+    fn names(&self) -> Vec<String> {
+        match (self.scenarios.as_slice(), &self.reference) {
+            ([], None) => vec!["quick".to_owned()],
+            ([], Some(_)) => EMBEDDED
+                .iter()
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
+            (named, _) => named.to_vec(),
+        }
+    }
+
     fn sweep(&self) -> Result<Option<Sweep>, Failure> {
         let mut lists = self.sweep.iter().cloned();
         let Some(first) = lists.next() else {
