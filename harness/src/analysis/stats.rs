@@ -76,7 +76,8 @@ mod tests {
                 let _ = (decide_unpaired(&found, 0.05), decide_unpaired(&found, x));
             }
             let any = Ratio {
-                ratio: x, low: y, high: x, confidence: y, p_value: x, n, sd_log: y,
+                ratio: x, low: y, high: x, confidence: y, p_value: x, n, freedom: x,
+                sd_log: y,
             };
             let usual = Ratio { ratio: 1.0, low: 0.9, high: 1.1, confidence: 0.95, ..any };
             let _ = (any.at(0.9), usual.at(x), decide(&any, 0.05), decide(&usual, x));

@@ -229,7 +229,8 @@ impl Arguments {
                 keep_elsewhere(record)
             )));
         }
-        if let Some(folder) = folder {
+        // What is quoted is drawn from its record whenever somebody asks.
+        if let Some(folder) = folder.filter(|_| self.reference.is_none()) {
             keep_page(record, folder, self.output.verbosity.quiet)?;
         }
         Ok(if interrupted {

@@ -17,6 +17,9 @@ const MAX_ROUNDS: u32 = 1_000;
 /// Of a round, at least so much must fit into what is left of the budget.
 const FITS: f64 = 0.5;
 
+/// How many times the budget may be spent where it would end short of the rounds that a comparison needs.
+const TO_COMPARE: f64 = 1.5;
+
 /// Of the time spent, what trials may take that run by themselves while others take turns: they take longer,
 /// and tell less.
 const WHOLE: f64 = 1.0 / 3.0;
@@ -78,7 +81,10 @@ impl Stopping {
 
     fn fits(&self, index: u32) -> bool {
         let fits = self.spent + self.last.mul_f64(FITS) <= self.budget;
-        self.rounds == 0 || (fits && index <= MAX_ROUNDS)
+        let missing = (MIN_ROUNDS as u32).saturating_sub(self.rounds);
+        let all = self.spent + self.last * missing;
+        let compares = missing > 0 && all <= self.budget.mul_f64(TO_COMPARE);
+        self.rounds == 0 || ((fits || compares) && index <= MAX_ROUNDS)
     }
 
     /// What the intervals of the record may use of the probability of an error, if the run ends here.
@@ -185,8 +191,11 @@ mod tests {
 
     #[test]
     fn without_a_number_rounds_go_on_while_more_than_half_of_one_fits_into_the_budget() {
+        assert_eq!(rounds(None, &record(10, true), 1), 6);
         assert_eq!(rounds(None, &record(12, true), 1), 5);
-        assert_eq!(rounds(None, &record(13, true), 1), 5);
+        // Four would be no comparison, and a fifth is over within half of the budget more.
+        assert_eq!(rounds(None, &record(18, true), 1), 5);
+        assert_eq!(rounds(None, &record(19, true), 1), 3);
         // One is always run.
         assert_eq!(rounds(None, &record(500, false), 1), 1);
         let twice = |in_turns| {
@@ -195,6 +204,7 @@ mod tests {
             rounds(None, &record, 2)
         };
         assert_eq!((twice(true), twice(false)), (6, 3));
+        assert_eq!(TO_COMPARE, 1.5, "as METHODOLOGY says");
     }
 
     #[test]

@@ -240,6 +240,7 @@ fn ratio_of(found: &MetricComparison) -> Ratio {
         confidence: found.confidence,
         p_value: found.p_value,
         n: 0,
+        freedom: 0.0,
         sd_log: 0.0,
     }
 }

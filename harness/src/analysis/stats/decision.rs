@@ -125,6 +125,7 @@ mod tests {
             confidence: 0.95,
             p_value: 0.5,
             n: 5,
+            freedom: 4.0,
             sd_log: 0.05,
         }
     }
@@ -172,6 +173,7 @@ mod tests {
             let ratio = Ratio {
                 ratio: f64::exp(mean),
                 n,
+                freedom: f64::from(n) - 1.0,
                 sd_log,
                 ..interval(0.9, 1.2)
             };

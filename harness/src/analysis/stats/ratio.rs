@@ -22,6 +22,8 @@ pub struct Ratio {
     pub p_value: f64,
     /// Pairs.
     pub n: u32,
+    /// Degrees of freedom of the interval.
+    pub freedom: f64,
     /// Standard deviation (n - 1) of the natural logarithms of the pairs' ratios.
     pub sd_log: f64,
 }
@@ -34,7 +36,7 @@ impl Ratio {
             return None;
         }
         let n = f64::from(self.n);
-        let half = student::critical(1.0 - confidence, n - 1.0)? * self.sd_log / n.sqrt();
+        let half = student::critical(1.0 - confidence, self.freedom)? * self.sd_log / n.sqrt();
         let mean = self.ratio.ln();
         Some(Self {
             low: positive((mean - half).exp()),
@@ -70,15 +72,20 @@ pub fn paired_log_ratio(a: &[f64], b: &[f64], confidence: f64) -> Option<Ratio> 
     let mean = logs.iter().sum::<f64>() / n;
     let square: f64 = logs.iter().map(|log| (log - mean).powi(2)).sum();
     let sd_log = (square / (n - 1.0)).sqrt();
-    of_logs(mean, sd_log, logs.len(), confidence)
+    of_logs(mean, sd_log, (logs.len(), n - 1.0), confidence)
 }
 
 /// The ratio whose logarithm is estimated by `mean`, from `rounds` of which each alone has an error of
-/// `sd_log`: with a t-interval. `None` where `confidence` is not in (0, 1).
-pub(super) fn of_logs(mean: f64, sd_log: f64, rounds: usize, confidence: f64) -> Option<Ratio> {
+/// `sd_log`: with a t-interval of so many degrees of freedom. `None` where `confidence` is not in (0, 1).
+pub(super) fn of_logs(
+    mean: f64,
+    sd_log: f64,
+    (rounds, freedom): (usize, f64),
+    confidence: f64,
+) -> Option<Ratio> {
     let n = rounds as f64;
     let p_value = if sd_log > 0.0 {
-        student::two_sided_p(mean / (sd_log / n.sqrt()), n - 1.0)?
+        student::two_sided_p(mean / (sd_log / n.sqrt()), freedom)?
     } else {
         f64::from(mean == 0.0)
     };
@@ -89,6 +96,7 @@ pub(super) fn of_logs(mean: f64, sd_log: f64, rounds: usize, confidence: f64) ->
         confidence,
         p_value,
         n: u32::try_from(rounds).ok()?,
+        freedom,
         sd_log,
     };
     ratio.at(confidence)
