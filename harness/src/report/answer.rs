@@ -6,7 +6,7 @@
 
 mod words;
 
-pub(super) use words::{board, less, trials_in_words, trials_of_each};
+pub(super) use words::{board, less, measured, trials_in_words, trials_of_each};
 
 use super::limits;
 use super::measures;

@@ -4,7 +4,7 @@
 //! one unit, in its heading, so that rows can be compared by eye. With a sweep, each
 //! transport is a curve: a row a point, and below it how its cost grows.
 
-use super::answer::{answer, trials_of_each};
+use super::answer::{answer, measured, trials_of_each};
 use super::columns::{COST, of_rows};
 use super::doubts::doubts;
 use super::limits;
@@ -306,7 +306,6 @@ fn headline(record: &Record) -> String {
         name,
         clients,
         publish,
-        phases,
         ..
     } = &record.scenario;
     let ends = |key| ends(&record.scenario, key);
@@ -346,8 +345,9 @@ fn headline(record: &Record) -> String {
     };
     let status = record.status.ending();
     format!(
-        "{name}: {clients} clients, {channels}, {publish}, {} s measured{trials}, seed {}{status}",
-        phases.measure_s, record.seed
+        "{name}: {clients} clients, {channels}, {publish}, {} measured{trials}, seed {}{status}",
+        measured(record),
+        record.seed
     )
 }
 
@@ -418,6 +418,9 @@ mod tests {
             "quick: 1,000 clients, 100 channels, 1,000 publishes/s of 128 bytes, 3 s measured, 1 \
              to 3 trials each, seed 7; interrupted"
         );
+        record.trials[0].slices = vec![Default::default(); 8];
+        assert!(headline(&record).contains(", 8 slices a round measured, 1 to 3 trials each"));
+        record.trials[0].slices.clear();
         record.status = Status::Complete;
         record.scenario = Scenario::load("idle").expect("built in");
         record.summary[0].trials = 1;

@@ -52,11 +52,20 @@ pub(super) fn scenario(view: &View<'_>) -> String {
         Status::Failed => "; the run failed",
     };
     format!(
-        "{} clients on {channels} {publish}; {} s are measured, in {trials}{sweep}{status}.\
+        "{} clients on {channels} {publish}; {} are measured, in {trials}{sweep}{status}.\
          {conditions}",
         count(scenario.clients.count.into()),
-        scenario.phases.measure_s
+        measured(view.record)
     )
+}
+
+/// How much of a trial is measured: slices, where trials took turns.
+pub(in super::super) fn measured(record: &Record) -> String {
+    let slices = record.trials.iter().map(|trial| trial.slices.len()).max();
+    match slices.filter(|&slices| slices > 0) {
+        Some(slices) => format!("{slices} slices a round"),
+        None => format!("{} s", record.scenario.phases.measure_s),
+    }
 }
 
 /// The fewest and the most trials of a row: a run that was cut short has not as many of each.
