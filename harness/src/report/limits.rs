@@ -148,8 +148,8 @@ fn sentence(record: &Record, limit: &Limit) -> String {
         .evidence
         .as_deref()
         .unwrap_or("nothing is known of it");
-    match (limit.last_good, limit.first_bad) {
-        (Some(good), Some(bad)) => {
+    match (limit.last_good, limit.first_bad, open) {
+        (Some(good), Some(bad), open) => {
             let held = held(record, limit, good);
             let between = open.map(|open| format!(" In between, {open}."));
             format!(
@@ -159,33 +159,31 @@ fn sentence(record: &Record, limit: &Limit) -> String {
                 between.unwrap_or_default()
             )
         }
-        (Some(good), None) if let Some(open) = &open => {
+        (Some(good), None, Some(open)) => {
             let held = held(record, limit, good);
             format!("{side} holds {} {unit}{held}. Beyond, {open}.", count(good))
         }
-        (Some(good), None) => {
+        (Some(good), None, None) => {
             let maximum = match limit.ended {
                 Ended::Maximum => ", the maximum that was asked for: nothing broke",
                 _ => "; nothing broke",
             };
             format!("{side} holds {} {unit}{maximum}{ended}.", count(good))
         }
-        (None, Some(bad)) if let Some(open) = &open => {
+        (None, Some(bad), Some(open)) => {
             format!(
                 "{side}: {open}. At {} {broke} broke: {evidence}.",
                 count(bad)
             )
         }
-        (None, Some(bad)) => {
+        (None, Some(bad), None) => {
             format!(
                 "{side} holds none: at {} {unit} {broke} broke: {evidence}{ended}.",
                 count(bad)
             )
         }
-        (None, None) => match open {
-            Some(open) => format!("{side}: {open}."),
-            None => format!("{side}: no step was done{ended}."),
-        },
+        (None, None, Some(open)) => format!("{side}: {open}."),
+        (None, None, None) => format!("{side}: no step was done{ended}."),
     }
 }
 
