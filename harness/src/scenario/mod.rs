@@ -263,7 +263,7 @@ pub struct Run {
     /// Time that trials may take until all is decided, in s, that of connecting left out. Default 60.
     pub budget_s: f64,
     /// Whether trials that can take turns do: all their servers and clients are alive at once, and have
-    /// the load in slices of some 200 ms. Default: yes.
+    /// the load in slices of some 100 ms. Default: yes.
     pub slices: bool,
     /// Seed of payloads, phases and the order of trials. Without it the run picks one; either way
     /// it is recorded.
