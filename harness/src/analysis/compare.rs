@@ -24,7 +24,7 @@ use crate::analysis::stats::{
 };
 use crate::metrics::{self, Metric, Role, Window};
 pub use crate::record::{Comparison, MetricComparison, Says};
-use crate::record::{Pair, Side, Trial, Variant, Verdict};
+use crate::record::{Pair, Side, Slice, Trial, Variant, Verdict};
 use crate::scenario::Matters;
 
 /// Confidence of the intervals that decide. 99%: who acts on *different* should be wrong once in a
@@ -184,10 +184,15 @@ impl Rounds<'_> {
     /// Logarithms of the ratios of paired slices, round by round; `None` where a round has too few.
     fn slices(&self, metric: &Metric) -> Option<Vec<Vec<f64>>> {
         let read = metric.in_slice?;
-        let of = |trial: &Trial| -> Vec<Option<f64>> { trial.slices.iter().map(read).collect() };
-        let rounds = self.0.iter();
-        rounds.map(|(a, b)| paired_slices(&of(a), &of(b))).collect()
+        self.0.iter().map(|(a, b)| of_slices(a, b, read)).collect()
     }
+}
+
+/// Logarithms of the ratios of what `read` finds in the slices of two trials that took turns; `None` where
+/// too few of them have it.
+pub(crate) fn of_slices(a: &Trial, b: &Trial, read: fn(&Slice) -> Option<f64>) -> Option<Vec<f64>> {
+    let of = |trial: &Trial| -> Vec<Option<f64>> { trial.slices.iter().map(read).collect() };
+    paired_slices(&of(a), &of(b))
 }
 
 /// The smallest difference of a metric that matters between two rows: as a share, and the amount where that
@@ -246,7 +251,7 @@ pub fn all_decided(comparisons: &[Comparison]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Quantiles, RoundTrip, Slice};
+    use crate::record::{Quantiles, RoundTrip};
     use crate::scenario::Point;
     use pushbench_protocol::transport::{Profile, Transport};
 

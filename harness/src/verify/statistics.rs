@@ -22,9 +22,9 @@ use std::time::Duration;
 use pushbench_protocol::transport::Transport;
 
 use super::{Bench, Disturbance, Listener, Subject, word};
-use crate::analysis::compare::{CONFIDENCE, compare_pair};
+use crate::analysis::compare::{CONFIDENCE, compare_pair, of_slices};
 use crate::analysis::stats::family::simultaneous;
-use crate::analysis::stats::{Ratio, median, paired_slices, ratio_of_slices};
+use crate::analysis::stats::{Ratio, median, ratio_of_slices};
 use crate::environment::layer::relay::RelayPlan;
 use crate::record::{Comparison, MetricComparison, Says, Slice, Trial, Verdict};
 use crate::run::RunError;
@@ -194,19 +194,18 @@ impl Runner<'_> {
 /// with the interval of one of three primary metrics.
 fn per_publish(a: &[Trial], b: &[Trial]) -> Option<Ratio> {
     let cpu = |slice: &Slice| Some(slice.server_cpu_ns? as f64);
-    of_slices(a, b, cpu, simultaneous(CONFIDENCE, 3))
+    ratio_over_slices(a, b, cpu, simultaneous(CONFIDENCE, 3))
 }
 
 /// How many times what `read` finds in the slices of `a` is what it finds in those of `b`.
-fn of_slices(
+fn ratio_over_slices(
     a: &[Trial],
     b: &[Trial],
     read: fn(&Slice) -> Option<f64>,
     confidence: f64,
 ) -> Option<Ratio> {
-    let of = |trial: &Trial| -> Vec<Option<f64>> { trial.slices.iter().map(read).collect() };
     let kept = a.iter().zip(b).filter(|(a, b)| are_witnesses(a, b));
-    let rounds: Option<Vec<Vec<f64>>> = kept.map(|(a, b)| paired_slices(&of(a), &of(b))).collect();
+    let rounds: Option<Vec<Vec<f64>>> = kept.map(|(a, b)| of_slices(a, b, read)).collect();
     ratio_of_slices(&rounds?, confidence)
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Runner, Subject, of_slices, word};
+use super::{Runner, Subject, ratio_over_slices, word};
 use crate::analysis::stats::Ratio;
 use crate::record::Slice;
 use crate::run::RunError;
@@ -26,7 +26,7 @@ impl Runner<'_> {
         let sides = self
             .rounds(&[with, &without], ROUNDS, Duration::ZERO)
             .await?;
-        let found = of_slices(&sides[0], &sides[1], both_sides, CONFIDENCE);
+        let found = ratio_over_slices(&sides[0], &sides[1], both_sides, CONFIDENCE);
         let Some(Ratio {
             ratio, low, high, ..
         }) = found

@@ -3,9 +3,9 @@
 use pushbench_protocol::payload::SplitMix64;
 
 use super::{Runner, are_witnesses, word};
-use crate::analysis::compare::CONFIDENCE;
+use crate::analysis::compare::{CONFIDENCE, of_slices};
 use crate::analysis::stats::family::simultaneous;
-use crate::analysis::stats::{paired_slices, ratio_of_slices};
+use crate::analysis::stats::ratio_of_slices;
 use crate::metrics::{self, Role};
 use crate::record::Trial;
 
@@ -45,12 +45,7 @@ impl Runner<'_> {
 fn slices(a: &Trial, b: &Trial) -> Option<Round> {
     let primary = metrics::all().filter(|metric| metric.role == Role::Primary);
     primary
-        .map(|metric| {
-            let read = metric.in_slice?;
-            let of =
-                |trial: &Trial| -> Vec<Option<f64>> { trial.slices.iter().map(read).collect() };
-            paired_slices(&of(a), &of(b))
-        })
+        .map(|metric| of_slices(a, b, metric.in_slice?))
         .collect()
 }
 
