@@ -197,8 +197,7 @@ pub async fn run(
             watch.ended(&recording.record, variants.len());
             if was_interrupted {
                 compare(&mut recording.record, stopping.share());
-                let unwritten = recording.write().err();
-                return Ok(recording.done(unwritten));
+                return Ok(recording.done(None));
             }
         }
         stopping.ends_round(&recording.record, trials);
@@ -285,9 +284,11 @@ fn at_each_point(scenario: &Scenario, options: &Options) -> Result<Vec<Place>, L
 }
 
 /// Enters what the trials say about each other, with intervals that may use so much of the probability of an
-/// error.
+/// error. An interrupt in the round after a look has nothing to use: what was found at that look stands.
 fn compare(record: &mut Record, share: f64) {
-    record.comparisons = compare_all(&record.trials, &record.scenario.matters, share);
+    if share > 0.0 {
+        record.comparisons = compare_all(&record.trials, &record.scenario.matters, share);
+    }
 }
 
 /// One round: every transport and profile once at every point, in an order of its own, so that none
@@ -332,6 +333,7 @@ fn first_source(scenario: &Scenario, number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pushbench_protocol::transport::Transport;
 
     fn places(points: u32, name: &str) -> Vec<Place> {
         let at = Scenario::load(name).expect("built in");
@@ -352,6 +354,29 @@ mod tests {
         let mut all: Vec<(usize, Side)> = each.collect();
         all.sort_unstable();
         all
+    }
+
+    #[test]
+    fn an_interrupt_right_after_a_look_keeps_what_was_found_there() {
+        let mut record = crate::record::sample::record();
+        let model = record.trials[0].clone();
+        let of = |index: u32, transport| {
+            let mut trial = model.clone();
+            trial.index = index;
+            trial.variant.side.transport = transport;
+            trial.latency_ns.p50 = Some(1_000_000 + u64::from(index % 3) * 10_000);
+            trial
+        };
+        let rounds = 1..=6;
+        let both = |index| [Transport::Sse, Transport::WebSocket].map(|t| of(index, t));
+        record.trials = rounds.flat_map(both).collect();
+        compare(&mut record, 1.0);
+        let found = record.comparisons.clone();
+        assert!(!found.is_empty());
+        compare(&mut record, 0.0);
+        assert_eq!(record.comparisons, found);
+        compare(&mut record, 0.5);
+        assert!(record.comparisons[0].metrics[0].confidence > found[0].metrics[0].confidence);
     }
 
     #[test]

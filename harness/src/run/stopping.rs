@@ -264,6 +264,7 @@ mod tests {
             let looks = stopping.looks;
             stopping.look(&record);
             used += if stopping.looks > looks { share } else { 0.0 };
+            assert_eq!(stopping.share() > 0.0, stopping.looks == looks, "used up");
         }
         assert_eq!(Stopping::new(&fixed(3)).share(), 1.0);
     }
